@@ -1,0 +1,155 @@
+//! The set of all declarations: what the specs directory says, with the places it says it at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{Digest, Key, Name};
+use super::spec::{Endpoint, ImageSpec, InstanceSpec, NodeSpec, VolumeSpec};
+
+/// A place in a spec file. Lines and columns begin at 1; columns count characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Source {
+    /// The file, relative to the specs directory, with `/` between its parts.
+    pub file: Arc<str>,
+    /// The line.
+    pub line: u32,
+    /// The column.
+    pub column: u32,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// A declared object: its labels, its spec, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declared<S> {
+    /// `metadata.labels`, for selection. They are not on the container.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`: kept, shown, and otherwise without effect.
+    pub annotations: BTreeMap<String, String>,
+    /// What is declared.
+    pub spec: Arc<S>,
+    /// Digest of all that makes a revision (see [`revision`](crate::revision)) or, for other
+    /// kinds, of the whole spec. Taken once, when the declaration is read.
+    pub digest: Digest,
+    /// Where the document begins.
+    pub source: Source,
+    /// Why this is an earlier, good version, if what stands there now is not in force.
+    pub stale: Option<Arc<str>>,
+}
+
+/// All objects that are in force, by kind and key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DesiredSet {
+    /// Instances.
+    pub instances: BTreeMap<Key, Declared<InstanceSpec>>,
+    /// Images.
+    pub images: BTreeMap<Key, Declared<ImageSpec>>,
+    /// Volumes.
+    pub volumes: BTreeMap<Key, Declared<VolumeSpec>>,
+    /// Nodes; never empty in a snapshot: where none is declared there is `local`.
+    pub nodes: BTreeMap<Name, Declared<NodeSpec>>,
+}
+
+impl DesiredSet {
+    /// Adds the node `local` at `endpoint` if no node is declared.
+    pub fn ensure_node(&mut self, endpoint: Endpoint) {
+        if self.nodes.is_empty() {
+            let spec = NodeSpec { endpoint, cgroup_root: None };
+            self.nodes.insert(
+                Name::local_node(),
+                Declared {
+                    labels: BTreeMap::new(),
+                    annotations: BTreeMap::new(),
+                    digest: Digest::of(spec.endpoint.to_string().as_bytes()),
+                    spec: Arc::new(spec),
+                    source: Source { file: Arc::from("(built in)"), line: 0, column: 0 },
+                    stale: None,
+                },
+            );
+        }
+    }
+
+    /// How many objects are declared.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let Self { instances, images, volumes, nodes } = self;
+        instances.len() + images.len() + volumes.len() + nodes.len()
+    }
+
+    /// Whether nothing is declared.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One reading of the specs directory.
+#[derive(Debug, Clone, Default)]
+pub struct SpecsReading {
+    /// All objects in force: those of good files, and the last good ones of broken files.
+    pub desired: DesiredSet,
+    /// The directory as it was found.
+    pub root: RootState,
+    /// Files whose last good text changed since the last reading; `None` where a file is gone.
+    /// They are what a restart needs to hold the same objects in force.
+    pub texts: BTreeMap<Arc<str>, Option<Arc<str>>>,
+    /// What is wrong with which file, for reports.
+    pub broken: BTreeMap<Arc<str>, BrokenFile>,
+    /// How many files were read.
+    pub files: usize,
+    /// The projects that any file names, good or broken: for completion and counts.
+    pub projects: BTreeSet<Name>,
+}
+
+/// A file with errors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenFile {
+    /// How many errors it has.
+    pub errors: u32,
+    /// The first of them, in one line, with its place.
+    pub first: String,
+    /// Whether objects of an earlier, good version are in force.
+    pub last_good: bool,
+}
+
+/// The specs directory as it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RootState {
+    /// It is there.
+    Present {
+        /// Which directory it is.
+        identity: RootIdentity,
+        /// Whether it holds no spec file at all.
+        empty: bool,
+    },
+    /// It is not there, or cannot be read.
+    Missing {
+        /// What the system said.
+        reason: String,
+    },
+}
+
+impl Default for RootState {
+    fn default() -> Self {
+        Self::Missing { reason: "not read yet".to_owned() }
+    }
+}
+
+/// Tells one specs directory from another. The inode is left out on purpose: tools that sync a
+/// Git checkout replace the directory behind a symlink.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RootIdentity {
+    /// The absolute path, symlinks not followed.
+    pub path: String,
+    /// The device that the directory is on: another one means that something is mounted there, or
+    /// no longer is.
+    pub device: u64,
+}

@@ -1,0 +1,385 @@
+//! How objects are named: validated names, keys, and the ids that steps and containers carry.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The project of objects that name none.
+pub const DEFAULT_PROJECT: &str = "default";
+
+/// Longest name, in bytes: a DNS label, so that every name can be an alias on a network.
+pub const NAME_BYTES_MAX: usize = 63;
+
+/// Joins the parts of an engine-side name. Names cannot hold it, so the parts cannot run together.
+pub const NAME_JOINT: char = '.';
+
+/// Why a text is not a [`Name`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The text is empty.
+    #[error("a name cannot be empty")]
+    Empty,
+    /// The text is longer than [`NAME_BYTES_MAX`].
+    #[error("a name has at most {NAME_BYTES_MAX} characters, this one has {0}")]
+    TooLong(usize),
+    /// The text holds a character that no name may hold.
+    #[error("a name holds only a-z, 0-9 and `-`, and `{0}` is none of them")]
+    Character(char),
+    /// The text begins or ends with a hyphen.
+    #[error("a name begins and ends with a letter or a digit")]
+    Edge,
+}
+
+/// A DNS label: `a-z`, `0-9` and inner hyphens, 1 to 63 characters.
+///
+/// Cheap to clone: large sets hold the same project name thousands of times.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// Checks `text` and makes a name of it.
+    ///
+    /// # Errors
+    /// [`NameError`] says which rule the text breaks.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if text.len() > NAME_BYTES_MAX {
+            return Err(NameError::TooLong(text.chars().count()));
+        }
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if let Some(bad) = text.chars().find(|c| !allowed(*c)) {
+            return Err(NameError::Character(bad));
+        }
+        if text.starts_with('-') || text.ends_with('-') {
+            return Err(NameError::Edge);
+        }
+        Ok(Self(Arc::from(text)))
+    }
+
+    /// The project of objects that name none.
+    #[must_use]
+    pub fn default_project() -> Self {
+        Self(Arc::from(DEFAULT_PROJECT))
+    }
+
+    /// The node that exists where no Node is declared.
+    #[must_use]
+    pub fn local_node() -> Self {
+        Self(Arc::from("local"))
+    }
+
+    /// The text of the name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl FromStr for Name {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::new(&text)
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.0.to_string()
+    }
+}
+
+/// Names an object inside its project: `project/name`.
+///
+/// As text, `name` alone means the project `default`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Key {
+    /// The project that owns the object.
+    pub project: Name,
+    /// The object's own name, unique in its project and kind.
+    pub name: Name,
+}
+
+impl Key {
+    /// Puts the two parts together.
+    #[must_use]
+    pub fn new(project: Name, name: Name) -> Self {
+        Self { project, name }
+    }
+
+    /// The name that an engine knows the object by: `project.name`.
+    #[must_use]
+    pub fn engine_name(&self) -> String {
+        format!("{}{NAME_JOINT}{}", self.project, self.name)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}/{}", self.project.0, self.name.0))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl FromStr for Key {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.split_once('/') {
+            Some((project, name)) => Ok(Self::new(Name::new(project)?, Name::new(name)?)),
+            None => Ok(Self::new(Name::default_project(), Name::new(text)?)),
+        }
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        format!("{}/{}", key.project.0, key.name.0)
+    }
+}
+
+/// One replica of an instance: `project/name/ordinal`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ReplicaKey {
+    /// The instance that the replica belongs to.
+    pub instance: Key,
+    /// Its number, from 0.
+    pub ordinal: u32,
+}
+
+impl ReplicaKey {
+    /// Puts the two parts together.
+    #[must_use]
+    pub fn new(instance: Key, ordinal: u32) -> Self {
+        Self { instance, ordinal }
+    }
+
+    /// The container name of one incarnation: `project.name.ordinal.incarnation`.
+    #[must_use]
+    pub fn container_name(&self, incarnation: u64) -> String {
+        let Key { project, name } = &self.instance;
+        let ordinal = self.ordinal;
+        format!("{project}{NAME_JOINT}{name}{NAME_JOINT}{ordinal}{NAME_JOINT}{incarnation}")
+    }
+}
+
+impl fmt::Display for ReplicaKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}/{}", self.instance, self.ordinal))
+    }
+}
+
+impl fmt::Debug for ReplicaKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// What an instance asks to run: the name of a declared Image, or a reference as engines take it.
+///
+/// In records the two are kept apart by a prefix, `image:project/name`, which is no reference: a
+/// tag holds no slash.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ImageName {
+    /// An object of kind Image.
+    Declared(Key),
+    /// A reference such as `registry.example/web:1.4`, with its tag or digest always written out.
+    Reference(Arc<str>),
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Declared(key) => key.fmt(f),
+            Self::Reference(reference) => f.pad(reference),
+        }
+    }
+}
+
+impl TryFrom<String> for ImageName {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        match text.strip_prefix("image:").filter(|key| key.contains('/')) {
+            Some(key) => key.parse().map(Self::Declared),
+            None => Ok(Self::Reference(Arc::from(text))),
+        }
+    }
+}
+
+impl From<ImageName> for String {
+    fn from(name: ImageName) -> Self {
+        match name {
+            ImageName::Declared(key) => format!("image:{}/{}", key.project, key.name),
+            ImageName::Reference(reference) => reference.to_string(),
+        }
+    }
+}
+
+/// What a step works on. At most one step of an object is in flight.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectId {
+    /// An image on a node.
+    Image {
+        /// The node that shall hold it.
+        node: Name,
+        /// Which image.
+        image: ImageName,
+    },
+    /// A volume on a node.
+    Volume {
+        /// The node that shall hold it.
+        node: Name,
+        /// Which volume.
+        volume: Key,
+    },
+    /// A replica of an instance, wherever it is placed.
+    Replica(ReplicaKey),
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image { image, .. } => f.pad(&format!("image {image}")),
+            Self::Volume { volume, .. } => f.pad(&format!("volume {volume}")),
+            Self::Replica(replica) => replica.fmt(f),
+        }
+    }
+}
+
+/// Who owns a container: a random id made once per state directory. What carries another
+/// owner's id is foreign, and is never touched.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OwnerId(pub String);
+
+impl fmt::Display for OwnerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// An engine's id of a container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ContainerId(pub Arc<str>);
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// An engine's id of an image: the digest of its configuration, `sha256:…`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ImageId(pub Arc<str>);
+
+impl fmt::Display for ImageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Hash of all that cannot change in place: 16 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Revision(pub Arc<str>);
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A SHA-256 digest in hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Digest(pub Arc<str>);
+
+impl Digest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        Self(Arc::from(hex(&sha2::Sha256::digest(bytes))))
+    }
+
+    /// The first 16 digits: enough to tell the sets of one directory apart.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..16).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Lower-case hexadecimal digits of `bytes`.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_dns_labels() {
+        for good in ["a", "web", "web-1", "0", &"x".repeat(63)] {
+            assert!(Name::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "Web", "a.b", "-a", "a-", "a_b", "é", &"x".repeat(64)] {
+            assert!(Name::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_without_project_is_in_default() {
+        let key: Key = "web".parse().expect("a key");
+        assert_eq!(key.to_string(), "default/web");
+        assert_eq!(key.engine_name(), "default.web");
+        assert_eq!(ReplicaKey::new(key, 2).container_name(7), "default.web.2.7");
+    }
+}

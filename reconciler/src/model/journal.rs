@@ -1,0 +1,424 @@
+//! Journal entries, and the one function that turns them into records.
+//!
+//! Nothing changes a record but [`Records::apply`]: the running daemon calls it as it writes an
+//! entry, a restart calls it as it reads one, and both get the same records. An entry is durable
+//! before the effect that it announces.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::desired::RootIdentity;
+use super::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision};
+use super::observed::Limits;
+use super::record::{
+    Approval, Failure, HISTORY_REVISIONS_MAX, Life, PastRevision, Records, Restarts,
+};
+use super::time::Timestamp;
+
+/// An entry with its place in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// Its number; without gaps, from 1.
+    pub seq: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// What it says.
+    pub entry: Entry,
+}
+
+/// What the journal says: decisions, intents before their effects, and results after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "type")]
+pub enum Entry {
+    /// All records as of this entry: what stands before it is history.
+    Checkpoint {
+        /// The records.
+        records: Box<Records>,
+    },
+    /// Who we are.
+    Owner {
+        /// The random id.
+        owner: OwnerId,
+    },
+    /// The specs directory that the records belong to.
+    Root {
+        /// Which one.
+        identity: RootIdentity,
+    },
+    /// The last good text of a spec file, or that the file is gone.
+    Text {
+        /// Its path in the specs directory.
+        file: Arc<str>,
+        /// Its text.
+        text: Option<Arc<str>>,
+    },
+    /// A node's engine was seen for the first time.
+    Node {
+        /// The node.
+        node: Name,
+        /// The engine's id.
+        engine: String,
+        /// Where it listens.
+        endpoint: String,
+        /// The control group that containers live under.
+        cgroup_root: String,
+    },
+    /// An instance has a new spec.
+    Declared {
+        /// Which instance.
+        instance: Key,
+        /// Its unique id.
+        uid: String,
+        /// Digest of the spec.
+        digest: Digest,
+    },
+    /// A replica was given a node.
+    Placed {
+        /// Which replica.
+        replica: ReplicaKey,
+        /// Which node.
+        node: Name,
+    },
+    /// An image was resolved.
+    Resolved {
+        /// Which image.
+        image: ImageName,
+        /// The declaration that was resolved.
+        source: Digest,
+        /// The node that holds it.
+        node: Name,
+        /// The image's id there.
+        id: ImageId,
+        /// The reference with the digest, if a registry gave one.
+        pinned: Option<Arc<str>>,
+    },
+    /// An engine shall do something.
+    Intent {
+        /// To what.
+        object: ObjectId,
+        /// Where.
+        node: Name,
+        /// What.
+        deed: Deed,
+        /// Why, for readers.
+        cause: String,
+    },
+    /// An engine did it.
+    Done {
+        /// To what.
+        object: ObjectId,
+        /// Where.
+        node: Name,
+        /// What.
+        deed: Deed,
+    },
+    /// An engine could not do it.
+    Failed {
+        /// To what.
+        object: ObjectId,
+        /// Where.
+        node: Name,
+        /// What it said, and when it is tried again.
+        failure: Failure,
+    },
+    /// A replica ended, and its restart policy lets it rest.
+    Ended {
+        /// Which replica.
+        replica: ReplicaKey,
+        /// `Completed` or `Failed`.
+        life: Life,
+    },
+    /// Nothing is left of a replica that is no longer declared.
+    Gone {
+        /// Which replica.
+        replica: ReplicaKey,
+    },
+    /// An operator agreed to removals.
+    Approved {
+        /// To which.
+        approval: Approval,
+    },
+    /// Things have been settled for a while: removals are counted anew.
+    Settled {
+        /// How many replicas and volumes are managed now.
+        managed: u32,
+    },
+}
+
+/// What an intent says of an action: its kind, and what records need of it. Nothing that could be
+/// a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "do")]
+pub enum Deed {
+    /// Fetch an image.
+    FetchImage {
+        /// How, for readers: `pull REFERENCE`, `load FILE`, `import FILE`.
+        how: String,
+    },
+    /// Make a volume.
+    CreateVolume {
+        /// Whether its data stays when the declaration goes.
+        retain: bool,
+    },
+    /// Remove a volume and its data.
+    RemoveVolume,
+    /// Create a container.
+    Create {
+        /// Which one in the row.
+        incarnation: u64,
+        /// What from.
+        revision: Revision,
+        /// The image, as the spec names it.
+        image: ImageName,
+        /// With which limits.
+        limits: Limits,
+    },
+    /// Start a container.
+    Start {
+        /// Whether it had ended by itself.
+        restart: bool,
+        /// Whether its earlier restarts still count, since it had not run stably.
+        in_a_row: bool,
+    },
+    /// Stop a container.
+    Stop {
+        /// Whether its spec says that it shall be stopped; else it makes way for another one.
+        power: bool,
+    },
+    /// Freeze a container.
+    Pause,
+    /// Go on with a frozen container.
+    Unpause,
+    /// Change limits.
+    Update {
+        /// To these.
+        limits: Limits,
+    },
+    /// Give a container its name back.
+    Rename,
+    /// Remove a container.
+    Remove {
+        /// Which incarnation.
+        incarnation: u64,
+        /// Whether nothing shall come in its place: the guard counts these.
+        for_good: bool,
+    },
+}
+
+impl Deed {
+    /// The word for it in messages.
+    #[must_use]
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::FetchImage { .. } => "fetch image",
+            Self::CreateVolume { .. } => "create volume",
+            Self::RemoveVolume => "remove volume",
+            Self::Create { .. } => "create",
+            Self::Start { restart: false, .. } => "start",
+            Self::Start { restart: true, .. } => "restart",
+            Self::Stop { .. } => "stop",
+            Self::Pause => "pause",
+            Self::Unpause => "unpause",
+            Self::Update { .. } => "update",
+            Self::Rename => "rename",
+            Self::Remove { .. } => "remove",
+        }
+    }
+}
+
+impl Records {
+    /// Folds one entry into the records.
+    pub fn apply(&mut self, at: Timestamp, entry: &Entry) {
+        match entry {
+            Entry::Checkpoint { records } => self.clone_from(records),
+            Entry::Owner { owner } => self.owner = Some(owner.clone()),
+            Entry::Root { identity } => self.guard.root = Some(identity.clone()),
+            Entry::Text { file, text: Some(text) } => {
+                self.texts.insert(Arc::clone(file), Arc::clone(text));
+            }
+            Entry::Text { file, text: None } => {
+                self.texts.remove(file);
+            }
+            Entry::Node { node, engine, endpoint, cgroup_root } => {
+                let record = self.nodes.entry(node.clone()).or_default();
+                record.engine = Some(engine.clone());
+                record.endpoint = Some(endpoint.clone());
+                record.cgroup_root = Some(cgroup_root.clone());
+            }
+            Entry::Declared { instance, uid, digest } => {
+                let record = self.instances.entry(instance.clone()).or_default();
+                record.uid.clone_from(uid);
+                record.generation += 1;
+                record.digest = Some(digest.clone());
+            }
+            Entry::Placed { replica, node } => self.replica(replica).node = Some(node.clone()),
+            Entry::Resolved { image, source, node, id, pinned } => {
+                let record = self.images.entry(image.clone()).or_default();
+                if record.source.as_ref() != Some(source) {
+                    *record = super::record::ImageRecord {
+                        source: Some(source.clone()),
+                        content: Some(pinned.as_deref().map_or_else(
+                            || Arc::clone(&id.0),
+                            |pinned| Arc::from(pinned.rsplit('@').next().unwrap_or(pinned)),
+                        )),
+                        pinned: pinned.clone(),
+                        at,
+                        ..Default::default()
+                    };
+                }
+                record.ids.insert(node.clone(), id.clone());
+                record.failures.remove(node);
+            }
+            Entry::Intent { object, node, deed, .. } => self.apply_intent(at, object, node, deed),
+            Entry::Done { object, node, deed } => self.apply_done(object, node, deed),
+            Entry::Failed { object, node, failure } => self.apply_failed(object, node, failure),
+            Entry::Ended { replica, life } => self.replica(replica).life = life.clone(),
+            Entry::Gone { replica } => {
+                if let Some(record) = self.instances.get_mut(&replica.instance) {
+                    record.replicas.remove(&replica.ordinal);
+                    if record.replicas.is_empty() {
+                        self.instances.remove(&replica.instance);
+                    }
+                }
+            }
+            Entry::Approved { approval } => self.guard.approval = Some(approval.clone()),
+            Entry::Settled { managed } => {
+                self.guard.managed = *managed;
+                self.guard.removed = BTreeSet::new();
+                self.guard.approval = None;
+            }
+        }
+    }
+
+    fn apply_intent(&mut self, at: Timestamp, object: &ObjectId, node: &Name, deed: &Deed) {
+        let ObjectId::Replica(replica) = object else {
+            if let (ObjectId::Volume { volume, .. }, Deed::CreateVolume { retain }) = (object, deed)
+            {
+                let record = self.volumes.entry(volume.clone()).or_default();
+                record.retain = *retain;
+                record.nodes.insert(node.clone());
+            }
+            if matches!(deed, Deed::RemoveVolume) {
+                self.guard.removed.insert(object.clone());
+            }
+            return;
+        };
+        if let Deed::Remove { for_good: true, .. } = deed {
+            self.guard.removed.insert(object.clone());
+        }
+        if let Deed::Create { revision, image, .. } = deed {
+            self.remember_revision(at, &replica.instance, revision, image);
+        }
+        let record = self.replica(replica);
+        match deed {
+            Deed::Create { incarnation, revision, limits, .. } => {
+                record.node = Some(node.clone());
+                record.incarnation = *incarnation;
+                record.revision = Some(revision.clone());
+                record.confirmed = false;
+                record.applied = *limits;
+                record.life = Life::New;
+                record.restarts = Restarts::default();
+            }
+            Deed::Start { restart, in_a_row } => {
+                record.life = Life::Started;
+                if *restart {
+                    let streak = if *in_a_row { record.restarts.streak } else { 0 };
+                    record.restarts = Restarts {
+                        total: record.restarts.total.saturating_add(1),
+                        streak: streak.saturating_add(1),
+                        last_at: at,
+                    };
+                }
+            }
+            Deed::Stop { power: true } => record.life = Life::Stopped,
+            Deed::Update { limits } => record.applied = *limits,
+            Deed::Stop { power: false }
+            | Deed::Pause
+            | Deed::Unpause
+            | Deed::Rename
+            | Deed::Remove { .. }
+            | Deed::FetchImage { .. }
+            | Deed::CreateVolume { .. }
+            | Deed::RemoveVolume => {}
+        }
+    }
+
+    fn apply_done(&mut self, object: &ObjectId, node: &Name, deed: &Deed) {
+        match object {
+            ObjectId::Replica(replica) => {
+                // The last step of a removal may be reported after the replica was forgotten.
+                let known = self
+                    .instances
+                    .get_mut(&replica.instance)
+                    .and_then(|record| record.replicas.get_mut(&replica.ordinal));
+                if let Some(record) = known {
+                    record.failure = None;
+                    if let Deed::Create { incarnation, .. } = deed {
+                        record.confirmed |= record.incarnation == *incarnation;
+                    }
+                }
+            }
+            ObjectId::Image { image, .. } => {
+                if let Some(record) = self.images.get_mut(image) {
+                    record.failures.remove(node);
+                }
+            }
+            ObjectId::Volume { volume, .. } => {
+                if let Some(record) = self.volumes.get_mut(volume) {
+                    record.failures.remove(node);
+                    if matches!(deed, Deed::RemoveVolume) {
+                        record.nodes.remove(node);
+                        if record.nodes.is_empty() {
+                            self.volumes.remove(volume);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply_failed(&mut self, object: &ObjectId, node: &Name, failure: &Failure) {
+        match object {
+            ObjectId::Replica(replica) => self.replica(replica).failure = Some(failure.clone()),
+            ObjectId::Image { image, .. } => {
+                let record = self.images.entry(image.clone()).or_default();
+                record.failures.insert(node.clone(), failure.clone());
+            }
+            ObjectId::Volume { volume, .. } => {
+                let record = self.volumes.entry(volume.clone()).or_default();
+                record.failures.insert(node.clone(), failure.clone());
+            }
+        }
+    }
+
+    fn replica(&mut self, replica: &ReplicaKey) -> &mut super::record::ReplicaRecord {
+        self.instances
+            .entry(replica.instance.clone())
+            .or_default()
+            .replicas
+            .entry(replica.ordinal)
+            .or_default()
+    }
+
+    fn remember_revision(
+        &mut self,
+        at: Timestamp,
+        instance: &Key,
+        revision: &Revision,
+        image: &ImageName,
+    ) {
+        let history = &mut self.instances.entry(instance.clone()).or_default().history;
+        if history.last().is_some_and(|last| last.revision == *revision) {
+            return;
+        }
+        let number = history.last().map_or(1, |last| last.number + 1);
+        let (revision, image) = (revision.clone(), image.clone());
+        history.push(PastRevision { number, revision, image, at });
+        if history.len() > HISTORY_REVISIONS_MAX {
+            history.remove(0);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The nouns: what is declared, what is seen, what is remembered, and the snapshot of all three.
+//!
+//! Read in this order: [`ids`] (how things are named), [`quantity`] and [`time`] (how they are
+//! measured), [`spec`] (what a user declares), [`desired`] (the set of all declarations),
+//! [`observed`] (what the nodes hold), [`record`] (what only windlass knows), [`journal`] (the
+//! entries that change records), [`snapshot`] (all of it at one instant).
+
+pub mod desired;
+pub mod ids;
+pub mod journal;
+pub mod observed;
+pub mod quantity;
+pub mod record;
+pub mod snapshot;
+pub mod spec;
+pub mod time;

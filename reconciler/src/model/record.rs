@@ -1,0 +1,211 @@
+//! What only windlass knows: records. All of them follow from the journal, entry by entry
+//! ([`Records::apply`](super::journal)); the store holds them so that a start is quick.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::desired::RootIdentity;
+use super::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, Revision};
+use super::observed::Limits;
+use super::time::Timestamp;
+
+/// How many past revisions an instance remembers: enough to go back past a bad week.
+pub const HISTORY_REVISIONS_MAX: usize = 10;
+
+/// All records.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Records {
+    /// Who we are; made once per state directory.
+    pub owner: Option<OwnerId>,
+    /// One record an instance that is declared or still has containers.
+    pub instances: BTreeMap<Key, InstanceRecord>,
+    /// What images were resolved to.
+    pub images: BTreeMap<ImageName, ImageRecord>,
+    /// Volumes that were made.
+    pub volumes: BTreeMap<Key, VolumeRecord>,
+    /// Nodes that were seen.
+    pub nodes: BTreeMap<Name, NodeRecord>,
+    /// What the guard against mass deletion remembers.
+    pub guard: GuardRecord,
+    /// The last good text of each spec file, by its path in the specs directory.
+    pub texts: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+/// What is remembered of an instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InstanceRecord {
+    /// Unique to this life of the instance: removed and declared again, it has another one.
+    pub uid: String,
+    /// Counts the changes of its spec, from 1.
+    pub generation: u64,
+    /// The spec of that generation.
+    pub digest: Option<Digest>,
+    /// Revisions that were rolled out, newest last.
+    pub history: Vec<PastRevision>,
+    /// Its replicas, by ordinal.
+    pub replicas: BTreeMap<u32, ReplicaRecord>,
+}
+
+/// A revision that was rolled out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PastRevision {
+    /// Counts the instance's revisions, from 1.
+    pub number: u64,
+    /// Its hash.
+    pub revision: Revision,
+    /// The image, as the spec named it.
+    pub image: ImageName,
+    /// When its first container was asked for.
+    pub at: Timestamp,
+}
+
+/// What is remembered of a replica.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReplicaRecord {
+    /// Where it is placed. Nobody moves without a reason.
+    pub node: Option<Name>,
+    /// The last incarnation that was asked for; 0 before the first.
+    pub incarnation: u64,
+    /// What that incarnation was made from.
+    pub revision: Option<Revision>,
+    /// Whether the engine confirmed that incarnation. Until then the same number is tried again,
+    /// so that a create that did happen is adopted and none happens twice.
+    pub confirmed: bool,
+    /// The limits that were last asked for: others are drift.
+    pub applied: Limits,
+    /// What was last asked of it, or what became of it.
+    pub life: Life,
+    /// Restarts of this incarnation.
+    pub restarts: Restarts,
+    /// The failure that it is backing off from.
+    pub failure: Option<Failure>,
+}
+
+/// What was last asked of a replica, or what became of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Life {
+    /// Nothing yet.
+    #[default]
+    New,
+    /// It was started.
+    Started,
+    /// It was stopped because its spec said so.
+    Stopped,
+    /// It ended with exit code 0, and its restart policy lets it rest.
+    Completed {
+        /// When it ended.
+        at: Timestamp,
+    },
+    /// It ended otherwise, and its restart policy lets it rest.
+    Failed {
+        /// When it ended, or was found to be gone.
+        at: Timestamp,
+        /// Its exit code, if it is known.
+        code: Option<i64>,
+    },
+}
+
+/// Restarts of one incarnation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Restarts {
+    /// All of them.
+    pub total: u32,
+    /// Those in a row, without a stable run between.
+    pub streak: u32,
+    /// When the last one was asked for.
+    pub last_at: Timestamp,
+}
+
+/// A failure that something is backing off from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// What was wanted: another wish is tried at once.
+    pub goal: Digest,
+    /// Failures in a row.
+    pub count: u32,
+    /// When the last one happened.
+    pub at: Timestamp,
+    /// Not before this.
+    pub retry_at: Timestamp,
+    /// Which step it was.
+    pub step: String,
+    /// What the engine said.
+    pub message: String,
+}
+
+/// What an image was resolved to. A tag that moves later changes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ImageRecord {
+    /// The declaration that was resolved; another one is resolved anew.
+    pub source: Option<Digest>,
+    /// What the content is known by everywhere: a registry digest, or the image's own id.
+    pub content: Option<Arc<str>>,
+    /// The reference with the digest, where a registry gave one: other nodes pull by it.
+    pub pinned: Option<Arc<str>>,
+    /// The image's id on each node that got it.
+    pub ids: BTreeMap<Name, ImageId>,
+    /// When it was resolved.
+    pub at: Timestamp,
+    /// The failure that each node is backing off from.
+    pub failures: BTreeMap<Name, Failure>,
+}
+
+/// What is remembered of a volume.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VolumeRecord {
+    /// Whether its data stays when the declaration goes.
+    pub retain: bool,
+    /// The nodes that it was made on.
+    pub nodes: BTreeSet<Name>,
+    /// The failure that each node is backing off from.
+    pub failures: BTreeMap<Name, Failure>,
+}
+
+/// What is remembered of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeRecord {
+    /// The engine's own id.
+    pub engine: Option<String>,
+    /// The endpoint that was chosen.
+    pub endpoint: Option<String>,
+    /// The control group that containers live under; it cannot change later.
+    pub cgroup_root: Option<String>,
+}
+
+/// What the guard against mass deletion remembers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GuardRecord {
+    /// The specs directory that the records belong to.
+    pub root: Option<RootIdentity>,
+    /// How many replicas and volumes were managed when things were last settled.
+    pub managed: u32,
+    /// What was removed since then.
+    pub removed: BTreeSet<ObjectId>,
+    /// What an operator agreed to remove.
+    pub approval: Option<Approval>,
+}
+
+/// An operator's agreement to removals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// The digest of the set that was shown.
+    pub digest: Digest,
+    /// That set: the agreement covers these objects and no other.
+    pub objects: BTreeSet<ObjectId>,
+    /// When.
+    pub at: Timestamp,
+}

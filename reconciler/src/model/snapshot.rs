@@ -1,0 +1,94 @@
+//! All that one round decides from: the planner reads a snapshot and nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::desired::{BrokenFile, DesiredSet, RootState};
+use super::ids::{ContainerId, Name, ObjectId, ReplicaKey};
+use super::observed::{ObservedContainer, ObservedNode};
+use super::record::Records;
+use super::time::Timestamp;
+
+/// The world at one instant, as far as windlass knows it.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// That instant.
+    pub now: Timestamp,
+    /// How rounds shall go.
+    pub config: Config,
+    /// What is declared.
+    pub desired: DesiredSet,
+    /// The specs directory.
+    pub root: RootState,
+    /// Files with errors.
+    pub broken: BTreeMap<Arc<str>, BrokenFile>,
+    /// Nodes, without their containers.
+    pub nodes: BTreeMap<Name, ObservedNode>,
+    /// Our containers on all nodes, by the replica that they are.
+    pub containers: BTreeMap<ReplicaKey, Vec<Located>>,
+    /// What only windlass knows.
+    pub records: Records,
+    /// Objects with a step under way, or whose last step has not been observed yet.
+    pub in_flight: BTreeMap<ObjectId, InFlight>,
+    /// Whether an operator asked that everything be removed.
+    pub down: bool,
+}
+
+/// A container and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// The node that holds it.
+    pub node: Name,
+    /// The engine's id.
+    pub id: ContainerId,
+    /// The container.
+    pub container: ObservedContainer,
+}
+
+/// What is under way for an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InFlight {
+    /// What it is, for readers: `create`, `pull image`.
+    pub what: &'static str,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// How rounds go. Every limit has its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Removals past this share of what is managed are held: a typo or a half checkout removes
+    /// more than a commit that was meant.
+    pub removals_percent_max: u32,
+    /// So few removals are never held: small sets change as a whole.
+    pub removals_free: u32,
+    /// Settled for this long, removals are counted anew: a slow checkout trickles, and each drop
+    /// of it would settle on its own.
+    pub settled_after: Duration,
+    /// The wait after the second failure in a row; it doubles with each further one.
+    pub backoff_base: Duration,
+    /// No wait is longer: a fault that went away is noticed within this time.
+    pub backoff_max: Duration,
+    /// A run at least this long was stable: the restarts before it no longer count.
+    pub stable_run: Duration,
+    /// So many restarts in a row are a crash loop, and shown as one.
+    pub crash_loop_restarts: u32,
+    /// Steps under way on one node at a time: engines get no faster with more of them.
+    pub steps_per_node_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            removals_percent_max: 30,
+            removals_free: 3,
+            settled_after: Duration::from_secs(10),
+            backoff_base: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(300),
+            stable_run: Duration::from_secs(60),
+            crash_loop_restarts: 5,
+            steps_per_node_max: 8,
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The traits that adapters implement. The core names futures, and never waits for one.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::model::ids::{ContainerId, ImageId, Name, OwnerId};
+use crate::model::journal::Stamped;
+use crate::model::observed::{NodeListing, ObservedContainer};
+use crate::model::quantity::Span;
+use crate::model::record::{ImageRecord, InstanceRecord, NodeRecord, Records, VolumeRecord};
+use crate::step::Action;
+
+/// What a driver answers, in a while.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, DriverError>> + Send + 'a>>;
+
+/// Drives the engine of one node.
+///
+/// # Guarantees
+/// Each call ends within a deadline of the driver's own. A call makes no decision: a name that is
+/// taken is [`DriverErrorKind::Conflict`], one that is unknown is [`DriverErrorKind::NotFound`],
+/// and what that means is the planner's affair.
+pub trait Driver: Send + Sync {
+    /// Everything that the node holds of ours, and all its images.
+    ///
+    /// # Errors
+    /// [`DriverErrorKind::Unreachable`] and [`DriverErrorKind::TimedOut`] mean that the node is
+    /// unknown.
+    fn list<'a>(&'a self, owner: &'a OwnerId) -> Answer<'a, NodeListing>;
+
+    /// One container, by id or name; `None` if there is none, or it is not ours.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    fn inspect<'a>(
+        &'a self,
+        owner: &'a OwnerId,
+        container: &'a str,
+    ) -> Answer<'a, Option<(ContainerId, ObservedContainer)>>;
+
+    /// Does what an action says.
+    ///
+    /// # Errors
+    /// [`DriverError`] says what the engine answered. After [`DriverErrorKind::TimedOut`] nobody
+    /// knows whether it was done.
+    fn execute<'a>(
+        &'a self,
+        action: &'a Action,
+        progress: &'a (dyn Fn(Progress) + Send + Sync),
+    ) -> Answer<'a, Done>;
+
+    /// Tells `sink` of events until the node is lost, then ends with the reason. The first thing
+    /// that it tells is [`NodeEvent::Opened`]: from then on nothing is missed until it ends.
+    fn watch<'a>(
+        &'a self,
+        owner: &'a OwnerId,
+        sink: &'a (dyn Fn(NodeEvent) + Send + Sync),
+    ) -> Pin<Box<dyn Future<Output = DriverError> + Send + 'a>>;
+
+    /// Hands `sink` what a container printed, line by line.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    fn logs<'a>(
+        &'a self,
+        container: &'a str,
+        query: LogQuery,
+        sink: &'a (dyn Fn(LogLine) + Send + Sync),
+    ) -> Answer<'a, ()>;
+}
+
+/// What an action brought about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// What was asked for.
+    AsAsked,
+    /// A container.
+    Container(ContainerId),
+    /// An image.
+    Image {
+        /// Its id on the node.
+        id: ImageId,
+        /// The reference with the digest, if it came from a registry.
+        pinned: Option<Arc<str>>,
+    },
+}
+
+/// How far an image has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that are there.
+    pub done: u64,
+    /// All bytes, as far as they are known.
+    pub total: u64,
+}
+
+/// Something happened on a node: a hint to look, never a fact to plan from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeEvent {
+    /// The stream is open.
+    Opened,
+    /// One of our containers changed.
+    Container(ContainerId),
+    /// Images changed.
+    Images,
+    /// Volumes changed.
+    Volumes,
+}
+
+/// Why a driver could not do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct DriverError {
+    /// What kind of failure it is.
+    pub kind: DriverErrorKind,
+    /// What the engine or the system said, in one line.
+    pub message: String,
+}
+
+/// What kind of failure a driver met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DriverErrorKind {
+    /// Nobody answers.
+    Unreachable,
+    /// No answer came in time: whether it was done is unknown.
+    TimedOut,
+    /// What it is about does not exist.
+    NotFound,
+    /// The name is taken, or the object is not in a state for this.
+    Conflict,
+    /// The engine refuses, or failed.
+    Refused,
+}
+
+/// Which lines of a container's log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Go on as lines come.
+    pub follow: bool,
+    /// Only so many of the last lines.
+    pub tail: Option<u32>,
+    /// Only lines of this last span of time.
+    pub since: Option<Span>,
+    /// Begin each line with its time.
+    pub timestamps: bool,
+}
+
+/// A line that a container printed, without its line end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Whether it was printed as an error.
+    pub stderr: bool,
+    /// The line.
+    pub text: String,
+}
+
+/// Keeps records so that a start is quick. The journal is the durable truth: a store that is
+/// behind it, or empty, is brought up to date from it.
+pub trait StateStore: Send {
+    /// All records, and the number of the last entry that is in them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if a record cannot be read.
+    fn load(&self) -> Result<(Records, u64), StoreError>;
+
+    /// Writes changed records together with the number of the last entry that is in them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be written. None of them is then.
+    fn save(&self, writes: &[Write], seq: u64) -> Result<(), StoreError>;
+}
+
+/// A change of the store. `None` removes the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// The small ones: owner and guard.
+    Common(Box<Records>),
+    /// An instance.
+    Instance(crate::model::ids::Key, Option<InstanceRecord>),
+    /// An image.
+    Image(crate::model::ids::ImageName, Option<ImageRecord>),
+    /// A volume.
+    Volume(crate::model::ids::Key, Option<VolumeRecord>),
+    /// A node.
+    Node(Name, Option<NodeRecord>),
+    /// The last good text of a file.
+    Text(Arc<str>, Option<Arc<str>>),
+    /// A container as it was observed; keyed by node and id.
+    Observed(Name, ContainerId, Option<Box<ObservedContainer>>),
+    /// All of what was observed on a node is this.
+    ObservedAll(Name, BTreeMap<ContainerId, ObservedContainer>),
+}
+
+/// Why a store or a journal could not do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{operation}: {message}")]
+pub struct StoreError {
+    /// What was tried, with the file.
+    pub operation: String,
+    /// What the system said.
+    pub message: String,
+}
+
+/// The durable truth: entries in a row, appended and never changed.
+pub trait Journal: Send {
+    /// Appends entries and makes them durable. When it returns, a power cut loses none of them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they could not be made durable: nothing that they announce may be done.
+    fn append(&mut self, entries: &[Stamped]) -> Result<(), StoreError>;
+
+    /// Whether it has grown so much since its last checkpoint that another one is due.
+    fn wants_checkpoint(&self) -> bool;
+}

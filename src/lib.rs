@@ -1,0 +1,10 @@
+//! windlass hauls containers to their declared state and holds them there.
+//!
+//! This package holds the effects; every decision is made in the pure `reconciler` crate. Read
+//! `ARCHITECTURE.md` first, then [`app`], which puts the adapters together.
+
+pub mod docker;
+pub mod journal;
+pub mod manifest;
+pub mod store;
+pub mod watch;
