@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::model::ids::{ContainerId, ImageId, Name, OwnerId};
+use crate::model::ids::{ContainerId, ImageId, Name, OwnerId, ReplicaKey};
 use crate::model::journal::Stamped;
 use crate::model::observed::{NodeListing, ObservedContainer};
 use crate::model::quantity::Span;
@@ -101,7 +101,12 @@ pub enum NodeEvent {
     /// The stream is open.
     Opened,
     /// One of our containers changed.
-    Container(ContainerId),
+    Container {
+        /// Its id.
+        id: ContainerId,
+        /// Which replica its labels say it is.
+        replica: Option<ReplicaKey>,
+    },
     /// Images changed.
     Images,
     /// Volumes changed.

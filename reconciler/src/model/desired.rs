@@ -34,9 +34,12 @@ pub struct Declared<S> {
     pub annotations: BTreeMap<String, String>,
     /// What is declared.
     pub spec: Arc<S>,
-    /// Digest of all that makes a revision (see [`revision`](crate::revision)) or, for other
-    /// kinds, of the whole spec. Taken once, when the declaration is read.
+    /// Digest of the whole spec: another one is another generation. Taken once, when the
+    /// declaration is read.
     pub digest: Digest,
+    /// Of an Instance, the digest of what makes a revision (see [`revision`](crate::revision));
+    /// of other kinds, the same as `digest`.
+    pub basis: Digest,
     /// Where the document begins.
     pub source: Source,
     /// Why this is an earlier, good version, if what stands there now is not in force.
@@ -56,22 +59,53 @@ pub struct DesiredSet {
     pub nodes: BTreeMap<Name, Declared<NodeSpec>>,
 }
 
+/// A spec that can be declared: it has digests.
+pub trait Spec: Serialize {
+    /// Digest of the whole spec.
+    fn digest(&self) -> Digest {
+        // Maps of a spec are sorted and its keys are texts, so this cannot fail, and the same spec
+        // always has the same form.
+        Digest::of(&serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Digest of what cannot change in place.
+    fn basis(&self) -> Digest {
+        self.digest()
+    }
+}
+
+impl Spec for InstanceSpec {
+    fn basis(&self) -> Digest {
+        crate::revision::revision_basis(self)
+    }
+}
+impl Spec for ImageSpec {}
+impl Spec for VolumeSpec {}
+impl Spec for NodeSpec {}
+
+impl<S: Spec> Declared<S> {
+    /// A declaration at `source`, with its digests and without labels.
+    #[must_use]
+    pub fn new(spec: S, source: Source) -> Self {
+        Self {
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            digest: spec.digest(),
+            basis: spec.basis(),
+            spec: Arc::new(spec),
+            source,
+            stale: None,
+        }
+    }
+}
+
 impl DesiredSet {
     /// Adds the node `local` at `endpoint` if no node is declared.
     pub fn ensure_node(&mut self, endpoint: Endpoint) {
         if self.nodes.is_empty() {
             let spec = NodeSpec { endpoint, cgroup_root: None };
-            self.nodes.insert(
-                Name::local_node(),
-                Declared {
-                    labels: BTreeMap::new(),
-                    annotations: BTreeMap::new(),
-                    digest: Digest::of(spec.endpoint.to_string().as_bytes()),
-                    spec: Arc::new(spec),
-                    source: Source { file: Arc::from("(built in)"), line: 0, column: 0 },
-                    stale: None,
-                },
-            );
+            let source = Source { file: Arc::from("(built in)"), line: 0, column: 0 };
+            self.nodes.insert(Name::local_node(), Declared::new(spec, source));
         }
     }
 

@@ -256,7 +256,12 @@ impl Records {
             Entry::Placed { replica, node } => self.replica(replica).node = Some(node.clone()),
             Entry::Resolved { image, source, node, id, pinned } => {
                 let record = self.images.entry(image.clone()).or_default();
-                if record.source.as_ref() != Some(source) {
+                // Without a digest from a registry the content is known by its id alone, so
+                // another id is another content.
+                let same_content = record.pinned.is_some()
+                    || record.content.as_deref() == Some(&*id.0)
+                    || record.content.is_none();
+                if record.source.as_ref() != Some(source) || !same_content {
                     *record = super::record::ImageRecord {
                         source: Some(source.clone()),
                         content: Some(pinned.as_deref().map_or_else(

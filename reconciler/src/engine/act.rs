@@ -1,0 +1,540 @@
+//! Rounds, and the rows of steps that they bring under way.
+//!
+//! The steps of one object form a chain. Its intents are made durable together, then its steps run
+//! one after the other, each only while what is wanted of the object is what it was planned for.
+//! At the end the containers that it touched are looked at, and only then may the object be
+//! planned again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{Effect, Engine, Happening, JOURNAL_RETRY_AFTER};
+use crate::backoff;
+use crate::check::check;
+use crate::model::ids::{Digest, Name, ObjectId};
+use crate::model::journal::{Entry, Stamped};
+use crate::model::record::Failure;
+use crate::model::snapshot::InFlight;
+use crate::model::time::Timestamp;
+use crate::plan::{self, Change};
+use crate::ports::{Done, DriverError, DriverErrorKind};
+use crate::step::{Action, Step};
+
+/// The steps of one object that are under way.
+#[derive(Debug)]
+pub(super) struct Chain {
+    node: Name,
+    goal: Digest,
+    cause: String,
+    steps: VecDeque<Action>,
+    state: ChainState,
+    /// Containers that were touched, by the id or name that the steps used.
+    touched: BTreeSet<String>,
+}
+
+/// How far a chain has come.
+#[derive(Debug)]
+enum ChainState {
+    /// Its intents are not durable yet.
+    Committing { ticket: u64 },
+    /// The first of its steps runs.
+    Running { since: Timestamp },
+    /// What it touched is being looked at.
+    Looking { since: Timestamp, waiting: BTreeSet<String>, list: bool },
+}
+
+impl Engine {
+    /// Plans, verifies, and brings what is ready under way.
+    pub(super) fn round(&mut self) {
+        if !std::mem::take(&mut self.round_wanted) {
+            return;
+        }
+        let now = self.snapshot.now;
+        (self.plan, self.report) = plan::plan(&self.snapshot, &self.policies);
+        let violations: Vec<String> =
+            check(&self.snapshot, &self.plan).into_iter().map(|rule| rule.0).collect();
+        if !violations.is_empty() && violations != self.violations {
+            let rules = violations.clone();
+            self.effects.push(Effect::Tell(Happening::Violated { rules }));
+        }
+        self.violations = violations;
+        if self.is_oriented() && self.violations.is_empty() && self.journal_error.is_none() {
+            for decision in self.plan.decisions.clone() {
+                self.record(decision);
+                self.want_round();
+            }
+            self.start_chains();
+        }
+        self.watch_settling(now);
+        self.relist_due(now);
+        self.effects.push(Effect::Planned);
+    }
+
+    /// Brings those chains under way whose first step waits for nothing.
+    fn start_chains(&mut self) {
+        let mut busy: BTreeMap<Name, usize> = BTreeMap::new();
+        for chain in self.chains.values().filter(|chain| chain.takes_a_place()) {
+            *busy.entry(chain.node.clone()).or_default() += 1;
+        }
+        let mut rows: Vec<(Change, Vec<Step>)> = Vec::new();
+        let mut steps = self.plan.steps.iter().peekable();
+        for change in &self.plan.changes {
+            let mut row = Vec::new();
+            while let Some(step) = steps.next_if(|step| step.object == change.object) {
+                row.push(step.clone());
+            }
+            let is_ready = row.first().is_some_and(|step| step.after.is_empty());
+            if is_ready {
+                let busy = busy.entry(change.node.clone()).or_default();
+                let takes_a_place = row.iter().any(|step| takes_a_place(&step.action));
+                if takes_a_place && *busy >= self.snapshot.config.steps_per_node_max {
+                    continue;
+                }
+                *busy += usize::from(takes_a_place);
+                rows.push((change.clone(), row));
+            }
+        }
+        if rows.is_empty() {
+            return;
+        }
+        let ticket = self.next_ticket;
+        for (change, row) in rows {
+            self.start_chain(&change, row, ticket);
+        }
+        self.flush();
+    }
+
+    fn start_chain(&mut self, change: &Change, row: Vec<Step>, ticket: u64) {
+        let cause = change.cause.to_string();
+        for step in &row {
+            self.record(Entry::Intent {
+                object: step.object.clone(),
+                node: step.node.clone(),
+                deed: step.action.deed(),
+                cause: cause.clone(),
+            });
+        }
+        let steps: VecDeque<Action> = row.into_iter().map(|step| step.action).collect();
+        let what = steps.front().map_or("nothing", Action::verb);
+        let since = self.snapshot.now;
+        self.snapshot.in_flight.insert(change.object.clone(), InFlight { what, since });
+        let chain = Chain {
+            node: change.node.clone(),
+            goal: change.goal.clone(),
+            cause,
+            steps,
+            state: ChainState::Committing { ticket },
+            touched: BTreeSet::new(),
+        };
+        self.chains.insert(change.object.clone(), chain);
+    }
+
+    /// Has all that waits made durable. Each call is one commit, also an empty one.
+    pub(super) fn flush(&mut self) {
+        let entries = std::mem::take(&mut self.riding);
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.uncommitted.extend(entries.iter().map(|entry| (ticket, entry.clone())));
+        self.effects.push(Effect::Commit { ticket, entries });
+    }
+
+    pub(super) fn committed(&mut self, ticket: u64, result: Result<(), String>) {
+        match result {
+            Ok(()) => {
+                if self.journal_error.take().is_some() {
+                    self.effects.push(Effect::Tell(Happening::Journal { error: None }));
+                    self.want_round();
+                }
+                self.uncommitted.retain(|(of, _)| *of > ticket);
+                let ready: Vec<ObjectId> = self
+                    .chains
+                    .iter()
+                    .filter(|(_, chain)| chain.waits_for(ticket))
+                    .map(|(object, _)| object.clone())
+                    .collect();
+                for object in ready {
+                    self.next_step(&object);
+                }
+            }
+            Err(error) => {
+                // If the journal cannot be written, nothing is done.
+                let waiting: Vec<ObjectId> = self
+                    .chains
+                    .iter()
+                    .filter(|(_, chain)| matches!(chain.state, ChainState::Committing { .. }))
+                    .map(|(object, _)| object.clone())
+                    .collect();
+                for object in waiting {
+                    self.forget_chain(&object);
+                }
+                let lost = std::mem::take(&mut self.uncommitted);
+                let mut entries: Vec<Stamped> = lost.into_iter().map(|(_, entry)| entry).collect();
+                entries.append(&mut self.riding);
+                self.riding = entries;
+                if self.journal_error.as_ref() != Some(&error) {
+                    let error = Some(error.clone());
+                    self.effects.push(Effect::Tell(Happening::Journal { error }));
+                }
+                self.journal_error = Some(error);
+                self.effects.push(Effect::WakeAt(self.snapshot.now + JOURNAL_RETRY_AFTER));
+            }
+        }
+    }
+
+    /// Runs the first step that is left of a chain, or ends it.
+    fn next_step(&mut self, object: &ObjectId) {
+        let now = self.snapshot.now;
+        let still_wanted = |chain: &Chain| {
+            plan::goal::now(&self.snapshot, object).is_none_or(|goal| goal == chain.goal)
+        };
+        let Some(chain) = self.chains.get(object) else { return };
+        let go_on = !chain.steps.is_empty() && still_wanted(chain);
+        let Some(chain) = self.chains.get_mut(object) else { return };
+        let Some(action) = chain.steps.front().filter(|_| go_on).cloned() else {
+            self.look(object);
+            return;
+        };
+        chain.state = ChainState::Running { since: now };
+        if let Some(container) = touched(&action) {
+            chain.touched.insert(container.to_owned());
+        }
+        let verb = action.verb();
+        let (node, cause) = (chain.node.clone(), chain.cause.clone());
+        if let Some(in_flight) = self.snapshot.in_flight.get_mut(object) {
+            in_flight.what = verb;
+        }
+        let object = object.clone();
+        let began = Happening::Began { object: object.clone(), node: node.clone(), verb, cause };
+        self.effects.push(Effect::Tell(began));
+        self.effects.push(Effect::Run { object, node, action });
+    }
+
+    pub(super) fn finished(&mut self, object: ObjectId, result: Result<Done, DriverError>) {
+        let now = self.snapshot.now;
+        let Some(chain) = self.chains.get_mut(&object) else { return };
+        let ChainState::Running { since } = chain.state else { return };
+        let Some(action) = chain.steps.pop_front() else { return };
+        let (node, goal) = (chain.node.clone(), chain.goal.clone());
+        let last = chain.steps.is_empty() || result.is_err();
+        let ended = Happening::Ended {
+            object: object.clone(),
+            node: node.clone(),
+            verb: action.verb(),
+            error: result.as_ref().err().map(|error| error.message.clone()),
+            took: now.since(since),
+            last,
+        };
+        self.effects.push(Effect::Tell(ended));
+        match result {
+            Ok(done) => {
+                self.record(Entry::Done {
+                    object: object.clone(),
+                    node: node.clone(),
+                    deed: action.deed(),
+                });
+                self.take_result(&object, &node, &action, &goal, done);
+                self.next_step(&object);
+            }
+            Err(error) => {
+                chain.steps.clear();
+                self.failed(&object, &node, &action, goal, &error);
+                self.look(&object);
+            }
+        }
+    }
+
+    fn take_result(
+        &mut self,
+        object: &ObjectId,
+        node: &Name,
+        action: &Action,
+        goal: &Digest,
+        done: Done,
+    ) {
+        match (object, done) {
+            (ObjectId::Image { image, .. }, Done::Image { id, pinned }) => {
+                let (image, source, node) = (image.clone(), goal.clone(), node.clone());
+                self.record(Entry::Resolved { image, source, node, id, pinned });
+            }
+            (ObjectId::Replica(replica), _) => {
+                if let Action::RemoveContainer { container, .. } = action {
+                    if let Some(chain) = self.chains.get_mut(object) {
+                        chain.touched.remove(container);
+                    }
+                    self.drop_container(replica, node, container);
+                }
+            }
+            (ObjectId::Image { .. } | ObjectId::Volume { .. }, _) => {}
+        }
+    }
+
+    fn failed(
+        &mut self,
+        object: &ObjectId,
+        node: &Name,
+        action: &Action,
+        goal: Digest,
+        error: &DriverError,
+    ) {
+        if error.kind == DriverErrorKind::Unreachable {
+            // Not the object's fault: its node is unknown now.
+            self.unreachable(node, error);
+            return;
+        }
+        let records = &self.snapshot.records;
+        let earlier = match object {
+            ObjectId::Replica(replica) => records
+                .instances
+                .get(&replica.instance)
+                .and_then(|record| record.replicas.get(&replica.ordinal))
+                .and_then(|record| record.failure.as_ref()),
+            ObjectId::Image { image, .. } => {
+                records.images.get(image).and_then(|record| record.failures.get(node))
+            }
+            ObjectId::Volume { volume, .. } => {
+                records.volumes.get(volume).and_then(|record| record.failures.get(node))
+            }
+        };
+        let count =
+            earlier.filter(|failure| failure.goal == goal).map_or(0, |failure| failure.count) + 1;
+        let config = &self.snapshot.config;
+        let now = self.snapshot.now;
+        let wait = match error.kind {
+            // Another state than expected is an outcome: the next look decides. But not for ever.
+            DriverErrorKind::NotFound | DriverErrorKind::Conflict if count == 1 => {
+                std::time::Duration::ZERO
+            }
+            DriverErrorKind::NotFound
+            | DriverErrorKind::Conflict
+            | DriverErrorKind::Refused
+            | DriverErrorKind::TimedOut
+            | DriverErrorKind::Unreachable => {
+                backoff::wait(config.backoff_base, config.backoff_max, count, &object.to_string())
+            }
+        };
+        let failure = Failure {
+            goal,
+            count,
+            at: now,
+            retry_at: now + wait,
+            step: action.verb().to_owned(),
+            message: error.message.clone(),
+        };
+        self.record(Entry::Failed { object: object.clone(), node: node.clone(), failure });
+    }
+
+    /// Looks at what a chain touched: until that is seen, nothing is planned for its object.
+    fn look(&mut self, object: &ObjectId) {
+        let now = self.snapshot.now;
+        let Some(chain) = self.chains.get_mut(object) else { return };
+        let waiting = std::mem::take(&mut chain.touched);
+        let node = chain.node.clone();
+        let list = !matches!(object, ObjectId::Replica(_));
+        chain.state = ChainState::Looking { since: now, waiting: waiting.clone(), list };
+        self.ended_at.insert(object.clone(), now);
+        if list {
+            self.list(&node);
+        } else if waiting.is_empty() {
+            self.forget_chain(object);
+            self.want_round();
+        }
+        for container in waiting {
+            self.effects.push(Effect::Inspect { node: node.clone(), container });
+        }
+    }
+
+    /// Whether an observation of `container` says nothing, since it was asked for too early.
+    pub(super) fn may_be_stale(
+        &self,
+        object: &ObjectId,
+        node: &Name,
+        container: &str,
+        asked_at: Timestamp,
+    ) -> bool {
+        match self.chains.get(object) {
+            Some(chain) => match &chain.state {
+                ChainState::Committing { .. } | ChainState::Running { .. } => true,
+                ChainState::Looking { since, waiting, .. } => {
+                    chain.node != *node || asked_at < *since || !waiting.contains(container)
+                }
+            },
+            None => self.ended_at.get(object).is_some_and(|ended| asked_at < *ended),
+        }
+    }
+
+    /// A container that a chain touched was looked at.
+    pub(super) fn seen_one_after_step(
+        &mut self,
+        node: &Name,
+        container: &str,
+        asked_at: Timestamp,
+    ) {
+        let mut over = Vec::new();
+        for (object, chain) in &mut self.chains {
+            if let ChainState::Looking { since, waiting, list: false } = &mut chain.state
+                && chain.node == *node
+                && asked_at >= *since
+            {
+                waiting.remove(container);
+                if waiting.is_empty() {
+                    over.push(object.clone());
+                }
+            }
+        }
+        for object in over {
+            self.forget_chain(&object);
+        }
+    }
+
+    /// A node was listed: chains whose end it shows are over.
+    pub(super) fn seen_after_steps(&mut self, node: &Name, asked_at: Timestamp) {
+        let over: Vec<ObjectId> = self
+            .chains
+            .iter()
+            .filter(|(_, chain)| {
+                chain.node == *node
+                    && matches!(&chain.state, ChainState::Looking { since, .. } if asked_at > *since)
+            })
+            .map(|(object, _)| object.clone())
+            .collect();
+        let pending = self.chains.values().any(|chain| {
+            chain.node == *node
+                && matches!(&chain.state, ChainState::Looking { since, list, .. }
+                    if *list && asked_at <= *since)
+        });
+        for object in over {
+            self.forget_chain(&object);
+        }
+        if pending {
+            self.list(node);
+        }
+    }
+
+    /// A node stopped answering: what happened to what was being looked at there is unknown, like
+    /// all else on it.
+    pub(super) fn stop_looking(&mut self, node: &Name) {
+        let over: Vec<ObjectId> = self
+            .chains
+            .iter()
+            .filter(|(_, chain)| {
+                chain.node == *node && matches!(chain.state, ChainState::Looking { .. })
+            })
+            .map(|(object, _)| object.clone())
+            .collect();
+        for object in over {
+            self.forget_chain(&object);
+        }
+    }
+
+    /// A look at one container failed: a list has to show how the chains on its node ended.
+    pub(super) fn look_by_list(&mut self, node: &Name) {
+        for chain in self.chains.values_mut().filter(|chain| chain.node == *node) {
+            if let ChainState::Looking { list, .. } = &mut chain.state {
+                *list = true;
+            }
+        }
+    }
+
+    fn forget_chain(&mut self, object: &ObjectId) {
+        self.chains.remove(object);
+        self.snapshot.in_flight.remove(object);
+    }
+
+    /// Results ride on the next commit; where none comes they get one of their own. Settled for a
+    /// while, removals are counted anew.
+    fn watch_settling(&mut self, now: Timestamp) {
+        let settled = self.report.settled && self.is_oriented() && !self.round_wanted;
+        if !settled {
+            self.settled_since = None;
+            if self.journal_error.is_some() {
+                self.flush();
+            }
+        } else {
+            let since = *self.settled_since.get_or_insert(now);
+            let again = since + self.snapshot.config.settled_after;
+            let guard = &self.snapshot.records.guard;
+            let news = guard.managed != plan::managed(&self.snapshot)
+                || !guard.removed.is_empty()
+                || guard.approval.is_some();
+            if self.report.held.is_none() && news {
+                if now >= again {
+                    self.conclude();
+                } else {
+                    self.report.wake(again);
+                }
+            }
+            if !self.riding.is_empty() {
+                self.flush();
+            }
+        }
+        let relist = self.nodes.values().map(|state| state.relist_at).min();
+        let wake = [self.report.wake_at, relist].into_iter().flatten().min();
+        if let Some(at) = wake {
+            self.effects.push(Effect::WakeAt(at));
+        }
+    }
+
+    fn relist_due(&mut self, now: Timestamp) {
+        let due: Vec<Name> = self
+            .nodes
+            .iter()
+            .filter(|(_, state)| state.relist_at <= now)
+            .map(|(node, _)| node.clone())
+            .collect();
+        for node in due {
+            self.list(&node);
+        }
+    }
+}
+
+impl Chain {
+    fn waits_for(&self, ticket: u64) -> bool {
+        matches!(self.state, ChainState::Committing { ticket: waits } if waits == ticket)
+    }
+
+    /// Whether it counts against the node's limit of steps under way.
+    fn takes_a_place(&self) -> bool {
+        match self.state {
+            ChainState::Committing { .. } => self.steps.iter().any(takes_a_place),
+            ChainState::Running { .. } => self.steps.iter().any(takes_a_place),
+            ChainState::Looking { .. } => false,
+        }
+    }
+}
+
+/// Whether an action works the engine. One that only waits (for a container to end, for bytes to
+/// arrive) holds no place that others could use.
+fn takes_a_place(action: &Action) -> bool {
+    match action {
+        Action::PullImage { .. } | Action::StopContainer { .. } => false,
+        Action::LoadImage { .. }
+        | Action::ImportImage { .. }
+        | Action::CreateVolume { .. }
+        | Action::RemoveVolume { .. }
+        | Action::CreateContainer { .. }
+        | Action::StartContainer { .. }
+        | Action::PauseContainer { .. }
+        | Action::UnpauseContainer { .. }
+        | Action::UpdateContainer { .. }
+        | Action::RenameContainer { .. }
+        | Action::RemoveContainer { .. } => true,
+    }
+}
+
+/// The container that an action changes, by the id or name that it uses.
+fn touched(action: &Action) -> Option<&str> {
+    match action {
+        Action::CreateContainer { name, .. } => Some(name),
+        Action::StartContainer { container, .. }
+        | Action::StopContainer { container, .. }
+        | Action::PauseContainer { container }
+        | Action::UnpauseContainer { container }
+        | Action::UpdateContainer { container, .. }
+        | Action::RenameContainer { container, .. }
+        | Action::RemoveContainer { container, .. } => Some(container),
+        Action::PullImage { .. }
+        | Action::LoadImage { .. }
+        | Action::ImportImage { .. }
+        | Action::CreateVolume { .. }
+        | Action::RemoveVolume { .. } => None,
+    }
+}

@@ -1,0 +1,456 @@
+//! The loop, without the waiting: events come in, effects go out, and nothing else happens.
+//!
+//! [`Engine::handle`] is synchronous and deterministic, so the production shell and a simulator
+//! drive the very same code. Read in this order: this file (what comes in and goes out),
+//! [`observe`] (what is seen of nodes), [`act`] (rounds, chains of steps, and their ends).
+//!
+//! # What the shell guarantees
+//! It performs effects in the order in which they are given; it answers each
+//! [`Effect::Commit`], [`Effect::Run`], [`Effect::List`] and [`Effect::Inspect`] with exactly one
+//! event; and after [`Effect::Round`] it hands over [`Event::Round`] once no other event waits.
+
+mod act;
+mod observe;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::desired::{RootState, SpecsReading};
+use crate::model::ids::{ContainerId, Name, ObjectId, OwnerId, ReplicaKey};
+use crate::model::journal::{Entry, Stamped};
+use crate::model::observed::{NodeListing, ObservedContainer};
+use crate::model::record::{Approval, Records};
+use crate::model::snapshot::{Config, Snapshot};
+use crate::model::spec::Endpoint;
+use crate::model::time::Timestamp;
+use crate::plan::{Plan, managed};
+use crate::policy::Policies;
+use crate::ports::{Done, DriverError, NodeEvent, Write};
+use crate::report::Report;
+use crate::step::Action;
+
+/// Nodes are listed again after this long, give or take a tenth: what events missed is found then.
+const RELIST_AFTER: Duration = Duration::from_secs(60);
+
+/// A journal that could not be written is tried again after this long.
+const JOURNAL_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Something happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The specs directory was read.
+    Specs(Box<SpecsReading>),
+    /// A node was listed, or could not be.
+    Listed {
+        /// The node.
+        node: Name,
+        /// When the list was asked for.
+        asked_at: Timestamp,
+        /// What came.
+        result: Result<Box<NodeListing>, DriverError>,
+    },
+    /// A container was inspected, or could not be.
+    Inspected {
+        /// Its node.
+        node: Name,
+        /// The id or name that was asked for.
+        container: String,
+        /// When it was asked for.
+        asked_at: Timestamp,
+        /// What came; `None` if there is no such container of ours.
+        result: Result<Option<Box<(ContainerId, ObservedContainer)>>, DriverError>,
+    },
+    /// A node told of something: a hint to look.
+    Hint {
+        /// The node.
+        node: Name,
+        /// What it told.
+        event: NodeEvent,
+    },
+    /// A node's event stream ended: what happens there is not heard any more.
+    Lost {
+        /// The node.
+        node: Name,
+        /// Why.
+        error: DriverError,
+    },
+    /// Entries were made durable, or could not be.
+    Committed {
+        /// Which commit.
+        ticket: u64,
+        /// What the journal said.
+        result: Result<(), String>,
+    },
+    /// A step came to its end.
+    Finished {
+        /// The object that it worked on.
+        object: ObjectId,
+        /// What the driver said.
+        result: Result<Done, DriverError>,
+    },
+    /// An operator wants something.
+    Operator(Operator),
+    /// The time that [`Effect::WakeAt`] named has come.
+    Wake,
+    /// No other event waits: the moment to plan.
+    Round,
+}
+
+/// What an operator wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operator {
+    /// Let the removals go that were shown under this digest.
+    Approve {
+        /// The digest, or at least its first 8 digits.
+        digest: String,
+    },
+    /// Remove everything, and keep it so.
+    Down,
+    /// This is how it shall be: count removals anew.
+    Conclude,
+    /// Look at all nodes again.
+    Refresh,
+}
+
+/// Something shall be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Make these entries durable, all of them or none.
+    Commit {
+        /// Names the commit in the answer.
+        ticket: u64,
+        /// What to append. Empty if only the order matters.
+        entries: Vec<Stamped>,
+    },
+    /// Have a driver do this.
+    Run {
+        /// The object; it names the step in the answer.
+        object: ObjectId,
+        /// Whose driver.
+        node: Name,
+        /// What to do.
+        action: Action,
+    },
+    /// List a node.
+    List {
+        /// Which.
+        node: Name,
+    },
+    /// Inspect a container.
+    Inspect {
+        /// Its node.
+        node: Name,
+        /// Its id or name.
+        container: String,
+    },
+    /// Connect to a node, hear its events, and list it once they are heard.
+    Connect {
+        /// Which.
+        node: Name,
+        /// Where its engine listens.
+        endpoint: Endpoint,
+    },
+    /// Let go of a node.
+    Disconnect {
+        /// Which.
+        node: Name,
+    },
+    /// Store what was observed.
+    Store(Vec<Write>),
+    /// Tell whoever watches.
+    Tell(Happening),
+    /// Hand over [`Event::Wake`] at this time; it replaces an earlier wish.
+    WakeAt(Timestamp),
+    /// Hand over [`Event::Round`] once no other event waits.
+    Round,
+    /// A round is over: plan and report are new.
+    Planned,
+}
+
+/// Something that whoever watches may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// A step began.
+    Began {
+        /// Its object.
+        object: ObjectId,
+        /// Where.
+        node: Name,
+        /// What: `create`, `pull image`.
+        verb: &'static str,
+        /// Why.
+        cause: String,
+    },
+    /// A step ended.
+    Ended {
+        /// Its object.
+        object: ObjectId,
+        /// Where.
+        node: Name,
+        /// What.
+        verb: &'static str,
+        /// What went wrong, if something did.
+        error: Option<String>,
+        /// How long it took.
+        took: Duration,
+        /// Whether it was the last one of its row.
+        last: bool,
+    },
+    /// A node answers, or does not.
+    Node {
+        /// Which.
+        node: Name,
+        /// Why it does not; `None` if it does.
+        error: Option<String>,
+    },
+    /// The journal cannot be written, so nothing is done; or it can again.
+    Journal {
+        /// What went wrong.
+        error: Option<String>,
+    },
+    /// A plan broke a rule and was not executed. This is a fault of windlass.
+    Violated {
+        /// Which rules.
+        rules: Vec<String>,
+    },
+}
+
+/// The state of the loop.
+#[derive(Debug)]
+pub struct Engine {
+    snapshot: Snapshot,
+    policies: Policies,
+    plan: Plan,
+    report: Report,
+    effects: Vec<Effect>,
+    chains: BTreeMap<ObjectId, act::Chain>,
+    nodes: BTreeMap<Name, observe::NodeState>,
+    /// Where the node `local` listens, if no Node is declared.
+    default_endpoint: Endpoint,
+    next_seq: u64,
+    next_ticket: u64,
+    /// Entries that are not known to be durable, oldest first, with the ticket of their commit.
+    uncommitted: Vec<(u64, Stamped)>,
+    /// Entries that wait to ride on the next commit.
+    riding: Vec<Stamped>,
+    journal_error: Option<String>,
+    /// When steps of an object last came to their end: older observations do not count.
+    ended_at: BTreeMap<ObjectId, Timestamp>,
+    round_wanted: bool,
+    settled_since: Option<Timestamp>,
+    violations: Vec<String>,
+    specs_read: bool,
+}
+
+impl Engine {
+    /// A loop over these records; `last_seq` is the number of the journal's last entry.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        records: Records,
+        last_seq: u64,
+        policies: Policies,
+        default_endpoint: Endpoint,
+    ) -> Self {
+        let snapshot = Snapshot { config, records, ..Snapshot::default() };
+        Self {
+            snapshot,
+            policies,
+            plan: Plan::default(),
+            report: Report::default(),
+            effects: Vec::new(),
+            chains: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            default_endpoint,
+            next_seq: last_seq + 1,
+            next_ticket: 1,
+            uncommitted: Vec::new(),
+            riding: Vec::new(),
+            journal_error: None,
+            ended_at: BTreeMap::new(),
+            round_wanted: false,
+            settled_since: None,
+            violations: Vec::new(),
+            specs_read: false,
+        }
+    }
+
+    /// Names the owner, where records have none yet.
+    pub fn adopt_owner(&mut self, now: Timestamp, owner: OwnerId) {
+        if self.snapshot.records.owner.is_none() {
+            self.snapshot.now = now;
+            self.record(Entry::Owner { owner });
+        }
+    }
+
+    /// Takes one event in, and says what shall be done about it.
+    #[must_use]
+    pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Effect> {
+        self.snapshot.now = now;
+        match event {
+            Event::Specs(reading) => self.specs(*reading),
+            Event::Listed { node, asked_at, result } => self.listed(&node, asked_at, result),
+            Event::Inspected { node, container, asked_at, result } => {
+                self.inspected(&node, &container, asked_at, result);
+            }
+            Event::Hint { node, event } => self.hint(&node, event),
+            Event::Lost { node, error } => self.unreachable(&node, &error),
+            Event::Committed { ticket, result } => self.committed(ticket, result),
+            Event::Finished { object, result } => self.finished(object, result),
+            Event::Operator(operator) => self.operator(operator),
+            Event::Wake => self.want_round(),
+            Event::Round => self.round(),
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// What the last round decided.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What the last round found besides.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// All that the next round will decide from.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Why nothing is done at all, if so.
+    #[must_use]
+    pub fn degraded(&self) -> Option<String> {
+        if let Some(error) = &self.journal_error {
+            return Some(format!("the journal cannot be written, so nothing is done: {error}"));
+        }
+        (!self.violations.is_empty()).then(|| {
+            format!("the plan broke a rule and was not executed: {}", self.violations.join("; "))
+        })
+    }
+
+    /// Whether every node has answered or failed once, and the specs were read: from then on the
+    /// report means something.
+    #[must_use]
+    pub fn is_oriented(&self) -> bool {
+        self.specs_read
+            && self.snapshot.desired.nodes.keys().all(|node| {
+                self.snapshot
+                    .nodes
+                    .get(node)
+                    .is_some_and(|seen| seen.reach != crate::model::observed::Reach::Unseen)
+            })
+    }
+
+    /// Whether a round would change nothing: nothing is planned, under way, or about to be.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.is_oriented() && !self.round_wanted && self.report.settled && self.chains.is_empty()
+    }
+
+    fn specs(&mut self, reading: SpecsReading) {
+        let SpecsReading { mut desired, root, texts, broken, files: _, projects: _ } = reading;
+        desired.ensure_node(self.default_endpoint.clone());
+        for (file, text) in texts {
+            if self.snapshot.records.texts.get(&file) != text.as_ref() {
+                self.record(Entry::Text { file, text });
+            }
+        }
+        if let RootState::Present { identity, empty: false } = &root
+            && self.snapshot.records.guard.root.is_none()
+        {
+            self.record(Entry::Root { identity: identity.clone() });
+        }
+        let before: BTreeSet<Name> = self.nodes.keys().cloned().collect();
+        for (node, declared) in &desired.nodes {
+            let endpoint = declared.spec.endpoint.clone();
+            let state = self.nodes.get(node);
+            if state.is_none_or(|state| state.endpoint != endpoint) {
+                if state.is_some() {
+                    self.effects.push(Effect::Disconnect { node: node.clone() });
+                }
+                self.connect(node, endpoint);
+            }
+        }
+        for node in before.iter().filter(|node| !desired.nodes.contains_key(*node)) {
+            self.nodes.remove(node);
+            self.snapshot.nodes.remove(node);
+            self.effects.push(Effect::Disconnect { node: node.clone() });
+        }
+        self.snapshot.desired = desired;
+        self.snapshot.root = root;
+        self.snapshot.broken = broken;
+        self.specs_read = true;
+        self.want_round();
+    }
+
+    fn operator(&mut self, operator: Operator) {
+        match operator {
+            Operator::Approve { digest } => {
+                let held = self.report.held.as_ref();
+                if let Some(held) = held.filter(|held| held.digest.0.starts_with(&digest)) {
+                    let mut objects = held.objects.clone();
+                    if let Some(earlier) = &self.snapshot.records.guard.approval {
+                        objects.extend(earlier.objects.iter().cloned());
+                    }
+                    let digest = held.digest.clone();
+                    let approval = Approval { digest, objects, at: self.snapshot.now };
+                    self.record(Entry::Approved { approval });
+                }
+            }
+            Operator::Down => self.snapshot.down = true,
+            Operator::Conclude => self.conclude(),
+            Operator::Refresh => {
+                for node in self.nodes.keys().cloned().collect::<Vec<_>>() {
+                    self.list(&node);
+                }
+            }
+        }
+        self.want_round();
+    }
+
+    /// Counts removals anew from here, and takes the directory that is there as the right one.
+    fn conclude(&mut self) {
+        let managed = managed(&self.snapshot);
+        if let RootState::Present { identity, empty: false } = &self.snapshot.root
+            && self.snapshot.records.guard.root.as_ref() != Some(identity)
+            && self.report.held.is_none()
+        {
+            let identity = identity.clone();
+            self.record(Entry::Root { identity });
+        }
+        let guard = &self.snapshot.records.guard;
+        if guard.managed != managed || !guard.removed.is_empty() || guard.approval.is_some() {
+            self.record(Entry::Settled { managed });
+        }
+        self.flush();
+    }
+
+    /// Changes records by an entry, which rides on the next commit.
+    fn record(&mut self, entry: Entry) {
+        self.snapshot.records.apply(self.snapshot.now, &entry);
+        self.riding.push(Stamped { seq: self.next_seq, at: self.snapshot.now, entry });
+        self.next_seq += 1;
+    }
+
+    fn want_round(&mut self) {
+        if !self.round_wanted {
+            self.round_wanted = true;
+            self.effects.push(Effect::Round);
+        }
+    }
+}
+
+/// The replica that an id or a name belongs to, as far as the snapshot knows.
+fn replica_of<'s>(snapshot: &'s Snapshot, node: &Name, container: &str) -> Option<&'s ReplicaKey> {
+    snapshot.containers.iter().find_map(|(replica, located)| {
+        let is_it = |at: &&crate::model::snapshot::Located| {
+            at.node == *node && (&*at.id.0 == container || at.container.name == container)
+        };
+        located.iter().find(is_it).map(|_| replica)
+    })
+}

@@ -1,0 +1,297 @@
+//! What is seen of nodes. An observation counts from the moment at which it was asked for: of an
+//! object whose step was under way then, or came to its end later, it says nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Effect, Engine, Happening, RELIST_AFTER, replica_of};
+use crate::backoff;
+use crate::model::ids::{ContainerId, Name, ObjectId, ReplicaKey};
+use crate::model::journal::Entry;
+use crate::model::observed::{NodeListing, ObservedContainer, Reach};
+use crate::model::snapshot::Located;
+use crate::model::spec::Endpoint;
+use crate::model::time::Timestamp;
+use crate::ports::{DriverError, DriverErrorKind, NodeEvent, Write};
+use crate::want;
+
+/// What the loop knows of a node besides what it observed.
+#[derive(Debug)]
+pub(super) struct NodeState {
+    pub(super) endpoint: Endpoint,
+    /// A list was asked for and has not come.
+    listing: bool,
+    /// Another list is wanted after that.
+    list_again: bool,
+    pub(super) relist_at: Timestamp,
+    /// Containers that are being inspected because of a hint.
+    inspecting: BTreeSet<String>,
+    /// Of these, those for which another hint came meanwhile.
+    inspect_again: BTreeSet<String>,
+}
+
+impl Engine {
+    pub(super) fn connect(&mut self, node: &Name, endpoint: Endpoint) {
+        let state = NodeState {
+            endpoint: endpoint.clone(),
+            listing: false,
+            list_again: false,
+            relist_at: self.snapshot.now + RELIST_AFTER,
+            inspecting: BTreeSet::new(),
+            inspect_again: BTreeSet::new(),
+        };
+        self.nodes.insert(node.clone(), state);
+        self.snapshot.nodes.entry(node.clone()).or_default().reach = Reach::Unseen;
+        self.effects.push(Effect::Connect { node: node.clone(), endpoint });
+    }
+
+    /// Asks for a list, or for another one if one is on its way.
+    pub(super) fn list(&mut self, node: &Name) {
+        let Some(state) = self.nodes.get_mut(node) else { return };
+        if state.listing {
+            state.list_again = true;
+            return;
+        }
+        state.listing = true;
+        self.effects.push(Effect::List { node: node.clone() });
+    }
+
+    pub(super) fn hint(&mut self, node: &Name, event: NodeEvent) {
+        match event {
+            NodeEvent::Opened | NodeEvent::Images | NodeEvent::Volumes => self.list(node),
+            NodeEvent::Container { id, replica } => {
+                let replica = replica.or_else(|| replica_of(&self.snapshot, node, &id.0).cloned());
+                let under_way = replica
+                    .is_some_and(|replica| self.chains.contains_key(&ObjectId::Replica(replica)));
+                // The end of a chain is looked at anyway.
+                if !under_way {
+                    self.inspect_hinted(node, id.0.to_string());
+                }
+            }
+        }
+    }
+
+    fn inspect_hinted(&mut self, node: &Name, container: String) {
+        let Some(state) = self.nodes.get_mut(node) else { return };
+        if !state.inspecting.insert(container.clone()) {
+            state.inspect_again.insert(container);
+            return;
+        }
+        self.effects.push(Effect::Inspect { node: node.clone(), container });
+    }
+
+    pub(super) fn unreachable(&mut self, node: &Name, error: &DriverError) {
+        let now = self.snapshot.now;
+        let Some(seen) = self.snapshot.nodes.get_mut(node) else { return };
+        let since = match &seen.reach {
+            Reach::Unreachable { since, .. } => *since,
+            Reach::Unseen | Reach::Reachable => now,
+        };
+        let news = !matches!(&seen.reach, Reach::Unreachable { .. });
+        seen.reach = Reach::Unreachable { since, reason: error.message.clone() };
+        self.stop_looking(node);
+        if news {
+            let (node, error) = (node.clone(), Some(error.message.clone()));
+            self.effects.push(Effect::Tell(Happening::Node { node, error }));
+        }
+        self.want_round();
+    }
+
+    pub(super) fn listed(
+        &mut self,
+        node: &Name,
+        asked_at: Timestamp,
+        result: Result<Box<NodeListing>, DriverError>,
+    ) {
+        let now = self.snapshot.now;
+        let Some(state) = self.nodes.get_mut(node) else { return };
+        state.listing = false;
+        let jitter =
+            backoff::wait(RELIST_AFTER / 5, RELIST_AFTER / 5, 1, &format!("{node} {}", now.0));
+        state.relist_at = now + RELIST_AFTER - RELIST_AFTER / 10 + jitter;
+        if std::mem::take(&mut state.list_again) {
+            self.list(node);
+        }
+        match result {
+            Ok(listing) => self.take_listing(node, asked_at, *listing),
+            Err(error) => self.unreachable(node, &error),
+        }
+    }
+
+    fn take_listing(&mut self, node: &Name, asked_at: Timestamp, listing: NodeListing) {
+        let NodeListing { engine, containers, foreign, images, volumes } = listing;
+        if !self.is_our_engine(node, &engine.id) {
+            return;
+        }
+        let Some(seen) = self.snapshot.nodes.get_mut(node) else { return };
+        let news = seen.reach != Reach::Reachable;
+        seen.reach = Reach::Reachable;
+        seen.engine = Some(engine);
+        seen.seen_at = asked_at;
+        seen.foreign = foreign;
+        seen.images = images;
+        seen.volumes = volumes;
+        self.effects
+            .push(Effect::Store(vec![Write::ObservedAll(node.clone(), containers.clone())]));
+        self.replace_containers(node, asked_at, containers);
+        self.ended_at.retain(|_, ended| *ended >= asked_at);
+        // What waited for a look at this node has had it.
+        self.seen_after_steps(node, asked_at);
+        if news {
+            let (node, error) = (node.clone(), None);
+            self.effects.push(Effect::Tell(Happening::Node { node, error }));
+        }
+        self.want_round();
+    }
+
+    /// Whether the engine that answers is the one that the node has always been.
+    fn is_our_engine(&mut self, node: &Name, engine: &str) -> bool {
+        let Some(state) = self.nodes.get(node) else { return false };
+        let recorded =
+            self.snapshot.records.nodes.get(node).and_then(|record| record.engine.clone());
+        match recorded {
+            Some(recorded) if recorded != engine => {
+                let message = format!(
+                    "another engine ({engine}) answers at {} than before ({recorded}); its \
+                     containers are left alone. Declare it as a node of another name, or bring the \
+                     earlier engine back",
+                    state.endpoint
+                );
+                let kind = DriverErrorKind::Refused;
+                self.unreachable(node, &DriverError { kind, message });
+                false
+            }
+            Some(_) => true,
+            None => {
+                let endpoint = state.endpoint.to_string();
+                let declared = self.snapshot.desired.nodes.get(node);
+                let cgroup_root = declared
+                    .and_then(|declared| declared.spec.cgroup_root.clone())
+                    .or_else(|| {
+                        let owner = self.snapshot.records.owner.as_ref()?;
+                        Some(want::cgroup_root(owner, node))
+                    })
+                    .unwrap_or_default();
+                let (node, engine) = (node.clone(), engine.to_owned());
+                self.record(Entry::Node { node, engine, endpoint, cgroup_root });
+                true
+            }
+        }
+    }
+
+    /// Puts what a list holds in place of what was known of a node's containers.
+    fn replace_containers(
+        &mut self,
+        node: &Name,
+        asked_at: Timestamp,
+        containers: BTreeMap<ContainerId, ObservedContainer>,
+    ) {
+        let stale: BTreeSet<ReplicaKey> = {
+            let under_way = self.chains.keys();
+            let ended_later = self
+                .ended_at
+                .iter()
+                .filter(|(_, ended)| **ended >= asked_at)
+                .map(|(object, _)| object);
+            under_way
+                .chain(ended_later)
+                .filter_map(|object| match object {
+                    ObjectId::Replica(replica) => Some(replica.clone()),
+                    ObjectId::Image { .. } | ObjectId::Volume { .. } => None,
+                })
+                .collect()
+        };
+        for (replica, located) in &mut self.snapshot.containers {
+            if !stale.contains(replica) {
+                located.retain(|at| at.node != *node);
+            }
+        }
+        for (id, container) in containers {
+            let replica = container.identity.replica.clone();
+            if !stale.contains(&replica) {
+                let located = Located { node: node.clone(), id, container };
+                self.snapshot.containers.entry(replica).or_default().push(located);
+            }
+        }
+        self.snapshot.containers.retain(|_, located| !located.is_empty());
+        for located in self.snapshot.containers.values_mut() {
+            located.sort_by(|a, b| (&a.node, &a.id).cmp(&(&b.node, &b.id)));
+        }
+    }
+
+    pub(super) fn inspected(
+        &mut self,
+        node: &Name,
+        container: &str,
+        asked_at: Timestamp,
+        result: Result<Option<Box<(ContainerId, ObservedContainer)>>, DriverError>,
+    ) {
+        if let Some(state) = self.nodes.get_mut(node)
+            && state.inspecting.remove(container)
+            && state.inspect_again.remove(container)
+        {
+            self.inspect_hinted(node, container.to_owned());
+        }
+        let found = match result {
+            Ok(found) => found,
+            Err(error) => {
+                self.look_by_list(node);
+                self.list(node);
+                if error.kind == DriverErrorKind::Unreachable {
+                    self.unreachable(node, &error);
+                }
+                return;
+            }
+        };
+        let replica = match &found {
+            Some(found) => Some(found.1.identity.replica.clone()),
+            None => replica_of(&self.snapshot, node, container).cloned(),
+        };
+        if let Some(replica) = replica {
+            let object = ObjectId::Replica(replica.clone());
+            if self.may_be_stale(&object, node, container, asked_at) {
+                return;
+            }
+            self.put_container(node, container, replica, found.map(|found| *found));
+        }
+        self.seen_one_after_step(node, container, asked_at);
+        self.want_round();
+    }
+
+    /// Forgets a container that the engine confirmed to be removed.
+    pub(super) fn drop_container(&mut self, replica: &ReplicaKey, node: &Name, container: &str) {
+        self.put_container(node, container, replica.clone(), None);
+    }
+
+    fn put_container(
+        &mut self,
+        node: &Name,
+        asked_for: &str,
+        replica: ReplicaKey,
+        found: Option<(ContainerId, ObservedContainer)>,
+    ) {
+        let located = self.snapshot.containers.entry(replica.clone()).or_default();
+        let mut writes = Vec::new();
+        located.retain(|at| {
+            let is_it = at.node == *node
+                && (&*at.id.0 == asked_for
+                    || at.container.name == asked_for
+                    || found.as_ref().is_some_and(|(id, _)| *id == at.id));
+            if is_it && found.is_none() {
+                writes.push(Write::Observed(node.clone(), at.id.clone(), None));
+            }
+            !is_it
+        });
+        if let Some((id, container)) = found {
+            let boxed = Some(Box::new(container.clone()));
+            writes.push(Write::Observed(node.clone(), id.clone(), boxed));
+            located.push(Located { node: node.clone(), id, container });
+            located.sort_by(|a, b| (&a.node, &a.id).cmp(&(&b.node, &b.id)));
+        }
+        if located.is_empty() {
+            self.snapshot.containers.remove(&replica);
+        }
+        if !writes.is_empty() {
+            self.effects.push(Effect::Store(writes));
+        }
+    }
+}

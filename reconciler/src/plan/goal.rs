@@ -1,0 +1,54 @@
+//! What is wanted of an object, as a digest. A failure counts against the same wish only, and the
+//! steps of a chain go on only while the wish is the one that they were planned for.
+
+use crate::model::ids::{Digest, ObjectId, Revision};
+use crate::model::observed::Limits;
+use crate::model::snapshot::Snapshot;
+use crate::model::spec::Power;
+use crate::revision::revision;
+use crate::want;
+
+/// What is wanted of a replica.
+#[must_use]
+pub fn replica(revision: Option<&Revision>, power: Power, limits: Limits) -> Digest {
+    let revision = revision.map_or("unresolved", |revision| &*revision.0);
+    Digest::of(format!("{revision} {power:?} {limits:?}").as_bytes())
+}
+
+/// What is wanted of an object that shall go.
+#[must_use]
+pub fn removal_goal() -> Digest {
+    Digest::of(b"removal")
+}
+
+/// What is wanted of an object now. `None` for images and volumes: their one step is never
+/// followed by another.
+#[must_use]
+pub fn now(snapshot: &Snapshot, object: &ObjectId) -> Option<Digest> {
+    let ObjectId::Replica(key) = object else { return None };
+    let declared =
+        (!snapshot.down).then(|| snapshot.desired.instances.get(&key.instance)).flatten();
+    let Some(declared) = declared.filter(|declared| key.ordinal < declared.spec.replicas) else {
+        return Some(removal_goal());
+    };
+    let spec = &declared.spec;
+    let record = snapshot.records.images.get(&spec.image);
+    let source = image_source(snapshot, &spec.image);
+    let content = record
+        .filter(|record| source.is_some() && record.source == source)
+        .and_then(|record| record.content.as_ref());
+    let revision = content.map(|content| revision(&declared.basis, content));
+    Some(replica(revision.as_ref(), spec.power, want::limits(&spec.resources)))
+}
+
+/// Digest of the declaration of an image, or of the reference that stands for one.
+#[must_use]
+pub fn image_source(snapshot: &Snapshot, image: &crate::model::ids::ImageName) -> Option<Digest> {
+    use crate::model::ids::ImageName;
+    match image {
+        ImageName::Declared(key) => {
+            snapshot.desired.images.get(key).map(|declared| declared.digest.clone())
+        }
+        ImageName::Reference(reference) => Some(Digest::of(reference.as_bytes())),
+    }
+}

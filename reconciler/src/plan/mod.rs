@@ -1,0 +1,293 @@
+//! Decides what to do: one function from a snapshot to a plan and a report.
+//!
+//! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
+//! life of one replica), [`power`] (whether it runs, rests or is started again), [`needs`] (images and volumes that come first), [`removal`] (what is no
+//! longer declared, and the guard that holds removals back).
+
+pub mod goal;
+mod needs;
+mod power;
+mod removal;
+mod replica;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::iter::Peekable;
+
+use crate::model::ids::{Digest, ImageName, Key, Name, ObjectId, ReplicaKey};
+use crate::model::journal::Entry;
+use crate::model::observed::Reach;
+use crate::model::record::{InstanceRecord, ReplicaRecord};
+use crate::model::snapshot::{Located, Snapshot};
+use crate::placement::Load;
+use crate::policy::{Policies, Subject, Verdict};
+use crate::report::{Note, Reason, Report};
+use crate::step::{Action, Cause, Step, StepId};
+
+pub use removal::managed;
+
+/// What to do, as data. Steps of one object stand in a row; steps of different objects may run at
+/// once unless one waits for the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Steps, in an order in which each comes after those that it waits for.
+    pub steps: Vec<Step>,
+    /// What the steps amount to, one change an object.
+    pub changes: Vec<Change>,
+    /// Records that follow without a step: placements, resolutions, ends.
+    pub decisions: Vec<Entry>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+/// Plans read as text: one line a step. This is what golden cases hold.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            writeln!(f, "{step}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What the steps of one object amount to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The object.
+    pub object: ObjectId,
+    /// Where.
+    pub node: Name,
+    /// What kind of change it is.
+    pub kind: ChangeKind,
+    /// Why.
+    pub cause: Cause,
+    /// Digest of what is wanted of the object: a failure counts against the same wish only, and
+    /// steps go on only while it is still the wish.
+    pub goal: Digest,
+}
+
+/// What kind of change it is; the rows of a rendered plan.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeKind {
+    /// An image or a volume that something needs.
+    Prepare,
+    /// There is none, and there shall be one.
+    Create,
+    /// Its container lives on, with other limits or another name.
+    InPlace,
+    /// It is started, stopped, frozen or thawed.
+    Power,
+    /// It ended, and is started again.
+    Restart,
+    /// Another container takes its place.
+    Replace,
+    /// Leftovers of it are removed; its container lives on.
+    Tidy,
+    /// It goes.
+    Destroy,
+}
+
+/// Decides what to do.
+///
+/// # Guarantees
+/// The same snapshot gives the same plan, whatever order it was put together in. An object gets no
+/// step while one of its steps is under way, while its node does not answer, or while policy
+/// denies it; the report says so. It cannot fail.
+#[must_use]
+pub fn plan(snapshot: &Snapshot, policies: &Policies) -> (Plan, Report) {
+    let mut round = Round::new(snapshot, policies);
+    round.walk();
+    round.undeclared_volumes();
+    round.removals();
+    round.finish()
+}
+
+/// A round under way.
+struct Round<'a> {
+    snapshot: &'a Snapshot,
+    policies: &'a Policies,
+    plan: Plan,
+    report: Report,
+    images: BTreeMap<&'a ImageName, needs::ImageState<'a>>,
+    needs: BTreeMap<ObjectId, needs::Need>,
+    load: Option<Load>,
+    undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
+    candidates: Vec<removal::Candidate>,
+}
+
+/// A replica's containers beside its key, as the snapshot holds them.
+type Group<'a> = Vec<(&'a ReplicaKey, &'a [Located])>;
+
+impl<'a> Round<'a> {
+    fn new(snapshot: &'a Snapshot, policies: &'a Policies) -> Self {
+        Self {
+            snapshot,
+            policies,
+            plan: Plan::default(),
+            report: Report::default(),
+            images: BTreeMap::new(),
+            needs: BTreeMap::new(),
+            load: None,
+            undeclared: BTreeMap::new(),
+            candidates: Vec::new(),
+        }
+    }
+
+    /// Walks declarations, records and containers side by side: all three are sorted by key.
+    fn walk(&mut self) {
+        let snapshot = self.snapshot;
+        let mut records = snapshot.records.instances.iter().peekable();
+        let mut containers = snapshot.containers.iter().peekable();
+        let mut group: Group<'a> = Vec::new();
+        if !snapshot.down {
+            for (key, declared) in &snapshot.desired.instances {
+                self.undeclared_before(Some(key), &mut records, &mut containers);
+                let record = records.next_if(|(at, _)| *at == key).map(|(_, record)| record);
+                group.clear();
+                while let Some((replica, located)) =
+                    containers.next_if(|(replica, _)| replica.instance == *key)
+                {
+                    group.push((replica, located));
+                }
+                self.instance(key, declared, record, &group);
+            }
+        }
+        self.undeclared_before(None, &mut records, &mut containers);
+    }
+
+    /// Notes what stands before `key` in records and containers: no declaration is left for it.
+    fn undeclared_before(
+        &mut self,
+        key: Option<&Key>,
+        records: &mut Peekable<impl Iterator<Item = (&'a Key, &'a InstanceRecord)>>,
+        containers: &mut Peekable<impl Iterator<Item = (&'a ReplicaKey, &'a Vec<Located>)>>,
+    ) {
+        while let Some((instance, record)) =
+            records.next_if(|(at, _)| key.is_none_or(|key| *at < key))
+        {
+            for (ordinal, replica) in &record.replicas {
+                self.undeclared(ReplicaKey::new(instance.clone(), *ordinal)).record = Some(replica);
+            }
+        }
+        while let Some((replica, located)) =
+            containers.next_if(|(at, _)| key.is_none_or(|key| at.instance < *key))
+        {
+            self.undeclared(replica.clone()).containers = located;
+        }
+    }
+
+    fn undeclared(&mut self, replica: ReplicaKey) -> &mut removal::Undeclared<'a> {
+        self.undeclared.entry(replica).or_default()
+    }
+
+    /// Adds the steps of one object in a row, unless policy denies one of them.
+    ///
+    /// The first step waits for `after`, each further one for the one before it.
+    fn chain(&mut self, change: Change, actions: Vec<Action>, after: &[StepId]) -> Option<StepId> {
+        for action in &actions {
+            let subject = Subject::Action { object: &change.object, action };
+            if let Verdict::Deny { policy, message } = self.policies.judge(&subject) {
+                self.report.counts.denied += 1;
+                let reason = Reason::Denied { policy, message };
+                self.note(&change.object, Some(&change.node), reason);
+                return None;
+            }
+        }
+        let mut after = after.to_vec();
+        let mut last = None;
+        for action in actions {
+            let id = StepId(u32::try_from(self.plan.steps.len()).unwrap_or(u32::MAX - 1) + 1);
+            self.plan.steps.push(Step {
+                id,
+                object: change.object.clone(),
+                node: change.node.clone(),
+                action,
+                cause: change.cause.clone(),
+                after: std::mem::replace(&mut after, vec![id]),
+            });
+            last = Some(id);
+        }
+        let counts = &mut self.report.counts;
+        match change.kind {
+            ChangeKind::Create => counts.add += 1,
+            ChangeKind::InPlace | ChangeKind::Power | ChangeKind::Restart => counts.change += 1,
+            ChangeKind::Replace => counts.replace += 1,
+            ChangeKind::Destroy => counts.destroy += 1,
+            ChangeKind::Prepare | ChangeKind::Tidy => {}
+        }
+        self.plan.changes.push(change);
+        last
+    }
+
+    fn note(&mut self, object: &ObjectId, node: Option<&Name>, reason: Reason) {
+        let (object, node) = (object.clone(), node.cloned());
+        self.report.notes.push(Note { object, node, reason });
+    }
+
+    /// Notes why a replica that is not as declared gets no step.
+    fn wait(&mut self, object: &ObjectId, node: Option<&Name>, reason: Reason) {
+        match &reason {
+            Reason::Unknown { .. } | Reason::NodeNotDeclared => self.report.counts.unknown += 1,
+            Reason::Denied { .. } => self.report.counts.denied += 1,
+            Reason::Held => self.report.counts.held += 1,
+            Reason::Completed | Reason::Retained | Reason::Failed { .. } => {
+                self.report.counts.settled += 1;
+            }
+            Reason::InFlight { .. }
+            | Reason::Unplaced { .. }
+            | Reason::WaitingOn { .. }
+            | Reason::Stalled { .. }
+            | Reason::BackingOff { .. }
+            | Reason::Restarting { .. }
+            | Reason::DriftReported { .. } => self.report.counts.waiting += 1,
+        }
+        self.note(object, node, reason);
+    }
+
+    fn decide(&mut self, entry: Entry) {
+        self.plan.decisions.push(entry);
+    }
+
+    /// Why nothing can be done on `node` now, if so.
+    fn blocked_node(&self, node: &Name) -> Option<Reason> {
+        if !self.snapshot.desired.nodes.contains_key(node) {
+            return Some(Reason::NodeNotDeclared);
+        }
+        match self.snapshot.nodes.get(node).map(|seen| &seen.reach) {
+            Some(Reach::Reachable) => None,
+            Some(Reach::Unreachable { since, reason }) => {
+                Some(Reason::Unknown { since: Some(*since), message: reason.clone() })
+            }
+            None | Some(Reach::Unseen) => {
+                Some(Reason::Unknown { since: None, message: "it has not answered yet".to_owned() })
+            }
+        }
+    }
+
+    /// What is under way for `object`, if anything is.
+    fn under_way(&self, object: &ObjectId) -> Option<Reason> {
+        let in_flight = self.snapshot.in_flight.get(object)?;
+        Some(Reason::InFlight { what: in_flight.what.to_owned() })
+    }
+
+    fn finish(mut self) -> (Plan, Report) {
+        self.report.settled = self.plan.steps.is_empty()
+            && self.plan.decisions.is_empty()
+            && self.snapshot.in_flight.is_empty();
+        (self.plan, self.report)
+    }
+}
+
+/// The record of one replica.
+fn replica_record(record: Option<&InstanceRecord>, ordinal: u32) -> Option<&ReplicaRecord> {
+    record.and_then(|record| record.replicas.get(&ordinal))
+}

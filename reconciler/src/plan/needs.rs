@@ -1,0 +1,331 @@
+//! Images and volumes: what has to be on a node before a container that needs it.
+
+use std::sync::Arc;
+
+use super::{Change, ChangeKind, Round};
+use crate::model::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId};
+use crate::model::journal::Entry;
+use crate::model::observed::ObservedImage;
+use crate::model::record::{Failure, ImageRecord};
+use crate::model::spec::{ImageSource, Pull};
+use crate::report::Reason;
+use crate::step::{Action, Cause, StepId};
+use crate::want::LABEL_PREFIX;
+
+/// What is known of an image in this round.
+pub(super) struct ImageState<'a> {
+    source: Source<'a>,
+    /// The record, if it is of this very source.
+    record: Option<&'a ImageRecord>,
+    /// Resolved in this round, by what a node holds.
+    fresh: Option<(Name, ImageId, Arc<str>)>,
+}
+
+/// Where an image comes from.
+enum Source<'a> {
+    /// It is declared, or a reference stands for it.
+    Known { source: ImageSource, pull: Pull, digest: Digest },
+    /// No such Image is declared.
+    Undeclared(&'a Key),
+}
+
+/// Whether something that is needed is there.
+#[derive(Debug, Clone)]
+pub(super) enum Need {
+    /// It is.
+    Ready,
+    /// It will be, after this step.
+    After(StepId),
+    /// It is not, for this reason.
+    Blocked(Reason),
+}
+
+impl<'a> Round<'a> {
+    fn image_state(&mut self, name: &'a ImageName) -> &mut ImageState<'a> {
+        let snapshot = self.snapshot;
+        self.images.entry(name).or_insert_with(|| {
+            let source = match name {
+                ImageName::Declared(key) => match snapshot.desired.images.get(key) {
+                    Some(declared) => Source::Known {
+                        source: declared.spec.source.clone(),
+                        pull: declared.spec.pull,
+                        digest: declared.digest.clone(),
+                    },
+                    None => Source::Undeclared(key),
+                },
+                ImageName::Reference(reference) => Source::Known {
+                    source: ImageSource::Registry(Arc::clone(reference)),
+                    pull: Pull::Missing,
+                    digest: Digest::of(reference.as_bytes()),
+                },
+            };
+            let record = match &source {
+                Source::Known { digest, .. } => snapshot
+                    .records
+                    .images
+                    .get(name)
+                    .filter(|record| record.source.as_ref() == Some(digest)),
+                Source::Undeclared(_) => None,
+            };
+            ImageState { source, record, fresh: None }
+        })
+    }
+
+    /// What the image's content is known by, if it is resolved, or can be by what `node` holds.
+    pub(super) fn image_content(&mut self, name: &'a ImageName, node: &Name) -> Option<Arc<str>> {
+        let snapshot = self.snapshot;
+        let state = self.image_state(name);
+        if let Some((_, _, content)) = &state.fresh {
+            return Some(Arc::clone(content));
+        }
+        if let Some(content) = state.record.and_then(|record| record.content.as_ref()) {
+            return Some(Arc::clone(content));
+        }
+        let Source::Known { source: ImageSource::Registry(reference), pull, digest } =
+            &state.source
+        else {
+            return None;
+        };
+        if *pull == Pull::Always && !reference.contains('@') {
+            return None;
+        }
+        let (id, image) = find_image(snapshot.nodes.get(node)?.images.iter(), reference)?;
+        let pinned = pinned_reference(image, reference);
+        let content = pinned.as_deref().map_or_else(
+            || Arc::clone(&id.0),
+            |pinned| Arc::from(pinned.rsplit('@').next().unwrap_or(pinned)),
+        );
+        let decision = Entry::Resolved {
+            image: name.clone(),
+            source: digest.clone(),
+            node: node.clone(),
+            id: id.clone(),
+            pinned,
+        };
+        state.fresh = Some((node.clone(), id.clone(), Arc::clone(&content)));
+        self.decide(decision);
+        Some(content)
+    }
+
+    /// The image's id on `node`, if it was resolved there.
+    pub(super) fn image_id(&mut self, name: &'a ImageName, node: &Name) -> Option<ImageId> {
+        let state = self.image_state(name);
+        if let Some((at, id, _)) = &state.fresh
+            && at == node
+        {
+            return Some(id.clone());
+        }
+        state.record.and_then(|record| record.ids.get(node)).cloned()
+    }
+
+    /// Sees to it that `node` gets the image, if it does not hold it.
+    pub(super) fn need_image(&mut self, name: &'a ImageName, node: &Name, by: &Key) -> Need {
+        if let Some(id) = self.image_id(name, node)
+            && self.snapshot.nodes.get(node).is_some_and(|seen| seen.images.contains_key(&id))
+        {
+            return Need::Ready;
+        }
+        let object = ObjectId::Image { node: node.clone(), image: name.clone() };
+        if let Some(need) = self.needs.get(&object) {
+            return need.clone();
+        }
+        let need = self.fetch_image(name, node, by, &object);
+        self.needs.insert(object, need.clone());
+        need
+    }
+
+    fn fetch_image(
+        &mut self,
+        name: &'a ImageName,
+        node: &Name,
+        by: &Key,
+        object: &ObjectId,
+    ) -> Need {
+        if self.under_way(object).is_some() {
+            return Need::Blocked(Reason::WaitingOn { what: format!("image {name}") });
+        }
+        let now = self.snapshot.now;
+        let failures = self.snapshot.records.images.get(name).map(|record| &record.failures);
+        let failure = failures.and_then(|failures| failures.get(node)).cloned();
+        let state = self.image_state(name);
+        let (source, pull, digest) = match &state.source {
+            Source::Known { source, pull, digest } => (source, *pull, digest.clone()),
+            Source::Undeclared(key) => {
+                let message = format!(
+                    "image {key} is not declared; declare an Image of that name, or name a reference"
+                );
+                return Need::Blocked(Reason::Stalled { message });
+            }
+        };
+        let action = match source {
+            ImageSource::Registry(reference) => {
+                if pull == Pull::Never {
+                    let message = format!(
+                        "image {reference} is not on node {node}, and its pull policy is `never`; \
+                         load it there, or set `pull: missing`"
+                    );
+                    return Need::Blocked(Reason::Stalled { message });
+                }
+                let pinned = state.record.and_then(|record| record.pinned.clone());
+                Action::PullImage { reference: pinned.unwrap_or_else(|| Arc::clone(reference)) }
+            }
+            ImageSource::Archive(file) => Action::LoadImage { file: file.clone() },
+            ImageSource::Rootfs { file, command, env } => Action::ImportImage {
+                file: file.clone(),
+                command: command.clone(),
+                env: env.clone(),
+                tag: rootfs_tag(name),
+            },
+        };
+        if let Some(failure) = failure.filter(|failure| failure.goal == digest)
+            && failure.retry_at > now
+        {
+            self.report.wake(failure.retry_at);
+            return Need::Blocked(backing_off(&failure));
+        }
+        let cause = Cause::Needed { by: by.to_string() };
+        self.prepare(object, node, cause, action, digest)
+    }
+
+    /// Sees to it that `node` gets the volume, if it does not hold it.
+    pub(super) fn need_volume(&mut self, volume: &Key, node: &Name, by: &Key) -> Need {
+        let snapshot = self.snapshot;
+        let name = volume.engine_name();
+        if snapshot.nodes.get(node).is_some_and(|seen| seen.volumes.contains_key(&name)) {
+            return Need::Ready;
+        }
+        let object = ObjectId::Volume { node: node.clone(), volume: volume.clone() };
+        if let Some(need) = self.needs.get(&object) {
+            return need.clone();
+        }
+        let need = self.make_volume(volume, node, by, &object, name);
+        self.needs.insert(object, need.clone());
+        need
+    }
+
+    fn make_volume(
+        &mut self,
+        volume: &Key,
+        node: &Name,
+        by: &Key,
+        object: &ObjectId,
+        name: String,
+    ) -> Need {
+        let snapshot = self.snapshot;
+        if self.under_way(object).is_some() {
+            return Need::Blocked(Reason::WaitingOn { what: format!("volume {volume}") });
+        }
+        let Some(declared) = snapshot.desired.volumes.get(volume) else {
+            let message = format!("volume {volume} is not declared; declare a Volume of that name");
+            return Need::Blocked(Reason::Stalled { message });
+        };
+        let failures = snapshot.records.volumes.get(volume).map(|record| &record.failures);
+        let failure = failures.and_then(|failures| failures.get(node));
+        if let Some(failure) = failure.filter(|failure| failure.goal == declared.digest)
+            && failure.retry_at > snapshot.now
+        {
+            self.report.wake(failure.retry_at);
+            return Need::Blocked(backing_off(failure));
+        }
+        let owner = snapshot.records.owner.as_ref().map_or("", |owner| owner.0.as_str());
+        let labels = [
+            ("owner", owner.to_owned()),
+            ("project", volume.project.to_string()),
+            ("volume", volume.name.to_string()),
+        ];
+        let action = Action::CreateVolume {
+            name,
+            driver: declared.spec.driver.clone(),
+            options: declared.spec.options.clone(),
+            labels: labels
+                .into_iter()
+                .map(|(name, value)| (format!("{LABEL_PREFIX}{name}"), value))
+                .collect(),
+            retain: declared.spec.retain,
+        };
+        let cause = Cause::Needed { by: by.to_string() };
+        self.prepare(object, node, cause, action, declared.digest.clone())
+    }
+
+    fn prepare(
+        &mut self,
+        object: &ObjectId,
+        node: &Name,
+        cause: Cause,
+        action: Action,
+        goal: Digest,
+    ) -> Need {
+        let (object, node, kind) = (object.clone(), node.clone(), ChangeKind::Prepare);
+        let change = Change { object: object.clone(), node, kind, cause, goal };
+        match self.chain(change, vec![action], &[]) {
+            Some(step) => Need::After(step),
+            None => {
+                let message = format!("{object} is denied by policy");
+                Need::Blocked(Reason::Stalled { message })
+            }
+        }
+    }
+}
+
+/// The note for a failure whose time has not come.
+pub(super) fn backing_off(failure: &Failure) -> Reason {
+    Reason::BackingOff {
+        step: failure.step.clone(),
+        failures: failure.count,
+        retry_at: failure.retry_at,
+        message: failure.message.clone(),
+    }
+}
+
+/// The reference that an image made of a root file system gets.
+fn rootfs_tag(name: &ImageName) -> String {
+    match name {
+        ImageName::Declared(Key { project, name }) => format!("windlass/{project}/{name}:latest"),
+        ImageName::Reference(reference) => reference.to_string(),
+    }
+}
+
+/// The form of a reference that engines show: without the registry and the account that are
+/// understood.
+fn familiar(reference: &str) -> &str {
+    let reference = reference.strip_prefix("docker.io/").unwrap_or(reference);
+    reference.strip_prefix("library/").unwrap_or(reference)
+}
+
+fn find_image<'i>(
+    mut images: impl Iterator<Item = (&'i ImageId, &'i ObservedImage)>,
+    reference: &str,
+) -> Option<(&'i ImageId, &'i ObservedImage)> {
+    let wanted = familiar(reference);
+    // `repo:tag@digest` counts by its digest.
+    let (repository, digest) = match wanted.split_once('@') {
+        Some((name, digest)) => (repository(name), Some(digest)),
+        None => (wanted, None),
+    };
+    images.find(|(id, image)| match digest {
+        Some(digest) => image
+            .digests
+            .iter()
+            .any(|held| familiar(held).split_once('@') == Some((repository, digest))),
+        None => image.tags.iter().any(|tag| familiar(tag) == wanted) || &*id.0 == wanted,
+    })
+}
+
+/// A reference without its tag.
+fn repository(reference: &str) -> &str {
+    match reference.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => reference,
+    }
+}
+
+/// The reference with the digest under which a registry gave the image.
+fn pinned_reference(image: &ObservedImage, reference: &str) -> Option<Arc<str>> {
+    let name = reference.split_once('@').map_or(reference, |(name, _)| name);
+    let repository = repository(familiar(name));
+    let held = image
+        .digests
+        .iter()
+        .find(|held| familiar(held).split_once('@').is_some_and(|(name, _)| name == repository))?;
+    Some(Arc::clone(held))
+}

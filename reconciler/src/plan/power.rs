@@ -1,0 +1,135 @@
+//! Whether a replica's container runs, is stopped or frozen, and what happens when it ends by
+//! itself: windlass is the only restarter, so restarts, their waits and their end are decided here.
+
+use super::replica::{Replica, id, start, stop};
+use super::{ChangeKind, Round};
+use crate::backoff;
+use crate::model::journal::Entry;
+use crate::model::observed::{ContainerState, Exit};
+use crate::model::record::Life;
+use crate::model::snapshot::Located;
+use crate::model::spec::{Power, Restart};
+use crate::report::Reason;
+use crate::step::{Action, Cause};
+
+/// A change of what a container does.
+pub(super) struct PowerWork {
+    pub(super) kind: ChangeKind,
+    pub(super) cause: Cause,
+    pub(super) actions: Vec<Action>,
+    /// Whether the container is started: others have to be stopped before.
+    pub(super) starts: bool,
+}
+
+impl<'a> Round<'a> {
+    /// What brings the container in force to its declared power state.
+    ///
+    /// # Errors
+    /// The reason why that has to wait, or will not be done.
+    pub(super) fn power(
+        &mut self,
+        replica: &Replica<'a, '_>,
+        target: &'a Located,
+    ) -> Result<Option<PowerWork>, Reason> {
+        let spec = &replica.instance.declared.spec;
+        let container = id(target);
+        let power = |to: &str, actions, starts| {
+            let (from, to) = (state_word(&target.container.state).to_owned(), to.to_owned());
+            let cause = Cause::Power { from, to };
+            Ok(Some(PowerWork { kind: ChangeKind::Power, cause, actions, starts }))
+        };
+        let pause = |container: &String| Action::PauseContainer { container: container.clone() };
+        match (&target.container.state, spec.power) {
+            (ContainerState::Removing, _) => {
+                Err(Reason::WaitingOn { what: "its removal by the engine".to_owned() })
+            }
+            (ContainerState::Running { .. }, Power::Running)
+            | (ContainerState::Paused { .. }, Power::Paused)
+            | (ContainerState::Created | ContainerState::Exited(_), Power::Stopped) => Ok(None),
+            (ContainerState::Paused { .. }, Power::Running) => {
+                power("running", vec![Action::UnpauseContainer { container }], false)
+            }
+            (ContainerState::Running { .. }, Power::Paused) => {
+                power("paused", vec![pause(&container)], false)
+            }
+            (ContainerState::Running { .. } | ContainerState::Paused { .. }, Power::Stopped) => {
+                power("stopped", stop(target, spec, true).into_iter().collect(), false)
+            }
+            (ContainerState::Created, Power::Running) => {
+                let (kind, cause) = (ChangeKind::Create, Cause::Unfinished);
+                Ok(Some(PowerWork { kind, cause, actions: vec![start(container)], starts: true }))
+            }
+            (ContainerState::Created, Power::Paused) => {
+                let actions = vec![start(container.clone()), pause(&container)];
+                power("paused", actions, true)
+            }
+            (ContainerState::Exited(_), Power::Paused) => {
+                let actions = vec![start(container.clone()), pause(&container)];
+                power("paused", actions, true)
+            }
+            (ContainerState::Exited(exit), Power::Running) => {
+                let life = replica.record.map(|record| &record.life);
+                if life == Some(&Life::Stopped) {
+                    return power("running", vec![start(container)], true);
+                }
+                self.ended(replica, target, exit).map(Some)
+            }
+        }
+    }
+
+    /// The container ended although it shall run.
+    fn ended(
+        &mut self,
+        replica: &Replica<'_, '_>,
+        target: &Located,
+        exit: &Exit,
+    ) -> Result<PowerWork, Reason> {
+        let restart = replica.instance.declared.spec.restart;
+        let rest = match (restart, exit.code) {
+            (Restart::Always, _) => None,
+            (Restart::OnFailure | Restart::Never, 0) => {
+                Some((Life::Completed { at: exit.finished_at }, Reason::Completed))
+            }
+            (Restart::OnFailure, _) => None,
+            (Restart::Never, code) => Some((
+                Life::Failed { at: exit.finished_at, code: Some(code) },
+                Reason::Failed { code: Some(code) },
+            )),
+        };
+        if let Some((life, reason)) = rest {
+            self.decide(Entry::Ended { replica: replica.key.clone(), life });
+            return Err(reason);
+        }
+        let config = &self.snapshot.config;
+        let restarts = replica.record.map(|record| record.restarts).unwrap_or_default();
+        let stable = exit.finished_at.since(exit.started_at) >= config.stable_run;
+        let streak = if stable { 0 } else { restarts.streak };
+        if streak > 0 {
+            let (base, max) = (config.backoff_base, config.backoff_max);
+            let wait = backoff::wait(base, max, streak, &replica.key.to_string());
+            // Counted by our own clock: the node's may be wrong.
+            let retry_at = restarts.last_at + wait;
+            if retry_at > self.snapshot.now {
+                let crash_loop = streak >= config.crash_loop_restarts;
+                self.report.wake(retry_at);
+                return Err(Reason::Restarting { code: exit.code, streak, retry_at, crash_loop });
+            }
+        }
+        let container = id(target);
+        let actions =
+            vec![Action::StartContainer { container, restart: true, in_a_row: streak > 0 }];
+        let cause = Cause::Ended { code: exit.code, oom_killed: exit.oom_killed };
+        Ok(PowerWork { kind: ChangeKind::Restart, cause, actions, starts: true })
+    }
+}
+
+/// The word for a state.
+fn state_word(state: &ContainerState) -> &'static str {
+    match state {
+        ContainerState::Created => "created",
+        ContainerState::Running { .. } => "running",
+        ContainerState::Paused { .. } => "paused",
+        ContainerState::Exited(_) => "stopped",
+        ContainerState::Removing => "being removed",
+    }
+}

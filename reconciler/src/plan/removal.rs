@@ -1,0 +1,268 @@
+//! What is no longer declared, and the guard that holds removals back.
+//!
+//! A directory that vanished, a mount that is gone or a half checkout look just like a commit that
+//! removes things. So removals past a share of what is managed, and all removals where the
+//! directory itself is in doubt, wait for an operator.
+
+use std::collections::BTreeSet;
+
+use super::goal::removal_goal;
+use super::{Change, ChangeKind, Round};
+use crate::model::desired::RootState;
+use crate::model::ids::{Digest, Name, ObjectId, ReplicaKey};
+use crate::model::journal::Entry;
+use crate::model::quantity::Span;
+use crate::model::record::ReplicaRecord;
+use crate::model::snapshot::{Located, Snapshot};
+use crate::model::spec::InstanceSpec;
+use crate::report::{HeldSet, Reason};
+use crate::step::{Action, Cause};
+
+/// The time that a container gets to end when no declaration says how long.
+const STOP_TIMEOUT: Span = Span::seconds(10);
+
+/// A replica that no declaration is left for.
+#[derive(Default)]
+pub(super) struct Undeclared<'a> {
+    pub(super) record: Option<&'a ReplicaRecord>,
+    pub(super) containers: &'a [Located],
+}
+
+/// A removal that the guard has to allow.
+pub(super) struct Candidate {
+    change: Change,
+    actions: Vec<Action>,
+}
+
+impl Round<'_> {
+    /// Collects the removal of replicas that are no longer declared, then lets the guard judge all.
+    pub(super) fn removals(&mut self) {
+        for (replica, undeclared) in std::mem::take(&mut self.undeclared) {
+            self.undeclared_replica(replica, &undeclared);
+        }
+        let candidates = std::mem::take(&mut self.candidates);
+        let held = held(self.snapshot, &candidates);
+        for Candidate { change, actions } in candidates {
+            if held.as_ref().is_some_and(|held| held.objects.contains(&change.object)) {
+                self.wait(&change.object, Some(&change.node), Reason::Held);
+            } else {
+                self.chain(change, actions, &[]);
+            }
+        }
+        self.report.held = held;
+    }
+
+    fn undeclared_replica(&mut self, replica: ReplicaKey, undeclared: &Undeclared<'_>) {
+        let object = ObjectId::Replica(replica.clone());
+        let recorded = undeclared.record.and_then(|record| record.node.clone());
+        if let Some(reason) = self.under_way(&object) {
+            return self.wait(&object, recorded.as_ref(), reason);
+        }
+        let declared = (!self.snapshot.down)
+            .then(|| self.snapshot.desired.instances.get(&replica.instance))
+            .flatten();
+        let Some(first) = undeclared.containers.first() else {
+            match recorded.as_ref().and_then(|node| self.blocked_node(node)) {
+                Some(reason) => self.wait(&object, recorded.as_ref(), reason),
+                None => self.decide(Entry::Gone { replica }),
+            }
+            return;
+        };
+        let node = first.node.clone();
+        if let Some(reason) = self.blocked_node(&node) {
+            return self.wait(&object, Some(&node), reason);
+        }
+        if self.backs_off(&object, &node, undeclared.record) {
+            return;
+        }
+        let spec = declared.map(|declared| &*declared.spec);
+        let here = undeclared.containers.iter().filter(|at| at.node == node);
+        let actions = here.clone().filter_map(|at| stop_for_good(at, spec));
+        let actions = actions.chain(here.clone().map(remove_for_good)).collect();
+        let cause = match (self.snapshot.down, declared) {
+            (true, _) => Cause::Down,
+            (false, Some(_)) => Cause::ScaledDown,
+            (false, None) => Cause::NotDeclared,
+        };
+        let (kind, goal) = (ChangeKind::Destroy, removal_goal());
+        let change = Change { object, node, kind, cause, goal };
+        if declared.is_some() {
+            // Someone wrote a smaller number: that is no accident of a directory.
+            self.chain(change, actions, &[]);
+        } else {
+            self.candidates.push(Candidate { change, actions });
+        }
+    }
+
+    fn backs_off(
+        &mut self,
+        object: &ObjectId,
+        node: &Name,
+        record: Option<&ReplicaRecord>,
+    ) -> bool {
+        let failure = record.and_then(|record| record.failure.as_ref()).filter(|failure| {
+            failure.retry_at > self.snapshot.now && failure.goal == removal_goal()
+        });
+        let Some(failure) = failure else { return false };
+        self.report.wake(failure.retry_at);
+        self.wait(object, Some(node), super::needs::backing_off(failure));
+        true
+    }
+
+    /// Volumes that are no longer declared: their data stays, unless their declaration said not.
+    pub(super) fn undeclared_volumes(&mut self) {
+        let snapshot = self.snapshot;
+        for (volume, record) in &snapshot.records.volumes {
+            if !snapshot.down && snapshot.desired.volumes.contains_key(volume) {
+                continue;
+            }
+            for node in &record.nodes {
+                let object = ObjectId::Volume { node: node.clone(), volume: volume.clone() };
+                if self.under_way(&object).is_some() || self.blocked_node(node).is_some() {
+                    continue;
+                }
+                let name = volume.engine_name();
+                let present =
+                    snapshot.nodes.get(node).is_some_and(|seen| seen.volumes.contains_key(&name));
+                if record.retain {
+                    if present {
+                        self.note(&object, Some(node), Reason::Retained);
+                    }
+                    continue;
+                }
+                if !present {
+                    continue;
+                }
+                let used = snapshot.containers.values().flatten().any(|at| {
+                    at.node == *node
+                        && at.container.config.mounts.iter().any(|point| {
+                            matches!(&point.source,
+                                crate::model::observed::MountFrom::Volume(used) if *used == name)
+                        })
+                });
+                if used {
+                    // Its user goes first, in an earlier round.
+                    continue;
+                }
+                let failure = record.failures.get(node).filter(|failure| {
+                    failure.retry_at > snapshot.now && failure.goal == removal_goal()
+                });
+                if let Some(failure) = failure {
+                    self.report.wake(failure.retry_at);
+                    self.wait(&object, Some(node), super::needs::backing_off(failure));
+                    continue;
+                }
+                let cause = if snapshot.down { Cause::Down } else { Cause::NotDeclared };
+                let (node, kind, goal) = (node.clone(), ChangeKind::Destroy, removal_goal());
+                let change = Change { object, node, kind, cause, goal };
+                let actions = vec![Action::RemoveVolume { name }];
+                self.candidates.push(Candidate { change, actions });
+            }
+        }
+    }
+}
+
+fn stop_for_good(located: &Located, spec: Option<&InstanceSpec>) -> Option<Action> {
+    let mut action = stop_any(located)?;
+    if let (Action::StopContainer { timeout, .. }, Some(spec)) = (&mut action, spec) {
+        *timeout = spec.stop.timeout;
+    }
+    Some(action)
+}
+
+fn stop_any(located: &Located) -> Option<Action> {
+    use crate::model::observed::ContainerState;
+    match located.container.state {
+        ContainerState::Running { .. } | ContainerState::Paused { .. } => {
+            Some(Action::StopContainer {
+                container: located.id.0.to_string(),
+                timeout: STOP_TIMEOUT,
+                power: false,
+            })
+        }
+        ContainerState::Created | ContainerState::Exited(_) | ContainerState::Removing => None,
+    }
+}
+
+fn remove_for_good(located: &Located) -> Action {
+    Action::RemoveContainer {
+        container: located.id.0.to_string(),
+        incarnation: located.container.identity.incarnation,
+        for_good: true,
+    }
+}
+
+/// How many replicas and volumes are managed.
+#[must_use]
+pub fn managed(snapshot: &Snapshot) -> u32 {
+    let replicas: usize =
+        snapshot.records.instances.values().map(|record| record.replicas.len()).sum();
+    let volumes: usize = snapshot.records.volumes.values().map(|record| record.nodes.len()).sum();
+    u32::try_from(replicas + volumes).unwrap_or(u32::MAX)
+}
+
+/// The removals that have to wait for an operator.
+fn held(snapshot: &Snapshot, candidates: &[Candidate]) -> Option<HeldSet> {
+    if snapshot.down || candidates.is_empty() {
+        return None;
+    }
+    let guard = &snapshot.records.guard;
+    let wanted: BTreeSet<ObjectId> =
+        candidates.iter().map(|candidate| candidate.change.object.clone()).collect();
+    let approved = guard.approval.as_ref().map(|approval| &approval.objects);
+    let open: BTreeSet<ObjectId> = wanted
+        .iter()
+        .filter(|object| approved.is_none_or(|set| !set.contains(object)))
+        .cloned()
+        .collect();
+    if open.is_empty() {
+        return None;
+    }
+    let why = doubt(snapshot).or_else(|| {
+        // What was approved was looked at by a person: only the rest counts.
+        let counted = |object: &&ObjectId| approved.is_none_or(|set| !set.contains(object));
+        let removed = guard.removed.iter().filter(counted).count();
+        let total = u32::try_from(removed + open.len()).unwrap_or(u32::MAX);
+        let managed = guard.managed.max(managed(snapshot));
+        let config = &snapshot.config;
+        let share = u64::from(managed) * u64::from(config.removals_percent_max) / 100;
+        let limit = u64::from(config.removals_free).max(share);
+        (u64::from(total) > limit).then(|| {
+            format!(
+                "{total} of {managed} managed objects would be removed since things were last \
+                 settled, and {limit} may be without being asked"
+            )
+        })
+    })?;
+    let list: Vec<String> = open.iter().map(|object| format!("{object:?}")).collect();
+    Some(HeldSet { digest: Digest::of(list.join("\n").as_bytes()), objects: open, why })
+}
+
+/// Why the directory cannot be trusted to say what shall go, if so.
+fn doubt(snapshot: &Snapshot) -> Option<String> {
+    match &snapshot.root {
+        RootState::Missing { reason } => {
+            Some(format!("the specs directory cannot be read ({reason})"))
+        }
+        RootState::Present { empty: true, identity } => {
+            Some(format!("the specs directory {} holds no spec", identity.path))
+        }
+        RootState::Present { identity, .. } => {
+            let recorded = snapshot.records.guard.root.as_ref()?;
+            if recorded.path != identity.path {
+                Some(format!(
+                    "the specs directory is {}, and what is managed was declared in {}",
+                    identity.path, recorded.path
+                ))
+            } else if recorded.device != identity.device {
+                Some(format!(
+                    "the specs directory {} is on another device than before: something is \
+                     mounted there, or no longer is",
+                    identity.path
+                ))
+            } else {
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What a round found besides steps: why nothing happens where something might be expected.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ids::{Digest, Name, ObjectId};
+use crate::model::time::Timestamp;
+use crate::step::FieldChange;
+
+/// The findings of one round.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// One note an object that gets no step although it is not as declared, or is done for good.
+    pub notes: Vec<Note>,
+    /// How many objects are in which case.
+    pub counts: Counts,
+    /// Removals that wait for an operator.
+    pub held: Option<HeldSet>,
+    /// The earliest instant at which the same inputs would be planned differently.
+    pub wake_at: Option<Timestamp>,
+    /// Whether there is nothing to do and nothing under way.
+    pub settled: bool,
+}
+
+/// Why an object gets no step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Note {
+    /// The object.
+    pub object: ObjectId,
+    /// Where it is placed, if it is.
+    pub node: Option<Name>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why nothing happens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "reason")]
+pub enum Reason {
+    /// A step of it is under way.
+    InFlight {
+        /// Which.
+        what: String,
+    },
+    /// Its node does not answer: it is left alone.
+    Unknown {
+        /// Since when, if it ever answered.
+        since: Option<Timestamp>,
+        /// What the attempt said.
+        message: String,
+    },
+    /// Its node is no longer declared: it is left alone.
+    NodeNotDeclared,
+    /// No node takes it.
+    Unplaced {
+        /// Why.
+        message: String,
+    },
+    /// Something that it needs is being made.
+    WaitingOn {
+        /// What.
+        what: String,
+    },
+    /// Something that it needs cannot be had.
+    Stalled {
+        /// What, and what to do.
+        message: String,
+    },
+    /// A step failed, and is tried again later.
+    BackingOff {
+        /// Which step.
+        step: String,
+        /// Failures in a row.
+        failures: u32,
+        /// When it is tried again.
+        retry_at: Timestamp,
+        /// What the engine said.
+        message: String,
+    },
+    /// It ended, and is started again later.
+    Restarting {
+        /// Its exit code.
+        code: i64,
+        /// Restarts in a row.
+        streak: u32,
+        /// When it is started again.
+        retry_at: Timestamp,
+        /// Whether it is a crash loop.
+        crash_loop: bool,
+    },
+    /// It ended with exit code 0, and rests.
+    Completed,
+    /// It ended otherwise, and rests.
+    Failed {
+        /// Its exit code, if it is known.
+        code: Option<i64>,
+    },
+    /// Policy does not allow it.
+    Denied {
+        /// Which policy.
+        policy: String,
+        /// Why.
+        message: String,
+    },
+    /// Another hand changed it, and policy says to leave it so.
+    DriftReported {
+        /// In which fields.
+        fields: Vec<FieldChange>,
+    },
+    /// Its removal waits for an operator.
+    Held,
+    /// It is no longer declared, and its data stays.
+    Retained,
+}
+
+/// How many objects are in which case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// To be created.
+    pub add: u32,
+    /// To be changed while they live: limits, power, restarts, names.
+    pub change: u32,
+    /// To be replaced.
+    pub replace: u32,
+    /// To be removed.
+    pub destroy: u32,
+    /// Denied by policy.
+    pub denied: u32,
+    /// Unknown, since their node does not answer.
+    pub unknown: u32,
+    /// Removals that wait for an operator.
+    pub held: u32,
+    /// Waiting, backing off, stalled or unplaced.
+    pub waiting: u32,
+    /// As declared.
+    pub settled: u32,
+}
+
+/// Removals that wait for an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldSet {
+    /// Digest of the set: an approval names it.
+    pub digest: Digest,
+    /// The set.
+    pub objects: BTreeSet<ObjectId>,
+    /// Why they are held.
+    pub why: String,
+}
+
+impl Report {
+    /// Wakes at `at`, or earlier.
+    pub fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}

@@ -1,0 +1,428 @@
+//! How things stand, as people and scripts ask for it: conditions in the manner of Kubernetes,
+//! made on demand from a snapshot and the last report. Nothing decides from a status.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ids::{Key, Name, ObjectId, ReplicaKey};
+use crate::model::observed::{ContainerState, HealthState, Reach};
+use crate::model::record::{Life, PastRevision};
+use crate::model::snapshot::{Located, Snapshot};
+use crate::model::spec::InstanceSpec;
+use crate::model::time::Timestamp;
+use crate::report::{Reason, Report};
+
+/// Something that is true of an object, or is not, or is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// `Ready`, `Reconciling`, `Stalled`, `Degraded` or `Held`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether it is.
+    pub status: Truth,
+    /// Why, in one word for machines.
+    pub reason: String,
+    /// Why, for people.
+    pub message: String,
+    /// Since when, in milliseconds since 1970, as far as that is known.
+    pub last_transition_time: Option<Timestamp>,
+}
+
+/// Whether a condition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Truth {
+    /// It does.
+    True,
+    /// It does not.
+    False,
+    /// That cannot be said.
+    Unknown,
+}
+
+/// How an instance stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceStatus {
+    /// Which instance.
+    pub key: Key,
+    /// Where it is declared: `file:line`; none if it no longer is.
+    pub source: Option<String>,
+    /// Why an earlier version of it is in force, if one is.
+    pub stale: Option<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Counts the changes of its spec.
+    pub generation: u64,
+    /// The generation that its containers show; behind `generation` while work is under way.
+    pub observed_generation: u64,
+    /// The image, as its spec names it.
+    pub image: String,
+    /// How many replicas shall be there.
+    pub replicas_wanted: u32,
+    /// How many are ready.
+    pub replicas_ready: u32,
+    /// One word for all of it.
+    pub phase: String,
+    /// What is true of it.
+    pub conditions: Vec<Condition>,
+    /// Its replicas, also those that have to go.
+    pub replicas: Vec<ReplicaStatus>,
+    /// Its revisions, newest last.
+    pub history: Vec<PastRevision>,
+    /// Its spec, if it is declared. Values of variables are left out.
+    pub spec: Option<InstanceSpec>,
+}
+
+/// How a replica stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaStatus {
+    /// Which replica.
+    pub replica: ReplicaKey,
+    /// Where it is placed.
+    pub node: Option<Name>,
+    /// One word for what it does.
+    pub state: String,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Its container's name.
+    pub container: Option<String>,
+    /// Its container's id.
+    pub container_id: Option<String>,
+    /// Its container's address.
+    pub address: Option<String>,
+    /// What its container was made from.
+    pub revision: Option<String>,
+    /// Its published ports: `127.0.0.1:8080->80/tcp`.
+    pub ports: Vec<String>,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Why it is not as declared, or what is going on.
+    pub message: Option<String>,
+}
+
+/// Statuses of all instances that are declared or still have containers, by key.
+#[must_use]
+pub fn instances(snapshot: &Snapshot, report: &Report) -> Vec<InstanceStatus> {
+    let notes = notes_by_replica(report);
+    let mut keys: Vec<&Key> = snapshot.desired.instances.keys().collect();
+    keys.extend(snapshot.records.instances.keys());
+    keys.extend(snapshot.containers.keys().map(|replica| &replica.instance));
+    keys.sort();
+    keys.dedup();
+    keys.into_iter().map(|key| instance_with(snapshot, &notes, key)).collect()
+}
+
+/// The status of one instance; `None` if windlass knows nothing of it.
+#[must_use]
+pub fn instance(snapshot: &Snapshot, report: &Report, key: &Key) -> Option<InstanceStatus> {
+    let known = snapshot.desired.instances.contains_key(key)
+        || snapshot.records.instances.contains_key(key)
+        || snapshot.containers.keys().any(|replica| replica.instance == *key);
+    known.then(|| instance_with(snapshot, &notes_by_replica(report), key))
+}
+
+type Notes<'a> = BTreeMap<&'a ReplicaKey, &'a Reason>;
+
+fn notes_by_replica(report: &Report) -> Notes<'_> {
+    report
+        .notes
+        .iter()
+        .filter_map(|note| match &note.object {
+            ObjectId::Replica(replica) => Some((replica, &note.reason)),
+            ObjectId::Image { .. } | ObjectId::Volume { .. } => None,
+        })
+        .collect()
+}
+
+fn instance_with(snapshot: &Snapshot, notes: &Notes<'_>, key: &Key) -> InstanceStatus {
+    let declared = snapshot.desired.instances.get(key);
+    let record = snapshot.records.instances.get(key);
+    let wanted = declared.map_or(0, |declared| declared.spec.replicas);
+    let first = ReplicaKey::new(key.clone(), 0);
+    let mut ordinals: Vec<u32> = (0..wanted).collect();
+    ordinals.extend(record.into_iter().flat_map(|record| record.replicas.keys().copied()));
+    ordinals.extend(
+        snapshot
+            .containers
+            .range(first..)
+            .take_while(|(replica, _)| replica.instance == *key)
+            .map(|(replica, _)| replica.ordinal),
+    );
+    ordinals.sort_unstable();
+    ordinals.dedup();
+    let replicas: Vec<ReplicaStatus> = ordinals
+        .into_iter()
+        .map(|ordinal| replica(snapshot, notes, ReplicaKey::new(key.clone(), ordinal)))
+        .collect();
+    let ready = replicas.iter().filter(|replica| replica.ready && replica.replica.ordinal < wanted);
+    let ready = u32::try_from(ready.count()).unwrap_or(u32::MAX);
+    let generation = record.map_or(0, |record| record.generation);
+    let reconciling = replicas.iter().any(|replica| {
+        matches!(
+            notes.get(&replica.replica),
+            Some(Reason::InFlight { .. } | Reason::WaitingOn { .. })
+        )
+    });
+    let conditions = conditions(notes, declared.is_some(), wanted, ready, &replicas);
+    InstanceStatus {
+        key: key.clone(),
+        source: declared.map(|declared| declared.source.to_string()),
+        stale: declared.and_then(|declared| declared.stale.as_ref()).map(ToString::to_string),
+        labels: declared.map(|declared| declared.labels.clone()).unwrap_or_default(),
+        generation,
+        observed_generation: if reconciling { generation.saturating_sub(1) } else { generation },
+        image: declared.map(|declared| declared.spec.image.to_string()).unwrap_or_default(),
+        replicas_wanted: wanted,
+        replicas_ready: ready,
+        phase: phase(declared.is_some(), wanted, ready, &replicas),
+        conditions,
+        replicas,
+        history: record.map(|record| record.history.clone()).unwrap_or_default(),
+        spec: declared.map(|declared| masked(&declared.spec)),
+    }
+}
+
+/// A spec without the values of its variables: they may be secrets.
+fn masked(spec: &InstanceSpec) -> InstanceSpec {
+    let mut spec = spec.clone();
+    for value in spec.env.values_mut() {
+        "(not shown)".clone_into(value);
+    }
+    spec
+}
+
+fn phase(declared: bool, wanted: u32, ready: u32, replicas: &[ReplicaStatus]) -> String {
+    if !declared {
+        return "Removing".to_owned();
+    }
+    let odd = replicas.iter().find(|replica| !replica.ready);
+    match odd {
+        None if ready == wanted => "Ready".to_owned(),
+        None => "Pending".to_owned(),
+        Some(odd) => odd.state.clone(),
+    }
+}
+
+fn conditions(
+    notes: &Notes<'_>,
+    declared: bool,
+    wanted: u32,
+    ready: u32,
+    replicas: &[ReplicaStatus],
+) -> Vec<Condition> {
+    let since = replicas.iter().filter_map(|replica| replica.since).max();
+    let of = |kind: &str, status, reason: &str, message: String| Condition {
+        kind: kind.to_owned(),
+        status,
+        reason: reason.to_owned(),
+        message,
+        last_transition_time: since,
+    };
+    let mut all = Vec::new();
+    let unknown = replicas.iter().any(|replica| {
+        matches!(
+            notes.get(&replica.replica),
+            Some(Reason::Unknown { .. } | Reason::NodeNotDeclared)
+        )
+    });
+    let odd = replicas.iter().find_map(|replica| {
+        let note = notes.get(&replica.replica)?;
+        Some((reason_word(note), describe(note)))
+    });
+    let count = format!("{ready} of {wanted} replicas are ready");
+    let (status, reason, message) = match odd {
+        _ if declared && ready == wanted => (Truth::True, "AllReplicasReady", count),
+        Some((reason, message)) if unknown => (Truth::Unknown, reason, message),
+        Some((reason, message)) => (Truth::False, reason, message),
+        None if !declared => (Truth::False, "NotDeclared", "it is no longer declared".to_owned()),
+        None => (Truth::False, "ReplicasNotReady", count),
+    };
+    all.push(of("Ready", status, reason, message));
+    for replica in replicas {
+        let Some(note) = notes.get(&replica.replica) else { continue };
+        let kind = match note {
+            Reason::InFlight { .. } | Reason::WaitingOn { .. } => "Reconciling",
+            Reason::Stalled { .. } | Reason::Unplaced { .. } | Reason::Denied { .. } => "Stalled",
+            Reason::BackingOff { .. }
+            | Reason::Restarting { .. }
+            | Reason::Failed { .. }
+            | Reason::DriftReported { .. } => "Degraded",
+            Reason::Held => "Held",
+            Reason::Unknown { .. }
+            | Reason::NodeNotDeclared
+            | Reason::Completed
+            | Reason::Retained => continue,
+        };
+        if !all.iter().any(|condition| condition.kind == kind) {
+            all.push(of(kind, Truth::True, reason_word(note), describe(note)));
+        }
+    }
+    all
+}
+
+fn replica(snapshot: &Snapshot, notes: &Notes<'_>, key: ReplicaKey) -> ReplicaStatus {
+    let declared = snapshot.desired.instances.get(&key.instance);
+    let record = snapshot
+        .records
+        .instances
+        .get(&key.instance)
+        .and_then(|record| record.replicas.get(&key.ordinal));
+    let newest = snapshot
+        .containers
+        .get(&key)
+        .and_then(|located| located.iter().max_by_key(|at| at.container.identity.incarnation));
+    let note = notes.get(&key).copied();
+    let node =
+        newest.map(|at| at.node.clone()).or_else(|| record.and_then(|record| record.node.clone()));
+    let reachable = node.as_ref().is_none_or(|node| {
+        snapshot.nodes.get(node).is_some_and(|seen| seen.reach == Reach::Reachable)
+    });
+    let (state, since) = state(newest, record.map(|record| &record.life), note, reachable);
+    ReplicaStatus {
+        ready: reachable && newest.is_some_and(is_ready),
+        node,
+        state,
+        since,
+        container: newest.map(|at| at.container.name.clone()),
+        container_id: newest.map(|at| at.id.to_string()),
+        address: newest.and_then(|at| at.container.address.clone()),
+        revision: newest.map(|at| at.container.identity.revision.to_string()),
+        ports: newest.map(ports).unwrap_or_default(),
+        restarts: record.map_or(0, |record| record.restarts.total),
+        message: note
+            .map(describe)
+            .or_else(|| declared.is_none().then(|| "it is no longer declared".to_owned())),
+        replica: key,
+    }
+}
+
+fn state(
+    newest: Option<&Located>,
+    life: Option<&Life>,
+    note: Option<&Reason>,
+    reachable: bool,
+) -> (String, Option<Timestamp>) {
+    if !reachable {
+        return ("Unknown".to_owned(), None);
+    }
+    match (life, note) {
+        (Some(Life::Completed { at }), Some(Reason::Completed)) => {
+            return ("Completed".to_owned(), Some(*at));
+        }
+        (Some(Life::Failed { at, .. }), Some(Reason::Failed { .. })) => {
+            return ("Failed".to_owned(), Some(*at));
+        }
+        (_, Some(Reason::Restarting { crash_loop: true, .. })) => {
+            return ("CrashLooping".to_owned(), None);
+        }
+        (_, Some(Reason::Held)) => return ("Held".to_owned(), None),
+        _ => {}
+    }
+    let Some(located) = newest else {
+        let word = match note {
+            Some(Reason::Stalled { .. } | Reason::Unplaced { .. }) => "Stalled",
+            Some(Reason::BackingOff { .. }) => "BackingOff",
+            Some(Reason::Denied { .. }) => "Denied",
+            _ => "Pending",
+        };
+        return (word.to_owned(), None);
+    };
+    match (&located.container.state, located.container.health) {
+        (ContainerState::Created, _) => ("Created".to_owned(), Some(located.container.created_at)),
+        (ContainerState::Running { since }, HealthState::Unhealthy) => {
+            ("Unhealthy".to_owned(), Some(*since))
+        }
+        (ContainerState::Running { since }, HealthState::Starting) => {
+            ("Starting".to_owned(), Some(*since))
+        }
+        (ContainerState::Running { since }, HealthState::None | HealthState::Healthy) => {
+            ("Running".to_owned(), Some(*since))
+        }
+        (ContainerState::Paused { since }, _) => ("Paused".to_owned(), Some(*since)),
+        (ContainerState::Exited(exit), _) => match note {
+            Some(Reason::Restarting { .. } | Reason::BackingOff { .. }) => {
+                ("BackingOff".to_owned(), Some(exit.finished_at))
+            }
+            _ => ("Stopped".to_owned(), Some(exit.finished_at)),
+        },
+        (ContainerState::Removing, _) => ("Removing".to_owned(), None),
+    }
+}
+
+fn ports(located: &Located) -> Vec<String> {
+    let published = located.container.config.ports.iter().filter_map(|port| {
+        let host = port.host.as_ref()?;
+        let address = if host.address.is_empty() { "*" } else { &host.address };
+        Some(format!("{address}:{}->{}/{}", host.port, port.container, port.protocol.as_str()))
+    });
+    published.collect()
+}
+
+/// Whether a container is ready: it runs, and its health check does not say otherwise.
+#[must_use]
+pub fn is_ready(located: &Located) -> bool {
+    matches!(located.container.state, ContainerState::Running { .. })
+        && matches!(located.container.health, HealthState::None | HealthState::Healthy)
+}
+
+/// The word for a reason, for machines.
+#[must_use]
+pub fn reason_word(reason: &Reason) -> &'static str {
+    match reason {
+        Reason::InFlight { .. } => "InFlight",
+        Reason::Unknown { .. } => "NodeUnreachable",
+        Reason::NodeNotDeclared => "NodeNotDeclared",
+        Reason::Unplaced { .. } => "Unplaced",
+        Reason::WaitingOn { .. } => "Waiting",
+        Reason::Stalled { .. } => "Stalled",
+        Reason::BackingOff { .. } => "BackingOff",
+        Reason::Restarting { crash_loop: true, .. } => "CrashLooping",
+        Reason::Restarting { .. } => "Restarting",
+        Reason::Completed => "Completed",
+        Reason::Failed { .. } => "Failed",
+        Reason::Denied { .. } => "Denied",
+        Reason::DriftReported { .. } => "Drifted",
+        Reason::Held => "Held",
+        Reason::Retained => "Retained",
+    }
+}
+
+/// A reason in words.
+#[must_use]
+pub fn describe(reason: &Reason) -> String {
+    match reason {
+        Reason::InFlight { what } => format!("{what} is under way"),
+        Reason::Unknown { message, .. } => format!("its node does not answer: {message}"),
+        Reason::NodeNotDeclared => {
+            "its node is no longer declared; it is left alone there".to_owned()
+        }
+        Reason::Unplaced { message } | Reason::Stalled { message } => message.clone(),
+        Reason::WaitingOn { what } => format!("waits for {what}"),
+        Reason::BackingOff { step, failures, message, .. } => {
+            let times =
+                if *failures == 1 { "once".to_owned() } else { format!("{failures} times") };
+            format!("{step} failed {times}: {message}")
+        }
+        Reason::Restarting { code, streak, crash_loop, .. } => {
+            let kind = if *crash_loop { "crash loop: " } else { "" };
+            format!("{kind}ended with exit code {code}, started again {streak} times in a row")
+        }
+        Reason::Completed => "completed".to_owned(),
+        Reason::Failed { code: Some(code) } => format!("failed with exit code {code}"),
+        Reason::Failed { code: None } => {
+            "ended, and its container is gone with the exit code".to_owned()
+        }
+        Reason::Denied { policy, message } => format!("denied by {policy}: {message}"),
+        Reason::DriftReported { fields } => {
+            let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
+            format!("drift, left as policy says: {}", fields.join(", "))
+        }
+        Reason::Held => "its removal waits for `windlass approve`".to_owned(),
+        Reason::Retained => "no longer declared; its data stays".to_owned(),
+    }
+}

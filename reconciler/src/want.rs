@@ -1,0 +1,171 @@
+//! From a spec to the container it asks for, in the terms in which containers are observed.
+
+use std::collections::BTreeMap;
+
+use crate::model::ids::{Name, OwnerId, ReplicaKey, Revision};
+use crate::model::observed::{
+    CgroupDriver, ContainerConfig, HealthCheck, HostPort, Limits, MountFrom, MountPoint,
+    PortBinding,
+};
+use crate::model::spec::{Health, InstanceSpec, MountSource, Port, Resources};
+
+/// The network that containers are on while networks cannot be declared.
+pub const NETWORK: &str = "bridge";
+
+/// The engine's own restart policy: windlass is the only restarter.
+pub const RESTART_POLICY: &str = "no";
+
+/// Prefix of the labels that say who a container is.
+pub const LABEL_PREFIX: &str = "io.windlass.";
+
+/// The host name inside a replica: `name-ordinal`.
+#[must_use]
+pub fn hostname(replica: &ReplicaKey) -> String {
+    format!("{}-{}", replica.instance.name, replica.ordinal)
+}
+
+/// Whether `hostname` is the one of `replica`; as [`hostname`], without making a text.
+#[must_use]
+pub fn is_hostname(text: &str, replica: &ReplicaKey) -> bool {
+    text.strip_prefix(replica.instance.name.as_str())
+        .and_then(|rest| rest.strip_prefix('-'))
+        .and_then(|digits| digits.parse::<u32>().ok())
+        == Some(replica.ordinal)
+}
+
+/// The limits that a spec's resources stand for.
+#[must_use]
+pub fn limits(resources: &Resources) -> Limits {
+    let memory = resources.memory.map_or(0, |bytes| bytes.0);
+    Limits {
+        nano_cpus: resources.cpus.map_or(0, |cpus| cpus.0),
+        memory,
+        // What engines do where nothing is said: as much swap again.
+        memory_swap: memory.saturating_mul(2).min(i64::MAX as u64),
+        pids: resources.pids.unwrap_or(0),
+    }
+}
+
+/// The check that a spec asks for.
+#[must_use]
+pub fn health(health: &Health) -> HealthCheck {
+    HealthCheck {
+        exec: health.exec.clone(),
+        interval_ms: health.interval.0,
+        timeout_ms: health.timeout.0,
+        retries: health.retries,
+        start_period_ms: health.start_period.0,
+    }
+}
+
+/// The binding of one port for one replica.
+#[must_use]
+pub fn port(port: &Port, ordinal: u32) -> PortBinding {
+    PortBinding {
+        container: port.container,
+        protocol: port.protocol,
+        host: port
+            .host
+            .and_then(|range| range.nth(ordinal))
+            .map(|host| HostPort { address: port.address.clone().unwrap_or_default(), port: host }),
+    }
+}
+
+/// The complete configuration of a replica's container.
+#[must_use]
+pub fn config(spec: &InstanceSpec, replica: &ReplicaKey, cgroup_parent: &str) -> ContainerConfig {
+    ContainerConfig {
+        entrypoint: spec.command.clone(),
+        cmd: spec.args.clone(),
+        env: spec.env.clone(),
+        labels: spec.labels.clone(),
+        hostname: hostname(replica),
+        ports: spec.ports.iter().map(|declared| port(declared, replica.ordinal)).collect(),
+        mounts: spec
+            .volumes
+            .iter()
+            .map(|mount| MountPoint {
+                target: mount.target.clone(),
+                source: match &mount.source {
+                    MountSource::Volume(key) => MountFrom::Volume(key.engine_name()),
+                    MountSource::Bind(path) => MountFrom::Bind(path.clone()),
+                    MountSource::Tmpfs(size) => MountFrom::Tmpfs(size.map_or(0, |size| size.0)),
+                },
+                read_only: mount.read_only,
+            })
+            .collect(),
+        limits: limits(&spec.resources),
+        health: spec.health.as_ref().map(health),
+        stop_signal: spec.stop.signal.clone(),
+        cgroup_parent: cgroup_parent.to_owned(),
+        restart_policy: RESTART_POLICY.to_owned(),
+        network: NETWORK.to_owned(),
+    }
+}
+
+/// The labels that say who a container is.
+#[must_use]
+pub fn identity_labels(
+    owner: &OwnerId,
+    replica: &ReplicaKey,
+    revision: &Revision,
+    incarnation: u64,
+    uid: &str,
+) -> BTreeMap<String, String> {
+    let ReplicaKey { instance, ordinal } = replica;
+    [
+        ("owner", owner.0.clone()),
+        ("project", instance.project.to_string()),
+        ("instance", instance.name.to_string()),
+        ("ordinal", ordinal.to_string()),
+        ("revision", revision.to_string()),
+        ("incarnation", incarnation.to_string()),
+        ("uid", uid.to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (format!("{LABEL_PREFIX}{name}"), value))
+    .collect()
+}
+
+/// The control group that a node's containers live under if its Node does not say. It differs
+/// between owners and between nodes, also where two engines share a kernel.
+#[must_use]
+pub fn cgroup_root(owner: &OwnerId, node: &Name) -> String {
+    let owner = owner.0.get(..8).unwrap_or(&owner.0);
+    format!("/windlass/{node}-{owner}")
+}
+
+/// The parent group of a project's containers: a path, or a slice where systemd makes the groups.
+#[must_use]
+pub fn cgroup_parent(driver: CgroupDriver, root: &str, project: &Name) -> String {
+    match driver {
+        CgroupDriver::Cgroupfs => format!("{}/{project}", root.trim_end_matches('/')),
+        CgroupDriver::Systemd => {
+            // In a slice's name a hyphen separates levels; inside a part it is written `\x2d`.
+            let parts = root.split('/').filter(|part| !part.is_empty()).chain([project.as_str()]);
+            let escaped: Vec<String> = parts.map(|part| part.replace('-', "\\x2d")).collect();
+            format!("{}.slice", escaped.join("-"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parents_are_paths_or_slices() {
+        let project = Name::new("my-shop").expect("a name");
+        let parent = |driver| cgroup_parent(driver, "/windlass/local-1a", &project);
+        assert_eq!(parent(CgroupDriver::Cgroupfs), "/windlass/local-1a/my-shop");
+        assert_eq!(parent(CgroupDriver::Systemd), r"windlass-local\x2d1a-my\x2dshop.slice");
+    }
+
+    #[test]
+    fn hostnames_are_recognised() {
+        let replica = ReplicaKey::new("shop/web-1".parse().expect("a key"), 12);
+        assert!(is_hostname(&hostname(&replica), &replica));
+        assert!(!is_hostname("web-1", &replica));
+        assert!(!is_hostname("web-1-1", &replica));
+    }
+}
