@@ -21,4 +21,6 @@ pub mod report;
 pub mod revision;
 pub mod status;
 pub mod step;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod want;

@@ -4,7 +4,7 @@ use super::needs::{Need, backing_off};
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
 use crate::diff::{Class, Want, differences};
 use crate::model::desired::Declared;
-use crate::model::ids::{Digest, ImageId, Key, Name, ObjectId, ReplicaKey, Revision};
+use crate::model::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, ReplicaKey, Revision};
 use crate::model::journal::Entry;
 use crate::model::observed::{ContainerState, Limits};
 use crate::model::record::{InstanceRecord, Life, ReplicaRecord};
@@ -40,6 +40,8 @@ pub(super) struct Replica<'a, 'r> {
     pub(super) target: Option<&'a Located>,
     /// Its other containers.
     pub(super) others: Vec<&'a Located>,
+    /// What its new image waits for, while an earlier container is in force.
+    pub(super) pending: Option<Reason>,
 }
 
 /// What brings a replica to what is declared.
@@ -128,6 +130,11 @@ impl<'a> Round<'a> {
         let revision = known_revision.as_ref();
         let image = self.image_id(&spec.image, &node);
         let (target, others) = in_force(containers, revision);
+        // A container that is in force stays so until its successor's image is there.
+        let pending = match (revision, target) {
+            (None, Some(_)) => self.pending_image(&spec.image, &node, instance.key),
+            (None, None) | (Some(_), _) => None,
+        };
         let replica = Replica {
             instance,
             key,
@@ -138,6 +145,7 @@ impl<'a> Round<'a> {
             image: image.as_ref(),
             target,
             others,
+            pending,
         };
         if let Some(failure) = record.and_then(|record| record.failure.as_ref())
             && failure.retry_at > self.snapshot.now
@@ -149,6 +157,15 @@ impl<'a> Round<'a> {
         match target {
             Some(target) => self.live(&replica, target),
             None => self.absent(&replica),
+        }
+    }
+
+    /// Sees to an image that is not resolved, and says what it waits for.
+    fn pending_image(&mut self, image: &'a ImageName, node: &Name, by: &Key) -> Option<Reason> {
+        match self.need_image(image, node, by) {
+            Need::Ready => None,
+            Need::After(_) => Some(Reason::WaitingOn { what: format!("image {image}") }),
+            Need::Blocked(reason) => Some(reason),
         }
     }
 
@@ -476,6 +493,9 @@ impl<'a> Round<'a> {
     }
 
     fn settle(&mut self, replica: &Replica<'_, '_>) {
+        if let Some(reason) = &replica.pending {
+            return self.wait(replica.object, Some(replica.node), reason.clone());
+        }
         let life = replica.record.map(|record| &record.life);
         if replica.instance.declared.spec.power == Power::Stopped && life == Some(&Life::Started) {
             // It ended before it was asked to stop: the next start is no restart.
