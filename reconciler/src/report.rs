@@ -38,7 +38,7 @@ pub struct Note {
 
 /// Why nothing happens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "reason")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "reason")]
 pub enum Reason {
     /// A step of it is under way.
     InFlight {

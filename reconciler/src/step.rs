@@ -231,7 +231,7 @@ impl fmt::Display for FieldChange {
 
 /// Why a step is taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "why")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "why")]
 pub enum Cause {
     /// It is declared, and there is none.
     Declared,

@@ -1,0 +1,11 @@
+//! How commands and a running daemon talk: requests and frames, one JSON document a line, over a
+//! unix socket that only its owner may use. A command that finds no daemon asks a loop in its own
+//! process, in the same words.
+//!
+//! Read in this order: [`protocol`] (the words), [`view`] (answers made from a snapshot),
+//! [`server`], [`client`].
+
+pub mod client;
+pub mod protocol;
+pub mod server;
+pub mod view;

@@ -1,0 +1,371 @@
+//! The words that commands and a daemon exchange. Answers come as frames; the last one of an answer
+//! is [`Frame::End`] or [`Frame::Error`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use reconciler::model::desired::BrokenFile;
+use reconciler::model::ids::{Key, Name, ObjectId};
+use reconciler::model::time::Timestamp;
+use reconciler::plan::ChangeKind;
+use reconciler::report::{Counts, HeldSet, Reason};
+use reconciler::status::InstanceStatus;
+use reconciler::step::Cause;
+use serde::{Deserialize, Serialize};
+
+/// Longest line of a request, in bytes: requests are small, and a stray client must not fill the
+/// memory.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// What a command asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "ask")]
+pub enum Request {
+    /// Who is there: answered by [`Frame::Hello`].
+    Hello,
+    /// What would be done now: [`Frame::Plan`].
+    Plan,
+    /// How things stand: [`Frame::Overview`].
+    Overview {
+        /// Only this instance.
+        only: Option<Key>,
+    },
+    /// Read the specs again, and tell when all is done or nothing more can be: happenings, then
+    /// [`Frame::Settled`].
+    Apply,
+    /// Let the removals go that were shown under this digest: [`Frame::Approved`].
+    Approve {
+        /// The digest, or its beginning; none to be shown what is held.
+        digest: Option<String>,
+    },
+    /// Remove everything and end: happenings, then [`Frame::Settled`].
+    Down,
+    /// What containers printed: lines.
+    Logs {
+        /// The replicas: all of these instances, or one each.
+        of: Vec<LogsOf>,
+        /// Go on as lines come.
+        follow: bool,
+        /// Only so many of the last lines of each.
+        tail: Option<u32>,
+        /// Only lines of so many last milliseconds.
+        since_ms: Option<u64>,
+        /// Begin each line with its time.
+        timestamps: bool,
+    },
+    /// What happens from now on: happenings, until the client goes.
+    Watch,
+}
+
+/// Whose log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogsOf {
+    /// The instance.
+    pub instance: Key,
+    /// One replica of it; all of them if not said.
+    pub ordinal: Option<u32>,
+}
+
+/// A part of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "frame")]
+pub enum Frame {
+    /// Who is there.
+    Hello {
+        /// The daemon's version.
+        version: String,
+        /// The directory that it watches.
+        specs: String,
+        /// Its process id.
+        pid: u32,
+    },
+    /// What would be done.
+    Plan {
+        /// The plan.
+        plan: Box<PlanView>,
+    },
+    /// How things stand.
+    Overview {
+        /// The overview.
+        overview: Box<Overview>,
+    },
+    /// Something happened.
+    Happened {
+        /// What.
+        happened: Happened,
+    },
+    /// Nothing more will happen by itself.
+    Settled {
+        /// How it ended.
+        outcome: Box<Outcome>,
+    },
+    /// Removals were approved.
+    Approved {
+        /// Which.
+        objects: Vec<ObjectId>,
+    },
+    /// Removals are held, and none was approved.
+    Held {
+        /// Which, if any are.
+        held: Option<HeldSet>,
+    },
+    /// A line that a container printed.
+    Line {
+        /// Which container: `project/name/ordinal`.
+        of: String,
+        /// Whether it was printed as an error.
+        stderr: bool,
+        /// The line.
+        text: String,
+    },
+    /// It could not be done; nothing follows.
+    Error {
+        /// What failed, and why.
+        message: String,
+        /// What to do.
+        help: Option<String>,
+    },
+    /// Nothing follows.
+    End,
+}
+
+/// What would be done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanView {
+    /// Objects that would change, and objects that would not although they are not as declared.
+    pub rows: Vec<PlanRow>,
+    /// The steps, as text.
+    pub steps: Vec<String>,
+    /// How many objects are in which case.
+    pub counts: Counts,
+    /// Removals that wait for an operator.
+    pub held: Option<HeldSet>,
+    /// Files with errors.
+    pub broken: BTreeMap<Arc<str>, BrokenFile>,
+    /// Why nothing is done at all, if so.
+    pub degraded: Option<String>,
+    /// Whether there is nothing to do and nothing under way.
+    pub settled: bool,
+}
+
+/// One object of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanRow {
+    /// The object.
+    pub object: ObjectId,
+    /// Its name, as people write it.
+    pub name: String,
+    /// Where it is placed.
+    pub node: Option<Name>,
+    /// Where it is declared.
+    pub source: Option<String>,
+    /// What would happen to it, if something would.
+    pub change: Option<ChangeKind>,
+    /// Why that would happen.
+    pub cause: Option<Cause>,
+    /// Why nothing would.
+    pub reason: Option<Reason>,
+    /// The same in words.
+    pub why: String,
+    /// What would be done, in order: `create`, `start`.
+    pub steps: Vec<String>,
+}
+
+/// How things stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Overview {
+    /// The directory that is watched.
+    pub specs: String,
+    /// Instances.
+    pub instances: Vec<InstanceStatus>,
+    /// Images, declared and named.
+    pub images: Vec<ImageStatus>,
+    /// Volumes.
+    pub volumes: Vec<VolumeStatus>,
+    /// Nodes.
+    pub nodes: Vec<NodeStatus>,
+    /// Files with errors.
+    pub broken: BTreeMap<Arc<str>, BrokenFile>,
+    /// Removals that wait for an operator.
+    pub held: Option<HeldSet>,
+    /// Why nothing is done at all, if so.
+    pub degraded: Option<String>,
+    /// Whether there is nothing to do and nothing under way.
+    pub settled: bool,
+}
+
+/// How an image stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageStatus {
+    /// Its name: `project/name` of a declared one, else the reference.
+    pub name: String,
+    /// Where it is declared.
+    pub source: Option<String>,
+    /// Where it comes from.
+    pub from: String,
+    /// What it was resolved to.
+    pub content: Option<String>,
+    /// The nodes that hold it.
+    pub nodes: Vec<Name>,
+    /// What went wrong with it last.
+    pub message: Option<String>,
+}
+
+/// How a volume stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeStatus {
+    /// Its name.
+    pub key: Key,
+    /// Where it is declared.
+    pub source: Option<String>,
+    /// Its driver.
+    pub driver: String,
+    /// Whether its data stays when the declaration goes.
+    pub retain: bool,
+    /// The nodes that hold it.
+    pub nodes: Vec<Name>,
+    /// What is to be said of it.
+    pub message: Option<String>,
+}
+
+/// How a node stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// Its name.
+    pub name: Name,
+    /// Where it is declared.
+    pub source: Option<String>,
+    /// Where its engine listens.
+    pub endpoint: String,
+    /// Whether it answers.
+    pub ready: bool,
+    /// Why it does not.
+    pub message: Option<String>,
+    /// Its engine's version.
+    pub version: Option<String>,
+    /// Its engine's own id.
+    pub engine: Option<String>,
+    /// How many cpus it has.
+    pub cpus: Option<u32>,
+    /// How much memory it has, in bytes.
+    pub memory: Option<u64>,
+    /// How many of our containers it holds.
+    pub containers: u32,
+    /// How many others it holds.
+    pub foreign: u32,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "what")]
+pub enum Happened {
+    /// A step began.
+    Began {
+        /// Its object.
+        object: String,
+        /// Where.
+        node: String,
+        /// What is done.
+        verb: String,
+        /// Why.
+        cause: String,
+    },
+    /// An image comes.
+    Progress {
+        /// The image.
+        object: String,
+        /// Where.
+        node: String,
+        /// Bytes that are there.
+        done: u64,
+        /// All bytes, as far as they are known.
+        total: u64,
+    },
+    /// A step ended.
+    Ended {
+        /// Its object.
+        object: String,
+        /// Where.
+        node: String,
+        /// What was done.
+        verb: String,
+        /// What went wrong, if something did.
+        error: Option<String>,
+        /// How long it took.
+        took_ms: u64,
+        /// Whether it was the object's last one.
+        last: bool,
+    },
+    /// A node answers, or does not.
+    Node {
+        /// Which.
+        node: String,
+        /// Why it does not.
+        error: Option<String>,
+    },
+    /// The specs directory was read, and something changed.
+    Specs {
+        /// How many objects are declared.
+        objects: usize,
+        /// Errors, each with its place, in one line.
+        errors: Vec<String>,
+    },
+    /// Nothing is left to do.
+    Settled {
+        /// How many objects are as declared.
+        objects: u32,
+    },
+    /// Something that an operator has to know.
+    Attention {
+        /// What.
+        message: String,
+    },
+}
+
+/// How an apply or a removal ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// Objects that are not as declared, and why.
+    pub troubles: Vec<Trouble>,
+    /// How many objects are in which case.
+    pub counts: Counts,
+    /// Removals that wait for an operator.
+    pub held: Option<HeldSet>,
+    /// Files with errors.
+    pub broken: BTreeMap<Arc<str>, BrokenFile>,
+    /// Why nothing is done at all, if so.
+    pub degraded: Option<String>,
+    /// How many steps were taken.
+    pub steps: u32,
+    /// When it was asked for.
+    pub began_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+}
+
+impl Outcome {
+    /// Whether everything is as declared.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        let Self { troubles, held, broken, degraded, .. } = self;
+        troubles.is_empty() && held.is_none() && broken.is_empty() && degraded.is_none()
+    }
+}
+
+/// An object that is not as declared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trouble {
+    /// The object.
+    pub object: String,
+    /// Why.
+    pub message: String,
+}

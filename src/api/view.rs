@@ -1,0 +1,293 @@
+//! Answers, made from what the loop knows. Nothing here changes anything.
+
+use std::collections::BTreeMap;
+
+use reconciler::engine::{Engine, Happening};
+use reconciler::model::ids::{ImageName, Key, Name, ObjectId};
+use reconciler::model::observed::Reach;
+use reconciler::model::snapshot::Snapshot;
+use reconciler::model::spec::ImageSource;
+use reconciler::model::time::Timestamp;
+use reconciler::report::Reason;
+use reconciler::status;
+
+use super::protocol::{
+    Happened, ImageStatus, NodeStatus, Outcome, Overview, PlanRow, PlanView, Trouble, VolumeStatus,
+};
+
+/// An apply waits for another attempt while an object failed less often than this: a fault that
+/// passes is none, one that stays is told.
+const PATIENCE_FAILURES: u32 = 3;
+
+/// What would be done.
+#[must_use]
+pub fn plan(engine: &Engine) -> PlanView {
+    let (plan, report, snapshot) = (engine.plan(), engine.report(), engine.snapshot());
+    let mut rows: Vec<PlanRow> = Vec::new();
+    let mut steps: BTreeMap<&ObjectId, Vec<String>> = BTreeMap::new();
+    for step in &plan.steps {
+        steps.entry(&step.object).or_default().push(step.action.verb().to_owned());
+    }
+    for change in &plan.changes {
+        rows.push(PlanRow {
+            object: change.object.clone(),
+            name: change.object.to_string(),
+            node: Some(change.node.clone()),
+            source: source(snapshot, &change.object),
+            change: Some(change.kind),
+            why: change.cause.to_string(),
+            cause: Some(change.cause.clone()),
+            reason: None,
+            steps: steps.remove(&change.object).unwrap_or_default(),
+        });
+    }
+    for note in &report.notes {
+        rows.push(PlanRow {
+            object: note.object.clone(),
+            name: note.object.to_string(),
+            node: note.node.clone(),
+            source: source(snapshot, &note.object),
+            change: None,
+            cause: None,
+            why: status::describe(&note.reason),
+            reason: Some(note.reason.clone()),
+            steps: Vec::new(),
+        });
+    }
+    rows.sort_by(|a, b| a.object.cmp(&b.object));
+    PlanView {
+        rows,
+        steps: plan.steps.iter().map(ToString::to_string).collect(),
+        counts: report.counts,
+        held: report.held.clone(),
+        broken: snapshot.broken.clone(),
+        degraded: engine.degraded(),
+        settled: report.settled,
+    }
+}
+
+fn source(snapshot: &Snapshot, object: &ObjectId) -> Option<String> {
+    let desired = &snapshot.desired;
+    let source = match object {
+        ObjectId::Replica(replica) => &desired.instances.get(&replica.instance)?.source,
+        ObjectId::Volume { volume, .. } => &desired.volumes.get(volume)?.source,
+        ObjectId::Image { image: ImageName::Declared(key), .. } => &desired.images.get(key)?.source,
+        ObjectId::Image { image: ImageName::Reference(_), .. } => return None,
+    };
+    Some(source.to_string())
+}
+
+/// How things stand.
+#[must_use]
+pub fn overview(engine: &Engine, specs: &str, only: Option<&Key>) -> Overview {
+    let (report, snapshot) = (engine.report(), engine.snapshot());
+    let instances = match only {
+        Some(key) => status::instance(snapshot, report, key).into_iter().collect(),
+        None => status::instances(snapshot, report),
+    };
+    Overview {
+        specs: specs.to_owned(),
+        instances,
+        images: images(snapshot),
+        volumes: volumes(snapshot),
+        nodes: nodes(snapshot),
+        broken: snapshot.broken.clone(),
+        held: report.held.clone(),
+        degraded: engine.degraded(),
+        settled: report.settled,
+    }
+}
+
+fn images(snapshot: &Snapshot) -> Vec<ImageStatus> {
+    let mut names: Vec<ImageName> =
+        snapshot.desired.images.keys().cloned().map(ImageName::Declared).collect();
+    names.extend(
+        snapshot.desired.instances.values().map(|declared| declared.spec.image.clone()),
+    );
+    names.sort();
+    names.dedup();
+    let status = |name: ImageName| {
+        let declared = match &name {
+            ImageName::Declared(key) => snapshot.desired.images.get(key),
+            ImageName::Reference(_) => None,
+        };
+        let from = match declared.map(|declared| &declared.spec.source) {
+            Some(ImageSource::Registry(reference)) => format!("registry {reference}"),
+            Some(ImageSource::Archive(file)) => format!("archive {}", file.path),
+            Some(ImageSource::Rootfs { file, .. }) => format!("rootfs {}", file.path),
+            None => format!("registry {name}"),
+        };
+        let record = snapshot.records.images.get(&name);
+        let holds = |(node, id): (&Name, &reconciler::model::ids::ImageId)| {
+            let seen = snapshot.nodes.get(node)?;
+            seen.images.contains_key(id).then(|| node.clone())
+        };
+        ImageStatus {
+            source: declared.map(|declared| declared.source.to_string()),
+            from,
+            content: record.and_then(|record| record.content.as_ref()).map(ToString::to_string),
+            nodes: record.into_iter().flat_map(|record| &record.ids).filter_map(holds).collect(),
+            message: record
+                .and_then(|record| record.failures.values().next())
+                .map(|failure| failure.message.clone()),
+            name: name.to_string(),
+        }
+    };
+    names.into_iter().map(status).collect()
+}
+
+fn volumes(snapshot: &Snapshot) -> Vec<VolumeStatus> {
+    let mut keys: Vec<&Key> = snapshot.desired.volumes.keys().collect();
+    keys.extend(snapshot.records.volumes.keys());
+    keys.sort();
+    keys.dedup();
+    let status = |key: &Key| {
+        let declared = snapshot.desired.volumes.get(key);
+        let record = snapshot.records.volumes.get(key);
+        let name = key.engine_name();
+        let nodes: Vec<Name> = snapshot
+            .nodes
+            .iter()
+            .filter(|(_, seen)| seen.volumes.contains_key(&name))
+            .map(|(node, _)| node.clone())
+            .collect();
+        let message = match (declared, record) {
+            (None, Some(record)) if record.retain => {
+                Some("no longer declared; its data stays".to_owned())
+            }
+            (None, _) => Some("no longer declared".to_owned()),
+            (Some(_), _) if nodes.is_empty() => {
+                Some("made on a node when an instance there needs it".to_owned())
+            }
+            (Some(_), _) => None,
+        };
+        VolumeStatus {
+            key: key.clone(),
+            source: declared.map(|declared| declared.source.to_string()),
+            driver: declared.map_or("local", |declared| &declared.spec.driver).to_owned(),
+            retain: declared
+                .map(|declared| declared.spec.retain)
+                .or(record.map(|record| record.retain))
+                .unwrap_or(true),
+            nodes,
+            message,
+        }
+    };
+    keys.into_iter().map(status).collect()
+}
+
+fn nodes(snapshot: &Snapshot) -> Vec<NodeStatus> {
+    let status = |(name, declared): (
+        &Name,
+        &reconciler::model::desired::Declared<reconciler::model::spec::NodeSpec>,
+    )| {
+        let seen = snapshot.nodes.get(name);
+        let engine = seen.and_then(|seen| seen.engine.as_ref());
+        let message = match seen.map(|seen| &seen.reach) {
+            Some(Reach::Reachable) => None,
+            Some(Reach::Unreachable { reason, .. }) => Some(reason.clone()),
+            Some(Reach::Unseen) | None => Some("it has not answered yet".to_owned()),
+        };
+        let ours = snapshot.containers.values().flatten().filter(|at| at.node == *name).count();
+        NodeStatus {
+            name: name.clone(),
+            source: Some(declared.source.to_string()).filter(|_| declared.source.line > 0),
+            endpoint: declared.spec.endpoint.to_string(),
+            ready: message.is_none(),
+            message,
+            version: engine.map(|engine| engine.version.clone()),
+            engine: engine.map(|engine| engine.id.clone()),
+            cpus: engine.map(|engine| engine.cpus),
+            memory: engine.map(|engine| engine.memory),
+            containers: u32::try_from(ours).unwrap_or(u32::MAX),
+            foreign: seen.map_or(0, |seen| u32::try_from(seen.foreign.len()).unwrap_or(u32::MAX)),
+        }
+    };
+    snapshot.desired.nodes.iter().map(status).collect()
+}
+
+/// How things ended, if nothing more will happen by itself for now.
+#[must_use]
+pub fn outcome(engine: &Engine) -> Option<Outcome> {
+    let (report, snapshot) = (engine.report(), engine.snapshot());
+    let degraded = engine.degraded();
+    if degraded.is_none() && !engine.is_settled() {
+        return None;
+    }
+    let is_passing = |reason: &Reason| match reason {
+        Reason::BackingOff { failures, .. } => *failures < PATIENCE_FAILURES,
+        Reason::Restarting { streak, .. } => *streak < PATIENCE_FAILURES,
+        Reason::InFlight { .. } | Reason::WaitingOn { .. } => true,
+        Reason::Unknown { .. }
+        | Reason::NodeNotDeclared
+        | Reason::Unplaced { .. }
+        | Reason::Stalled { .. }
+        | Reason::Completed
+        | Reason::Failed { .. }
+        | Reason::Denied { .. }
+        | Reason::DriftReported { .. }
+        | Reason::Held
+        | Reason::Retained => false,
+    };
+    if degraded.is_none() && report.notes.iter().any(|note| is_passing(&note.reason)) {
+        return None;
+    }
+    let is_trouble = |reason: &Reason| {
+        !matches!(reason, Reason::Completed | Reason::Retained | Reason::Held)
+    };
+    let troubles = report
+        .notes
+        .iter()
+        .filter(|note| is_trouble(&note.reason))
+        .map(|note| Trouble {
+            object: note.object.to_string(),
+            message: status::describe(&note.reason),
+        })
+        .collect();
+    Some(Outcome {
+        troubles,
+        counts: report.counts,
+        held: report.held.clone(),
+        broken: snapshot.broken.clone(),
+        degraded,
+        steps: 0,
+        began_at: Timestamp(0),
+        ended_at: snapshot.now,
+    })
+}
+
+/// A happening in the words of the protocol.
+#[must_use]
+pub fn happened(happening: &Happening) -> Happened {
+    match happening {
+        Happening::Began { object, node, verb, cause } => Happened::Began {
+            object: object.to_string(),
+            node: node.to_string(),
+            verb: (*verb).to_owned(),
+            cause: cause.clone(),
+        },
+        Happening::Ended { object, node, verb, error, took, last } => Happened::Ended {
+            object: object.to_string(),
+            node: node.to_string(),
+            verb: (*verb).to_owned(),
+            error: error.clone(),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            last: *last,
+        },
+        Happening::Node { node, error } => {
+            Happened::Node { node: node.to_string(), error: error.clone() }
+        }
+        Happening::Journal { error: Some(error) } => Happened::Attention {
+            message: format!("the journal cannot be written, so nothing is done: {error}"),
+        },
+        Happening::Journal { error: None } => {
+            Happened::Attention { message: "the journal can be written again".to_owned() }
+        }
+        Happening::Violated { rules } => Happened::Attention {
+            message: format!(
+                "the plan broke a rule and was not executed; this is a fault of windlass: {}",
+                rules.join("; ")
+            ),
+        },
+    }
+}
