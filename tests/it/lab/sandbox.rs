@@ -45,8 +45,8 @@ impl<'e> Sandbox<'e> {
         let place = Place::take();
         engine.import_busybox();
         let dir = tempfile::Builder::new()
-            .prefix("windlass-test-")
-            .tempdir()
+            .prefix("room-")
+            .tempdir_in(Path::new(engine.dir()).join("rooms"))
             .expect("a temporary directory");
         for name in ["specs", "state"] {
             std::fs::create_dir(dir.path().join(name)).expect("a directory");
