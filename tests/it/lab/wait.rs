@@ -1,7 +1,8 @@
 //! Waiting: the only place where tests may poll, and the turnstile to the engines.
 
 use std::cell::Cell;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::marker::PhantomData;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Tests that work on an engine at once. Two cores starve beyond this, and time limits lose their sense.
@@ -41,8 +42,9 @@ thread_local! {
     static HELD: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A place among the tests that work on an engine. It stays on the thread that took it.
-pub(crate) struct Place(std::marker::PhantomData<*const ()>);
+/// A place among the tests that work on an engine. It stays on the thread that took it, as a guard does,
+/// but others may look at what holds it.
+pub(crate) struct Place(PhantomData<MutexGuard<'static, ()>>);
 
 impl Place {
     /// Waits for a free place.
@@ -55,7 +57,7 @@ impl Place {
             *taken += 1;
         }
         HELD.set(HELD.get() + 1);
-        Self(std::marker::PhantomData)
+        Self(PhantomData)
     }
 }
 
