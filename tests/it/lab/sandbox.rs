@@ -304,3 +304,15 @@ fn listen(heard: &Arc<Heard>, stream: impl Read + Send + 'static) {
         }
     });
 }
+
+#[test]
+fn a_child_is_heard_and_ended() {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "sh", "-c", "echo one; echo two >&2; exec sleep 1000"]);
+    let mut up = Up::spawn(command);
+    assert_eq!(up.wait_for_line("two", Duration::from_secs(10)), "two");
+    super::eventually("both are heard", Duration::from_secs(10), || up.lines().len() == 2);
+    assert!(up.runs());
+    assert_eq!(up.end("TERM"), -1);
+    assert!(!up.runs());
+}
