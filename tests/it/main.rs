@@ -1,1 +1,5 @@
 //! Integration tests: one binary, so that one engine serves them all.
+
+#[macro_use]
+mod lab;
+mod tidy;
