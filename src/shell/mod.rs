@@ -1,0 +1,258 @@
+//! The waiting around the loop: select an input, hand it to the engine, perform the effects.
+//!
+//! The shell decides nothing. It guarantees what [`reconciler::engine`] asks for: effects in their
+//! order, one event for each question, and a round once nothing else waits. Read [`Shell::run`]
+//! first, then [`perform`], then [`requests`].
+
+mod nodes;
+mod perform;
+mod requests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use reconciler::engine::{Engine, Event, Operator};
+use reconciler::model::desired::SpecsReading;
+use reconciler::model::ids::Name;
+use reconciler::model::journal::Stamped;
+use reconciler::model::record::Records;
+use reconciler::model::spec::Endpoint;
+use reconciler::model::time::Timestamp;
+use reconciler::ports::{Driver, StoreError, Write};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::api::protocol::{Frame, Happened, Request};
+
+pub use requests::Asker;
+
+/// What the shell needs of the outside; [`app`](crate::app) puts it together.
+pub struct Ports {
+    /// Has entries made durable; [`Input::Written`] follows.
+    pub commit: Box<dyn FnMut(Vec<Stamped>, u64) -> Result<(), StoreError> + Send>,
+    /// Says which records entries have changed.
+    pub changed: fn(&Records, &[Stamped]) -> Vec<Write>,
+    /// Stores records and observations; with the number of the last entry that is in them.
+    pub save: Box<dyn FnMut(Vec<Write>, u64) + Send>,
+    /// Makes a driver for an endpoint. It does not wait for the engine.
+    pub connect: Box<dyn Fn(&Endpoint) -> Arc<dyn Driver> + Send>,
+    /// Has the specs directory read again; [`Input::Specs`] follows, with a number at least as
+    /// high as the one that is returned.
+    pub reread: Box<dyn Fn() -> u64 + Send>,
+    /// The directory, for people.
+    pub specs: String,
+}
+
+/// Something for the shell to deal with.
+pub enum Input {
+    /// Something happened.
+    Event(Event),
+    /// The specs directory was read.
+    Specs {
+        /// What it holds, unless nothing changed.
+        reading: Option<Box<SpecsReading>>,
+        /// What is wrong, each in one line with its place; only if something changed.
+        errors: Vec<String>,
+        /// Counts readings.
+        number: u64,
+    },
+    /// Entries were made durable, or could not be.
+    Written {
+        /// Which commit.
+        ticket: u64,
+        /// What the journal said.
+        result: Result<(), String>,
+        /// Whether a checkpoint is due.
+        wants_checkpoint: bool,
+    },
+    /// An image comes.
+    Progress(Happened),
+    /// A command asks something.
+    Request {
+        /// What.
+        request: Request,
+        /// Where the answer goes.
+        answer: mpsc::UnboundedSender<Frame>,
+    },
+    /// End now.
+    Stop,
+}
+
+/// Why the shell ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It was asked to. Containers run on.
+    Stopped,
+    /// Everything was removed, as an operator asked.
+    Down,
+}
+
+/// The loop with its surroundings.
+pub struct Shell {
+    engine: Engine,
+    ports: Ports,
+    inputs: mpsc::UnboundedReceiver<Input>,
+    sender: mpsc::UnboundedSender<Input>,
+    nodes: BTreeMap<Name, nodes::Connection>,
+    round_wanted: bool,
+    wake_at: Option<Instant>,
+    /// Writes that wait until their entries are durable, by ticket.
+    unsaved: BTreeMap<u64, (Vec<Write>, u64)>,
+    saved_seq: u64,
+    watchers: Vec<mpsc::UnboundedSender<Frame>>,
+    waiting: Vec<requests::Waiting>,
+    read_number: u64,
+    was_settled: bool,
+    end: Option<End>,
+}
+
+impl Shell {
+    /// A shell around `engine`. Inputs come through the other end of `inputs`.
+    #[must_use]
+    pub fn new(
+        engine: Engine,
+        ports: Ports,
+        inputs: mpsc::UnboundedReceiver<Input>,
+        sender: mpsc::UnboundedSender<Input>,
+        last_seq: u64,
+    ) -> Self {
+        Self {
+            engine,
+            ports,
+            inputs,
+            sender,
+            nodes: BTreeMap::new(),
+            round_wanted: false,
+            wake_at: None,
+            unsaved: BTreeMap::new(),
+            saved_seq: last_seq,
+            watchers: Vec::new(),
+            waiting: Vec::new(),
+            read_number: 0,
+            was_settled: false,
+            end: None,
+        }
+    }
+
+    /// Runs until it is asked to stop.
+    pub async fn run(mut self) -> End {
+        loop {
+            let wake_at = self.wake_at;
+            let woken = async {
+                match wake_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                input = self.inputs.recv() => match input {
+                    Some(input) => self.take(input),
+                    None => return End::Stopped,
+                },
+                () = woken => {
+                    self.wake_at = None;
+                    self.event(Event::Wake);
+                }
+            }
+            // All that waits is taken before a round: completions that come together are planned
+            // together.
+            while let Ok(input) = self.inputs.try_recv() {
+                self.take(input);
+            }
+            self.round();
+            self.answer_waiting();
+            if let Some(end) = self.end {
+                return end;
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Event(event) => self.event(event),
+            Input::Specs { reading, errors, number } => self.specs(reading, errors, number),
+            Input::Written { ticket, result, wants_checkpoint } => {
+                if result.is_ok()
+                    && let Some((writes, seq)) = self.unsaved.remove(&ticket)
+                {
+                    self.saved_seq = seq;
+                    (self.ports.save)(writes, seq);
+                }
+                let checkpoint = result.is_ok() && wants_checkpoint;
+                self.event(Event::Committed { ticket, result });
+                if checkpoint {
+                    self.event(Event::Operator(Operator::Checkpoint));
+                }
+            }
+            Input::Progress(happened) => self.tell(happened),
+            Input::Request { request, answer } => self.request(request, answer),
+            Input::Stop => self.end = Some(End::Stopped),
+        }
+    }
+
+    fn specs(&mut self, reading: Option<Box<SpecsReading>>, errors: Vec<String>, number: u64) {
+        self.read_number = self.read_number.max(number);
+        if let Some(reading) = reading {
+            let objects = reading.desired.len();
+            self.tell(Happened::Specs { objects, errors });
+            self.event(Event::Specs(reading));
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        for effect in self.engine.handle(now(), event) {
+            self.perform(effect);
+        }
+    }
+
+    /// Plans, if that is wanted. One round may want another.
+    fn round(&mut self) {
+        // Decisions lead to further rounds, each of which leaves fewer; the limit is a guard.
+        const ROUNDS_IN_A_ROW_MAX: u32 = 100;
+        for _ in 0..ROUNDS_IN_A_ROW_MAX {
+            if !std::mem::take(&mut self.round_wanted) {
+                break;
+            }
+            self.event(Event::Round);
+        }
+        let settled = self.engine.is_settled() && self.engine.degraded().is_none();
+        if settled && !self.was_settled {
+            let objects = self.engine.report().counts.settled;
+            self.tell(Happened::Settled { objects });
+        }
+        self.was_settled = settled;
+    }
+
+    fn tell(&mut self, happened: Happened) {
+        tracing::debug!(?happened);
+        self.watchers.retain(|watcher| {
+            watcher.send(Frame::Happened { happened: happened.clone() }).is_ok()
+        });
+    }
+}
+
+/// The time, as the core counts it.
+#[must_use]
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The instant at which the clock will show `at`.
+fn instant(at: Timestamp) -> Instant {
+    // A millisecond more: the clock counts whole ones, and a wake that comes too early would plan
+    // the same again.
+    Instant::now() + at.since(now()) + Duration::from_millis(1)
+}
+
+/// The number of the last of these entries.
+fn last_seq(entries: &[Stamped]) -> Option<u64> {
+    entries.last().map(|Stamped { seq, entry: _, at: _ }| *seq)
+}
+
+impl std::fmt::Debug for Shell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shell").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,226 @@
+//! What commands ask of the loop. Views are answered at once; an apply or a removal is answered
+//! when nothing more will happen by itself.
+
+use reconciler::engine::{Event, Operator};
+use reconciler::model::quantity::Span;
+use reconciler::model::snapshot::Located;
+use reconciler::model::time::Timestamp;
+use reconciler::ports::{LogLine, LogQuery};
+use tokio::sync::mpsc;
+
+use super::{End, Input, Shell, now};
+use crate::api::protocol::{Frame, LogsOf, Request};
+use crate::api::view;
+
+/// Someone who waits for an answer.
+pub(super) struct Waiting {
+    answer: mpsc::UnboundedSender<Frame>,
+    what: What,
+    /// The specs have to have been read at least this often.
+    reading: u64,
+    began_at: Timestamp,
+    pub(super) steps: u32,
+}
+
+/// What someone waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    /// The end of an apply.
+    Apply,
+    /// The end of a removal of everything.
+    Down,
+    /// A view, once the loop has its bearings.
+    View(Request),
+}
+
+type Answer = mpsc::UnboundedSender<Frame>;
+
+impl Shell {
+    pub(super) fn request(&mut self, request: Request, answer: Answer) {
+        match request {
+            Request::Hello => {
+                let (version, pid) = (env!("CARGO_PKG_VERSION").to_owned(), std::process::id());
+                let specs = self.ports.specs.clone();
+                finish(&answer, Frame::Hello { version, specs, pid });
+            }
+            Request::Watch => self.watchers.push(answer),
+            Request::Apply => {
+                let reading = (self.ports.reread)();
+                self.event(Event::Operator(Operator::Refresh));
+                self.watchers.push(answer.clone());
+                self.wait(answer, What::Apply, reading);
+            }
+            Request::Down => {
+                self.event(Event::Operator(Operator::Down));
+                self.watchers.push(answer.clone());
+                self.wait(answer, What::Down, 0);
+            }
+            Request::Plan
+            | Request::Overview { .. }
+            | Request::Approve { .. }
+            | Request::Logs { .. } => self.wait(answer, What::View(request), 0),
+        }
+    }
+
+    fn wait(&mut self, answer: Answer, what: What, reading: u64) {
+        self.waiting.push(Waiting { answer, what, reading, began_at: now(), steps: 0 });
+    }
+
+    /// Answers those who have waited long enough.
+    pub(super) fn answer_waiting(&mut self) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            let is_ready = self.read_number >= waiting.reading && self.engine.is_oriented();
+            if waiting.answer.is_closed() {
+                continue;
+            }
+            if !is_ready || !self.try_answer(&waiting) {
+                self.waiting.push(waiting);
+            }
+        }
+        // An approval or a conclusion changes what is planned.
+        self.round();
+    }
+
+    fn try_answer(&mut self, waiting: &Waiting) -> bool {
+        match &waiting.what {
+            What::View(request) => {
+                self.view(request.clone(), &waiting.answer);
+                true
+            }
+            What::Apply | What::Down => {
+                let Some(mut outcome) = view::outcome(&self.engine) else { return false };
+                outcome.steps = waiting.steps;
+                outcome.began_at = waiting.began_at;
+                outcome.ended_at = now();
+                if outcome.degraded.is_none() {
+                    self.event(Event::Operator(Operator::Conclude));
+                }
+                if waiting.what == What::Down {
+                    self.end = Some(End::Down);
+                }
+                finish(&waiting.answer, Frame::Settled { outcome: Box::new(outcome) });
+                self.watchers.retain(|watcher| !watcher.same_channel(&waiting.answer));
+                true
+            }
+        }
+    }
+
+    fn view(&mut self, request: Request, answer: &Answer) {
+        match request {
+            Request::Plan => {
+                let plan = Box::new(view::plan(&self.engine));
+                finish(answer, Frame::Plan { plan });
+            }
+            Request::Overview { only } => {
+                let overview = view::overview(&self.engine, &self.ports.specs, only.as_ref());
+                finish(answer, Frame::Overview { overview: Box::new(overview) });
+            }
+            Request::Approve { digest } => self.approve(digest, answer),
+            Request::Logs { of, follow, tail, since_ms, timestamps } => {
+                let since = since_ms.map(Span);
+                self.logs(&of, LogQuery { follow, tail, since, timestamps }, answer);
+            }
+            Request::Hello | Request::Watch | Request::Apply | Request::Down => {}
+        }
+    }
+
+    fn approve(&mut self, digest: Option<String>, answer: &Answer) {
+        let held = self.engine.report().held.clone();
+        let frame = match (digest, held) {
+            (Some(digest), Some(held)) if held.digest.0.starts_with(&digest) => {
+                self.event(Event::Operator(Operator::Approve { digest }));
+                Frame::Approved { objects: held.objects.into_iter().collect() }
+            }
+            (_, held) => Frame::Held { held },
+        };
+        finish(answer, frame);
+    }
+
+    fn logs(&mut self, of: &[LogsOf], query: LogQuery, answer: &Answer) {
+        let mut containers: Vec<(String, Located)> = Vec::new();
+        let snapshot = self.engine.snapshot();
+        for LogsOf { instance, ordinal } in of {
+            let found = snapshot
+                .containers
+                .iter()
+                .filter(|(replica, _)| {
+                    replica.instance == *instance
+                        && ordinal.is_none_or(|ordinal| replica.ordinal == ordinal)
+                })
+                .filter_map(|(replica, located)| {
+                    let newest =
+                        located.iter().max_by_key(|at| at.container.identity.incarnation)?;
+                    Some((replica.to_string(), newest.clone()))
+                });
+            let before = containers.len();
+            containers.extend(found);
+            if containers.len() == before {
+                let name =
+                    ordinal.map_or(instance.to_string(), |ordinal| format!("{instance}/{ordinal}"));
+                finish_with_error(
+                    answer,
+                    format!("no container of {name} is there"),
+                    Some("`windlass get instances` shows what there is".to_owned()),
+                );
+                return;
+            }
+        }
+        let mut tasks = tokio::task::JoinSet::new();
+        for (name, located) in containers {
+            let Some(connection) = self.nodes.get(&located.node) else { continue };
+            let (driver, answer, query) = (connection.driver(), answer.clone(), query.clone());
+            tasks.spawn(async move {
+                let sink = |line: LogLine| {
+                    let (of, LogLine { stderr, text }) = (name.clone(), line);
+                    let _ = answer.send(Frame::Line { of, stderr, text });
+                };
+                let read = driver.logs(&located.id.0, query, &sink);
+                tokio::select! {
+                    result = read => result.map_err(|error| format!("{name}: {error}")),
+                    () = answer.closed() => Ok(()),
+                }
+            });
+        }
+        let answer = answer.clone();
+        tokio::spawn(async move {
+            while let Some(joined) = tasks.join_next().await {
+                if let Ok(Err(message)) = joined {
+                    finish_with_error(&answer, message, None);
+                    return;
+                }
+            }
+            let _ = answer.send(Frame::End);
+        });
+    }
+}
+
+fn finish(answer: &Answer, frame: Frame) {
+    // A client that went away needs no answer.
+    let _ = answer.send(frame);
+    let _ = answer.send(Frame::End);
+}
+
+fn finish_with_error(answer: &Answer, message: String, help: Option<String>) {
+    let _ = answer.send(Frame::Error { message, help });
+}
+
+/// A handle for those who ask the shell from the same process.
+#[derive(Debug, Clone)]
+pub struct Asker(pub mpsc::UnboundedSender<Input>);
+
+impl Asker {
+    /// Asks, and gives the frames of the answer as they come.
+    #[must_use]
+    pub fn ask(&self, request: Request) -> mpsc::UnboundedReceiver<Frame> {
+        let (answer, frames) = mpsc::unbounded_channel();
+        // If the shell has ended, the receiver finds the channel closed.
+        let _ = self.0.send(Input::Request { request, answer });
+        frames
+    }
+}
+
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Input")
+    }
+}
