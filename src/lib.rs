@@ -3,6 +3,7 @@
 //! This package holds the effects; every decision is made in the pure `reconciler` crate. Read
 //! `ARCHITECTURE.md` first, then [`app`], which puts the adapters together.
 
+pub mod crash_point;
 pub mod docker;
 pub mod journal;
 pub mod manifest;

@@ -174,6 +174,13 @@ pub trait StateStore: Send {
     /// # Errors
     /// [`StoreError`] if they cannot be written. None of them is then.
     fn save(&self, writes: &[Write], seq: u64) -> Result<(), StoreError>;
+
+    /// What was last observed on a node.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    fn observed(&self, node: &Name)
+    -> Result<BTreeMap<ContainerId, ObservedContainer>, StoreError>;
 }
 
 /// A change of the store. `None` removes the record.

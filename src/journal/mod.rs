@@ -1,1 +1,38 @@
-//! journal
+//! The journal: the durable truth. What it acknowledged survives a kill and a power cut.
+//!
+//! It is a directory of segments, files of JSON lines that are only ever appended to. The first
+//! line of a segment is its header, every other line one entry:
+//!
+//! ```text
+//! {"format":"windlass journal","version":1,"first":1,"prev":"000…","sum":"8c1…"}
+//! {"seq":1,"at":1763700000000,"durable":0,"prev":"8c1…","entry":{"owner":{…}},"sum":"f03…"}
+//! ```
+//!
+//! `sum` is the SHA-256 of the line up to `,"sum"`, so a line can be checked on its own; `prev` is
+//! the `sum` of the line before, across segments too, so it can be checked with its predecessor.
+//! `durable` is the number of the last entry that was known to be durable when the line was
+//! written: a bad line is the rest of a write that was never acknowledged, and is cut off, unless
+//! a later line says that it had been durable.
+//!
+//! A checkpoint (all records as of that entry) begins a new segment; reading begins at the newest.
+//! Reading order: [`line`](self), [`scan`](self), [`FileJournal`], [`JournalWriter`],
+//! [`MemoryJournal`].
+
+mod file;
+pub(crate) mod files;
+mod line;
+mod memory;
+mod scan;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use file::{
+    CHECKPOINT_AFTER_BYTES_MIN, CHECKPOINT_AFTER_TIMES, FileJournal, SEGMENTS_KEPT_MAX,
+};
+pub use line::FORMAT_VERSION;
+pub use memory::MemoryJournal;
+pub(crate) use scan::replay_or_trouble;
+pub use scan::{Replayed, exists, records_from, replay, verify};
+pub use writer::{JournalWriter, QUEUED_BATCHES_MAX, Written};

@@ -29,8 +29,12 @@ pub struct Stamped {
 }
 
 /// What the journal says: decisions, intents before their effects, and results after.
+///
+/// Its serial form is the journal's: `{"placed":{"replica":…}}`. The kind stands outside and not in
+/// a field beside the others, since serde would then read a whole checkpoint twice, and could not
+/// read maps whose keys are numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "type")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Entry {
     /// All records as of this entry: what stands before it is history.
     Checkpoint {
@@ -150,7 +154,7 @@ pub enum Entry {
 /// What an intent says of an action: its kind, and what records need of it. Nothing that could be
 /// a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "do")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "do")]
 pub enum Deed {
     /// Fetch an image.
     FetchImage {

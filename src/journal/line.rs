@@ -1,0 +1,214 @@
+//! One line of a segment: how it is written, and how it is checked.
+//!
+//! The layout is fixed to the byte, so that a line is checked, and its number read, without
+//! reading the JSON of its entry.
+
+use std::fmt;
+
+use reconciler::model::ids::hex;
+use reconciler::model::journal::Stamped;
+use serde::Deserialize;
+use sha2::Digest as _;
+
+/// Version of the layout. A higher one is refused: it was written by a newer windlass.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What the first line of a segment begins with.
+const FORMAT: &str = "windlass journal";
+
+/// Hexadecimal digits of a sum.
+const SUM_DIGITS: usize = 64;
+
+const SUM_KEY: &[u8] = b",\"sum\":\"";
+const SUM_END: &[u8] = b"\"}";
+
+/// The SHA-256 that a line carries of itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sum([u8; 32]);
+
+impl Sum {
+    /// What the very first segment links to.
+    pub(super) const NONE: Self = Self([0; 32]);
+
+    fn of(bytes: &[u8]) -> Self {
+        Self(sha2::Sha256::digest(bytes).into())
+    }
+
+    fn read(digits: &[u8]) -> Option<Self> {
+        let digit = |c: u8| match c {
+            b'0'..=b'9' => Some(c - b'0'),
+            b'a'..=b'f' => Some(c - b'a' + 10),
+            _ => None,
+        };
+        let mut sum = [0; 32];
+        if digits.len() != SUM_DIGITS {
+            return None;
+        }
+        for (byte, pair) in sum.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(Self(sum))
+    }
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// It does not end with a line feed.
+    Incomplete,
+    /// Its sum is not that of its bytes.
+    Sum,
+    /// Its sum is right, but it is not laid out as a line is.
+    Layout,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Incomplete => "the line is incomplete",
+            Self::Sum => "the line does not match its sum",
+            Self::Layout => "the line is not laid out as an entry",
+        })
+    }
+}
+
+/// A line that matches its sum.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line<'a> {
+    pub(super) seq: u64,
+    pub(super) at: i64,
+    pub(super) durable: u64,
+    pub(super) prev: Sum,
+    /// The JSON of the entry.
+    pub(super) entry: &'a [u8],
+    pub(super) sum: Sum,
+}
+
+impl<'a> Line<'a> {
+    /// Checks a line, given with its line feed.
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Flaw> {
+        let (body, sum) = checked(bytes)?;
+        parts(body, sum).ok_or(Flaw::Layout)
+    }
+
+    /// Whether the entry is a checkpoint; cheap.
+    pub(super) fn is_checkpoint(&self) -> bool {
+        self.entry.starts_with(b"{\"checkpoint\":")
+    }
+}
+
+/// Appends the line of an entry to `out`, and gives its sum.
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    stamped: &Stamped,
+    durable: u64,
+    prev: Sum,
+) -> Result<Sum, serde_json::Error> {
+    let Stamped { seq, at, entry } = stamped;
+    let begin = out.len();
+    let head = format!(
+        "{{\"seq\":{seq},\"at\":{},\"durable\":{durable},\"prev\":\"{prev}\",\"entry\":",
+        at.0
+    );
+    out.extend_from_slice(head.as_bytes());
+    serde_json::to_writer(&mut *out, entry)?;
+    Ok(seal(out, begin))
+}
+
+/// The first line of a segment.
+#[derive(Debug, Deserialize)]
+pub(super) struct Header {
+    format: String,
+    version: u32,
+    /// The number of the segment's first entry.
+    pub(super) first: u64,
+    prev: String,
+}
+
+impl Header {
+    /// Checks the first line of a segment, given with its line feed. Gives what it links to, and
+    /// its own sum.
+    pub(super) fn read(bytes: &[u8]) -> Result<(Self, Sum, Sum), HeaderFlaw> {
+        let damaged = HeaderFlaw::Damaged("the header of the segment is damaged");
+        let header = bytes.strip_suffix(b"\n").and_then(|text| serde_json::from_slice(text).ok());
+        let Some(header) = header else { return Err(damaged) };
+        let Self { format, version, first: _, prev } = &header;
+        if format != FORMAT {
+            return Err(HeaderFlaw::Damaged("this is no windlass journal"));
+        }
+        // Before the sum: a later version may take it in another way.
+        if *version > FORMAT_VERSION {
+            return Err(HeaderFlaw::Newer(*version));
+        }
+        match (checked(bytes), Sum::read(prev.as_bytes())) {
+            (Ok((_, sum)), Some(prev)) => Ok((header, prev, sum)),
+            (Err(_), _) | (_, None) => Err(damaged),
+        }
+    }
+}
+
+/// Why a segment cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeaderFlaw {
+    /// What is wrong with its header.
+    Damaged(&'static str),
+    /// It has this version.
+    Newer(u32),
+}
+
+/// Appends a header to `out`, and gives its sum.
+pub(super) fn write_header(out: &mut Vec<u8>, first: u64, prev: Sum) -> Sum {
+    let begin = out.len();
+    let head = format!(
+        "{{\"format\":\"{FORMAT}\",\"version\":{FORMAT_VERSION},\"first\":{first},\"prev\":\"{prev}\""
+    );
+    out.extend_from_slice(head.as_bytes());
+    seal(out, begin)
+}
+
+fn seal(out: &mut Vec<u8>, begin: usize) -> Sum {
+    let sum = Sum::of(&out[begin..]);
+    out.extend_from_slice(SUM_KEY);
+    out.extend_from_slice(sum.to_string().as_bytes());
+    out.extend_from_slice(SUM_END);
+    out.push(b'\n');
+    sum
+}
+
+/// Splits a line into what its sum is of, and the sum, if they match.
+fn checked(bytes: &[u8]) -> Result<(&[u8], Sum), Flaw> {
+    let line = bytes.strip_suffix(b"\n").ok_or(Flaw::Incomplete)?;
+    let rest = line.strip_suffix(SUM_END).ok_or(Flaw::Sum)?;
+    let (rest, digits) = rest.split_last_chunk::<SUM_DIGITS>().ok_or(Flaw::Sum)?;
+    let body = rest.strip_suffix(SUM_KEY).ok_or(Flaw::Sum)?;
+    let sum = Sum::of(body);
+    if Sum::read(digits) == Some(sum) { Ok((body, sum)) } else { Err(Flaw::Sum) }
+}
+
+fn parts(body: &[u8], sum: Sum) -> Option<Line<'_>> {
+    let (seq, rest) = number(body.strip_prefix(b"{\"seq\":")?)?;
+    let (at, rest) = number(rest.strip_prefix(b",\"at\":")?)?;
+    let (durable, rest) = number(rest.strip_prefix(b",\"durable\":")?)?;
+    let (prev, rest) = rest.strip_prefix(b",\"prev\":\"")?.split_at_checked(SUM_DIGITS)?;
+    let entry = rest.strip_prefix(b"\",\"entry\":")?;
+    let (seq, durable) = (u64::try_from(seq).ok()?, u64::try_from(durable).ok()?);
+    Some(Line { seq, at: i64::try_from(at).ok()?, durable, prev: Sum::read(prev)?, entry, sum })
+}
+
+fn number(bytes: &[u8]) -> Option<(i128, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == b',')?;
+    let (digits, rest) = bytes.split_at(end);
+    Some((std::str::from_utf8(digits).ok()?.parse().ok()?, rest))
+}

@@ -1,0 +1,288 @@
+//! Records in sled.
+//!
+//! One tree with a prefix for each kind, so that one batch changes all kinds at once, and the
+//! number of the last entry with them. A value is a version byte and JSON. The journal is the
+//! durable truth, so nothing here waits for a disk.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reconciler::model::ids::{ContainerId, ImageName, Name};
+use reconciler::model::observed::ObservedContainer;
+use reconciler::model::record::Records;
+use reconciler::ports::{StateStore, StoreError, Write};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sled::{Batch, IVec};
+
+use crate::journal::files::{Trouble, failed};
+
+/// Version of the form of values. A higher one is refused: it was written by a newer windlass.
+pub const RECORD_VERSION: u8 = 1;
+
+/// sled's cache, in bytes. The daemon holds the records itself and reads sled once, so the cache
+/// would only weigh: with 1,000 instances the whole process shall stay below 23 MB.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// How often sled writes out what it has, in milliseconds. What a kill or a power cut loses of it
+/// is read again from the journal; once a second keeps that short and an idle process idle.
+const FLUSH_EVERY_MS: u64 = 1000;
+
+const COMMON: &str = "common";
+const SEQ: &str = "seq";
+const INSTANCE: &str = "instance/";
+const IMAGE: &str = "image/";
+const VOLUME: &str = "volume/";
+const NODE: &str = "node/";
+const TEXT: &str = "text/";
+const OBSERVED: &str = "observed/";
+
+/// What to do about a store that cannot be read.
+const ADVICE: &str = "`windlass store rebuild` makes it anew from the journal";
+
+/// What is said where sled gives up by a panic.
+const FOUND_DAMAGED: &str = "sled finds its files damaged";
+
+/// Records in sled.
+///
+/// # Assumptions
+/// One process has it open: [`StateDir`](super::StateDir) holds the lock.
+#[derive(Debug)]
+pub struct SledStore {
+    path: PathBuf,
+    db: sled::Db,
+}
+
+impl SledStore {
+    /// Opens the store at `path`, or makes an empty one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if sled finds its files damaged, or cannot read or write them.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self::open_or_trouble(path)?)
+    }
+
+    /// [`open`](Self::open), with errors that tell damage from the rest.
+    pub(super) fn open_or_trouble(path: &Path) -> Result<Self, Trouble> {
+        // sled checks some of what it reads by assertions.
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            sled::Config::new()
+                .path(path)
+                .cache_capacity(CACHE_BYTES)
+                .flush_every_ms(Some(FLUSH_EVERY_MS))
+                .open()
+        }));
+        match opened {
+            Ok(Ok(db)) => Ok(Self { path: path.to_owned(), db }),
+            Ok(Err(error)) => Err(trouble("open store", path, &error)),
+            Err(_) => Err(Trouble::damage(failed("open store", path, FOUND_DAMAGED))),
+        }
+    }
+
+    /// [`load`](StateStore::load), with errors that tell damage from the rest.
+    pub(super) fn load_or_trouble(&self) -> Result<(Records, u64), Trouble> {
+        catch_unwind(AssertUnwindSafe(|| self.read_all())).unwrap_or_else(|_| {
+            Err(Trouble::damage(failed("read store", &self.path, FOUND_DAMAGED)))
+        })
+    }
+
+    /// Writes out what sled still has in memory.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that fails.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        match self.db.flush() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(failed("flush store", &self.path, error)),
+        }
+    }
+
+    fn unreadable(&self, key: &[u8], what: impl ToString) -> Trouble {
+        let key = String::from_utf8_lossy(key);
+        let what = what.to_string();
+        let message = format!("record `{key}`: {what}; {ADVICE}");
+        Trouble::damage(failed("read store", &self.path, message))
+    }
+
+    fn decode<T: DeserializeOwned>(&self, key: &[u8], value: &[u8]) -> Result<T, Trouble> {
+        match value.split_first() {
+            Some((&RECORD_VERSION, json)) => {
+                serde_json::from_slice(json).map_err(|error| self.unreadable(key, error))
+            }
+            Some((&version, _)) if version > RECORD_VERSION => {
+                let message = format!(
+                    "record `{}` has version {version}, this windlass reads up to \
+                     {RECORD_VERSION}: it was written by a newer windlass, use that one",
+                    String::from_utf8_lossy(key)
+                );
+                Err(failed("read store", &self.path, message).into())
+            }
+            Some((version, _)) => Err(self.unreadable(key, format!("unknown version {version}"))),
+            None => Err(self.unreadable(key, "it is empty")),
+        }
+    }
+
+    /// Adds one record to `records`, or gives `false` if its key is of no kind that we know.
+    fn add(&self, key: &[u8], value: &[u8], records: &mut Records) -> Result<bool, Trouble> {
+        let Ok(text) = std::str::from_utf8(key) else { return Ok(false) };
+        let named = |error: reconciler::model::ids::NameError| self.unreadable(key, error);
+        if let Some(name) = text.strip_prefix(INSTANCE) {
+            records.instances.insert(name.parse().map_err(named)?, self.decode(key, value)?);
+        } else if let Some(name) = text.strip_prefix(IMAGE) {
+            let name = ImageName::try_from(name.to_owned()).map_err(named)?;
+            records.images.insert(name, self.decode(key, value)?);
+        } else if let Some(name) = text.strip_prefix(VOLUME) {
+            records.volumes.insert(name.parse().map_err(named)?, self.decode(key, value)?);
+        } else if let Some(name) = text.strip_prefix(NODE) {
+            records.nodes.insert(name.parse().map_err(named)?, self.decode(key, value)?);
+        } else if let Some(file) = text.strip_prefix(TEXT) {
+            records.texts.insert(Arc::from(file), self.decode(key, value)?);
+        } else if text == COMMON {
+            let Records { owner, guard, .. } = self.decode(key, value)?;
+            records.owner = owner;
+            records.guard = guard;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn read_all(&self) -> Result<(Records, u64), Trouble> {
+        let (mut records, mut seq) = (Records::default(), 0);
+        for item in &*self.db {
+            let (key, value): (IVec, IVec) =
+                item.map_err(|error| trouble("read store", &self.path, &error))?;
+            if key == SEQ {
+                seq = self.decode(&key, &value)?;
+            } else if !key.starts_with(OBSERVED.as_bytes())
+                && !self.add(&key, &value, &mut records)?
+            {
+                return Err(self.unreadable(&key, "it is of no kind that this windlass knows"));
+            }
+        }
+        Ok((records, seq))
+    }
+
+    /// All changes by their keys; of two changes of one key, the later one counts.
+    fn changes(&self, writes: &[Write]) -> Result<Changes, StoreError> {
+        let mut changes = Changes::default();
+        for write in writes {
+            match write {
+                Write::Common(common) => changes.put(COMMON.to_owned(), Some(common)),
+                Write::Instance(key, record) => {
+                    changes.put(format!("{INSTANCE}{key}"), record.as_ref())
+                }
+                Write::Image(name, record) => {
+                    let name = String::from(name.clone());
+                    changes.put(format!("{IMAGE}{name}"), record.as_ref())
+                }
+                Write::Volume(key, record) => {
+                    changes.put(format!("{VOLUME}{key}"), record.as_ref())
+                }
+                Write::Node(name, record) => changes.put(format!("{NODE}{name}"), record.as_ref()),
+                Write::Text(file, text) => changes.put(format!("{TEXT}{file}"), text.as_ref()),
+                Write::Observed(node, id, container) => {
+                    changes.put(observed_key(node, id), container.as_ref())
+                }
+                Write::ObservedAll(node, all) => {
+                    let prefix = observed_prefix(node);
+                    changes.0.retain(|key, _| !key.starts_with(prefix.as_bytes()));
+                    for key in self.db.scan_prefix(&prefix).keys() {
+                        let key = key.map_err(|error| failed("read store", &self.path, error))?;
+                        changes.0.insert(key.to_vec(), None);
+                    }
+                    all.iter().try_for_each(|(id, container)| {
+                        changes.put(observed_key(node, id), Some(container))
+                    })
+                }
+            }
+            .map_err(|error| failed("write a record for store", &self.path, error))?;
+        }
+        Ok(changes)
+    }
+}
+
+/// What a save changes.
+#[derive(Debug, Default)]
+struct Changes(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+
+impl Changes {
+    fn put<T: Serialize>(
+        &mut self,
+        key: String,
+        record: Option<&T>,
+    ) -> Result<(), serde_json::Error> {
+        let value = match record {
+            Some(record) => {
+                let mut value = vec![RECORD_VERSION];
+                serde_json::to_writer(&mut value, record)?;
+                Some(value)
+            }
+            None => None,
+        };
+        self.0.insert(key.into_bytes(), value);
+        Ok(())
+    }
+}
+
+impl StateStore for SledStore {
+    fn load(&self) -> Result<(Records, u64), StoreError> {
+        Ok(self.load_or_trouble()?)
+    }
+
+    fn save(&self, writes: &[Write], seq: u64) -> Result<(), StoreError> {
+        let mut changes = self.changes(writes)?;
+        changes
+            .put(SEQ.to_owned(), Some(&seq))
+            .map_err(|error| failed("write a record for store", &self.path, error))?;
+        let mut batch = Batch::default();
+        for (key, value) in changes.0 {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.db.apply_batch(batch).map_err(|error| failed("write to store", &self.path, error))
+    }
+
+    fn observed(
+        &self,
+        node: &Name,
+    ) -> Result<BTreeMap<ContainerId, ObservedContainer>, StoreError> {
+        let prefix = observed_prefix(node);
+        let mut found = BTreeMap::new();
+        for item in self.db.scan_prefix(&prefix) {
+            let (key, value) = item.map_err(|error| failed("read store", &self.path, error))?;
+            let id = String::from_utf8_lossy(key.get(prefix.len()..).unwrap_or_default());
+            found.insert(
+                ContainerId(Arc::from(id)),
+                self.decode(&key, &value).map_err(StoreError::from)?,
+            );
+        }
+        Ok(found)
+    }
+}
+
+fn observed_prefix(node: &Name) -> String {
+    format!("{OBSERVED}{node}/")
+}
+
+fn observed_key(node: &Name, id: &ContainerId) -> String {
+    format!("{}{id}", observed_prefix(node))
+}
+
+/// Tells damage from the rest: a file that ends too early is damaged, one that may not be opened,
+/// or is locked, is not.
+fn trouble(operation: &str, path: &Path, cause: &sled::Error) -> Trouble {
+    let damaged = match cause {
+        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => true,
+        sled::Error::Io(error) => {
+            matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData)
+        }
+        sled::Error::CollectionNotFound(_) | sled::Error::Unsupported(_) => false,
+    };
+    Trouble { damaged, error: failed(operation, path, cause) }
+}
