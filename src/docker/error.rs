@@ -74,9 +74,11 @@ fn text_of(error: &Error) -> String {
         return error.clone();
     }
     // The innermost cause says it best: "connection refused" rather than "client error (Connect)".
-    // bollard prints these two without naming them as its cause.
+    // bollard prints these three without naming them as its cause.
     let mut cause: &dyn std::error::Error = error;
     if let Error::HyperLegacyError { err } = error {
+        cause = err;
+    } else if let Error::IOError { err } = error {
         cause = err;
     } else if let Error::HyperResponseError { err } = error {
         cause = err;
