@@ -1,3 +1,6 @@
 //! Integration tests: one binary, so that one engine serves them all.
 
+#[macro_use]
+mod lab;
 mod docker;
+mod tidy;
