@@ -1,1 +1,24 @@
-//! docker
+//! Drives a Docker engine: one implementation of the port [`Driver`](reconciler::ports::Driver).
+//!
+//! It decides nothing. An action is one call of the engine; what the engine answers is normalised
+//! once, here, so that nothing else in windlass knows the engine's own forms.
+//!
+//! Reading order: `connect` (the driver, its session and its deadlines), `observe` (what a node
+//! holds) with `cache`, `execute` (what is done) with `images` (and
+//! `upload`, `progress`), `events` and `logs`; `convert`
+//! (our model and the engine's, both directions, pure); `error` (what went wrong, in one line).
+
+mod cache;
+mod connect;
+mod convert;
+mod error;
+mod events;
+mod execute;
+mod images;
+mod logs;
+mod observe;
+mod progress;
+mod upload;
+
+pub use connect::{Deadlines, DockerDriver};
+pub use convert::labels;

@@ -2,4 +2,5 @@
 
 #[macro_use]
 mod lab;
+mod docker;
 mod tidy;

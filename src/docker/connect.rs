@@ -1,0 +1,311 @@
+//! The driver: its connection, made when it is first needed, and its deadlines.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bollard::errors::Error;
+use bollard::models::{SystemInfo, SystemInfoCgroupDriverEnum};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use hyperlocal::UnixConnector;
+use reconciler::model::ids::{ContainerId, OwnerId, hex};
+use reconciler::model::observed::{CgroupDriver, EngineInfo, NodeListing, ObservedContainer};
+use reconciler::model::spec::Endpoint;
+use reconciler::ports::{
+    Answer, Done, Driver, DriverError, DriverErrorKind, LogLine, LogQuery, NodeEvent, Progress,
+};
+use reconciler::step::Action;
+use tokio::sync::{Mutex, Notify};
+
+use super::cache::InspectCache;
+use super::{error, events, execute, logs, observe};
+
+/// How long the driver waits, by the kind of call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// For calls that only look: a healthy engine needs milliseconds, a busy one a second or two.
+    pub look: Duration,
+    /// For calls that change something: a start on a loaded host takes many seconds, and giving up
+    /// early leaves an unknown outcome behind.
+    pub change: Duration,
+    /// What stopping may take beyond the time that the container was given: after it, the engine
+    /// kills and waits for the kernel.
+    pub stop_margin: Duration,
+    /// How long an image may come without a byte of progress: unpacking a large layer is silent.
+    pub stall: Duration,
+}
+
+/// See [`Deadlines::look`].
+const LOOK_DEADLINE: Duration = Duration::from_secs(10);
+/// See [`Deadlines::change`].
+const CHANGE_DEADLINE: Duration = Duration::from_secs(120);
+/// See [`Deadlines::stop_margin`].
+const STOP_MARGIN: Duration = Duration::from_secs(30);
+/// See [`Deadlines::stall`].
+const STALL_DEADLINE: Duration = Duration::from_secs(120);
+
+/// bollard's own timeout, in seconds. It must never be the one that strikes: ours know what the
+/// call is about.
+const CLIENT_TIMEOUT_S: u64 = 7 * 24 * 3600;
+
+/// Connections that are kept open between calls. More than this many calls at once are rare, and
+/// only pay for a new connection.
+const IDLE_CONNECTIONS_MAX: usize = 16;
+
+/// What an engine says of itself is asked for again after this long, beside each new session.
+const ENGINE_INFO_AGE_MAX: Duration = Duration::from_secs(600);
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            look: LOOK_DEADLINE,
+            change: CHANGE_DEADLINE,
+            stop_margin: STOP_MARGIN,
+            stall: STALL_DEADLINE,
+        }
+    }
+}
+
+/// Drives the Docker engine behind one endpoint.
+///
+/// The engine need not be there yet: it is first asked when something is wanted of it, and the API
+/// version is agreed on again after it was lost, since an upgrade may have come in between.
+#[derive(Debug)]
+pub struct DockerDriver {
+    endpoint: Endpoint,
+    deadlines: Deadlines,
+    session: Mutex<Option<Arc<Session>>>,
+    pub(super) cache: InspectCache,
+}
+
+/// One engine, as it was when the API version was agreed on.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// The client. It speaks the agreed version.
+    pub(super) docker: Docker,
+    /// What the engine said of itself.
+    pub(super) engine: EngineInfo,
+    /// Whether its kernel can limit swap. Where it cannot, the engine drops that limit.
+    pub(super) limits_swap: bool,
+    /// The engine's own clock when it was asked, as it writes it.
+    pub(super) engine_time: Option<String>,
+    asked_at: Instant,
+}
+
+impl DockerDriver {
+    /// A driver for the engine at `endpoint`. Nothing is asked of the engine yet.
+    #[must_use]
+    pub fn connect(endpoint: &Endpoint) -> Self {
+        Self::with_deadlines(endpoint, Deadlines::default())
+    }
+
+    /// As [`connect`](Self::connect), with other deadlines.
+    #[must_use]
+    pub fn with_deadlines(endpoint: &Endpoint, deadlines: Deadlines) -> Self {
+        Self {
+            endpoint: endpoint.clone(),
+            deadlines,
+            session: Mutex::new(None),
+            cache: InspectCache::default(),
+        }
+    }
+
+    /// Asks the engine for a sign of life.
+    ///
+    /// # Errors
+    /// [`DriverErrorKind::Unreachable`] or [`DriverErrorKind::TimedOut`] if there is none.
+    pub async fn ping(&self) -> Result<(), DriverError> {
+        let operation = "ping the engine";
+        let limit = self.deadlines.look;
+        self.call(operation, limit, |session| async move { session.docker.ping().await }).await?;
+        Ok(())
+    }
+
+    pub(super) fn deadlines(&self) -> Deadlines {
+        self.deadlines
+    }
+
+    /// Makes one call within `limit`, opening a session included.
+    pub(super) async fn call<T, F>(
+        &self,
+        operation: &str,
+        limit: Duration,
+        call: impl FnOnce(Arc<Session>) -> F,
+    ) -> Result<T, DriverError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let work = async {
+            let session = self.session(operation).await?;
+            let answer = call(Arc::clone(&session)).await;
+            self.checked(operation, &session, answer).await
+        };
+        match tokio::time::timeout(limit, work).await {
+            Ok(result) => result,
+            Err(_) => Err(error::timed_out(operation, limit)),
+        }
+    }
+
+    /// Translates an error, and ends the session if it says that the engine was lost.
+    pub(super) async fn checked<T>(
+        &self,
+        operation: &str,
+        session: &Arc<Session>,
+        answer: Result<T, Error>,
+    ) -> Result<T, DriverError> {
+        match answer {
+            Ok(value) => Ok(value),
+            Err(failure) => {
+                let translated = error::driver_error(operation, &failure);
+                if translated.kind == DriverErrorKind::Unreachable
+                    || error::is_version_mismatch(&failure)
+                {
+                    self.forget(session).await;
+                }
+                Err(translated)
+            }
+        }
+    }
+
+    /// The session, opened if there is none. Callers that come meanwhile wait for the same one.
+    pub(super) async fn session(&self, operation: &str) -> Result<Arc<Session>, DriverError> {
+        let mut slot = self.session.lock().await;
+        if let Some(session) =
+            slot.as_ref().filter(|session| session.asked_at.elapsed() < ENGINE_INFO_AGE_MAX)
+        {
+            return Ok(Arc::clone(session));
+        }
+        let session = Arc::new(self.open(operation).await?);
+        *slot = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// A session that was opened just now.
+    pub(super) async fn fresh_session(&self, operation: &str) -> Result<Arc<Session>, DriverError> {
+        self.session.lock().await.take();
+        self.session(operation).await
+    }
+
+    /// Ends a session: the next call opens another one.
+    pub(super) async fn forget(&self, session: &Arc<Session>) {
+        let mut slot = self.session.lock().await;
+        if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, session)) {
+            *slot = None;
+        }
+    }
+
+    async fn open(&self, operation: &str) -> Result<Session, DriverError> {
+        let work = async {
+            let docker = client(&self.endpoint, API_DEFAULT_VERSION, None)?;
+            let docker = docker.negotiate_version().await?;
+            let info = docker.info().await?;
+            Ok::<_, Error>((docker, info))
+        };
+        let (docker, info) = match tokio::time::timeout(self.deadlines.look, work).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(failure)) => return Err(error::driver_error(operation, &failure)),
+            Err(_) => return Err(error::timed_out(operation, self.deadlines.look)),
+        };
+        let limits_swap = info.swap_limit.unwrap_or(false);
+        let engine_time = info.system_time.clone();
+        let engine = engine_info(info, docker.client_version());
+        Ok(Session { docker, engine, limits_swap, engine_time, asked_at: Instant::now() })
+    }
+
+    /// A client of its own for the event stream: `opened` is told when the engine has answered.
+    pub(super) fn event_client(
+        &self,
+        session: &Session,
+        opened: Arc<Notify>,
+    ) -> Result<Docker, Error> {
+        client(&self.endpoint, &session.docker.client_version(), Some(opened))
+    }
+}
+
+fn engine_info(info: SystemInfo, version: ClientVersion) -> EngineInfo {
+    let cgroup_driver = match info.cgroup_driver {
+        Some(SystemInfoCgroupDriverEnum::SYSTEMD) => CgroupDriver::Systemd,
+        Some(
+            SystemInfoCgroupDriverEnum::CGROUPFS
+            | SystemInfoCgroupDriverEnum::NONE
+            | SystemInfoCgroupDriverEnum::EMPTY,
+        )
+        | None => CgroupDriver::Cgroupfs,
+    };
+    EngineInfo {
+        id: info.id.unwrap_or_default(),
+        version: info.server_version.unwrap_or_default(),
+        api_version: version.to_string(),
+        cgroup_driver,
+        cpus: info.ncpu.and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(0),
+        memory: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
+    }
+}
+
+/// A client with a transport of our own: bollard's keeps no connection, and cannot say when an
+/// event stream is open. TLS will need one too (bollard's costs 44 ms a call).
+fn client(
+    endpoint: &Endpoint,
+    version: &ClientVersion,
+    answered: Option<Arc<Notify>>,
+) -> Result<Docker, Error> {
+    let Endpoint::Unix(path) = endpoint;
+    let client = Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        .build(UnixConnector);
+    let transport = move |request: BollardRequest| {
+        let client = client.clone();
+        let answered = answered.clone();
+        async move {
+            let response = client.request(request).await.map_err(Error::from)?;
+            if let Some(answered) = answered.filter(|_| response.status().is_success()) {
+                answered.notify_one();
+            }
+            Ok(response)
+        }
+    };
+    // A URL cannot hold a path where it has its host: the connector reads it in hexadecimal.
+    let address = format!("unix://{}", hex(path.as_bytes()));
+    Docker::connect_with_custom_transport(transport, Some(address), CLIENT_TIMEOUT_S, version)
+}
+
+impl Driver for DockerDriver {
+    fn list<'a>(&'a self, owner: &'a OwnerId) -> Answer<'a, NodeListing> {
+        Box::pin(observe::list(self, owner))
+    }
+
+    fn inspect<'a>(
+        &'a self,
+        owner: &'a OwnerId,
+        container: &'a str,
+    ) -> Answer<'a, Option<(ContainerId, ObservedContainer)>> {
+        Box::pin(observe::inspect(self, owner, container))
+    }
+
+    fn execute<'a>(
+        &'a self,
+        action: &'a Action,
+        progress: &'a (dyn Fn(Progress) + Send + Sync),
+    ) -> Answer<'a, Done> {
+        Box::pin(execute::execute(self, action, progress))
+    }
+
+    fn watch<'a>(
+        &'a self,
+        owner: &'a OwnerId,
+        sink: &'a (dyn Fn(NodeEvent) + Send + Sync),
+    ) -> std::pin::Pin<Box<dyn Future<Output = DriverError> + Send + 'a>> {
+        Box::pin(events::watch(self, owner, sink))
+    }
+
+    fn logs<'a>(
+        &'a self,
+        container: &'a str,
+        query: LogQuery,
+        sink: &'a (dyn Fn(LogLine) + Send + Sync),
+    ) -> Answer<'a, ()> {
+        Box::pin(logs::logs(self, container, query, sink))
+    }
+}

@@ -1,0 +1,173 @@
+//! What is read back, normalised.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bollard::models::{
+    ContainerConfig as EngineConfig, ContainerInspectResponse, ContainerState as EngineState,
+    ContainerStateStatusEnum as Status, ContainerSummary, ContainerSummaryStateEnum, HostConfig,
+    ImageSummary, NetworkSettings, Volume,
+};
+use reconciler::model::ids::{ContainerId, ImageId, OwnerId};
+use reconciler::model::observed::{
+    ContainerConfig, ContainerState, Exit, HealthState, ObservedContainer, ObservedImage,
+    ObservedVolume,
+};
+
+use super::time::timestamp;
+use super::{health, labels, limits, mounts, ports, restart};
+
+/// Digits of a container's id that the engine takes for a host name if none is asked for.
+const SHORT_ID: usize = 12;
+/// What the engine lists in place of a reference that an image does not have.
+const NO_REFERENCE: &str = "<none>";
+
+/// A container as an inspect shows it; `None` if it is not `owner`'s, or its labels cannot be read.
+pub(in super::super) fn observed_container(
+    owner: &OwnerId,
+    inspected: ContainerInspectResponse,
+    limits_swap: bool,
+) -> Option<(ContainerId, ObservedContainer)> {
+    let config = inspected.config.unwrap_or_default();
+    let identity = labels::identity(owner, config.labels.as_ref()?)?;
+    let id = inspected.id?;
+    let host = inspected.host_config.unwrap_or_default();
+    let state = inspected.state.unwrap_or_default();
+    let mount_points = inspected.mounts.unwrap_or_default();
+    let container = ObservedContainer {
+        name: bare_name(inspected.name.as_deref()),
+        identity,
+        state: container_state(&state),
+        health: health::state(state.health.as_ref()),
+        image: ImageId(Arc::from(inspected.image.unwrap_or_default())),
+        config: ContainerConfig {
+            mounts: mounts::from_engine(&mount_points, &host),
+            limits: limits::from_host_config(&host, limits_swap),
+            ..container_config(&id, config, host)
+        },
+        address: inspected.network_settings.as_ref().and_then(first_address),
+        created_at: timestamp(inspected.created.as_deref()),
+    };
+    Some((ContainerId(Arc::from(id)), container))
+}
+
+/// All of a configuration but mounts and limits.
+fn container_config(id: &str, config: EngineConfig, host: HostConfig) -> ContainerConfig {
+    let exposed = config.exposed_ports.unwrap_or_default();
+    let hostname = config.hostname.filter(|name| Some(name.as_str()) != id.get(..SHORT_ID));
+    let network = match host.network_mode.as_deref() {
+        None | Some("" | "default") => "bridge".to_owned(),
+        Some(network) => network.to_owned(),
+    };
+    ContainerConfig {
+        entrypoint: config.entrypoint.filter(|words| !words.is_empty()),
+        cmd: config.cmd.filter(|words| !words.is_empty()),
+        env: variables(&config.env.unwrap_or_default()),
+        labels: user_labels(config.labels.unwrap_or_default()),
+        hostname: hostname.unwrap_or_default(),
+        ports: ports::from_engine(&exposed, host.port_bindings.as_ref()),
+        mounts: Vec::new(),
+        limits: Default::default(),
+        health: config.healthcheck.as_ref().and_then(health::from_engine),
+        stop_signal: config.stop_signal.filter(|signal| !signal.is_empty()),
+        cgroup_parent: host.cgroup_parent.unwrap_or_default(),
+        restart_policy: restart::word(host.restart_policy.as_ref()),
+        network,
+    }
+}
+
+fn container_state(state: &EngineState) -> ContainerState {
+    let since = timestamp(state.started_at.as_deref());
+    let error = state.error.clone().unwrap_or_default();
+    match state.status {
+        Some(Status::RUNNING | Status::STOPPING) => ContainerState::Running { since },
+        Some(Status::PAUSED) => ContainerState::Paused { since },
+        Some(Status::REMOVING | Status::DEAD) => ContainerState::Removing,
+        // One whose start failed stays "created"; that it failed is what counts.
+        Some(Status::CREATED | Status::EMPTY) | None if error.is_empty() => ContainerState::Created,
+        // One that the engine is about to restart has ended, too.
+        Some(Status::EXITED | Status::RESTARTING | Status::CREATED | Status::EMPTY) | None => {
+            ContainerState::Exited(Exit {
+                code: state.exit_code.unwrap_or(0),
+                oom_killed: state.oom_killed.unwrap_or(false),
+                error,
+                started_at: since,
+                finished_at: timestamp(state.finished_at.as_deref()),
+            })
+        }
+    }
+}
+
+/// Whether a list still shows what an earlier inspect showed, as far as lists tell.
+pub(in super::super) fn agrees(listed: &ContainerSummary, known: &ObservedContainer) -> bool {
+    use ContainerSummaryStateEnum as Listed;
+    let status = listed.status.as_deref().unwrap_or_default();
+    let same_state = match (&known.state, listed.state) {
+        (ContainerState::Created, Some(Listed::CREATED)) => true,
+        (ContainerState::Running { .. }, Some(Listed::RUNNING)) => match known.health {
+            HealthState::None => !status.ends_with(')'),
+            HealthState::Starting => status.ends_with("(health: starting)"),
+            HealthState::Healthy => status.ends_with("(healthy)"),
+            HealthState::Unhealthy => status.ends_with("(unhealthy)"),
+        },
+        (ContainerState::Paused { .. }, Some(Listed::PAUSED)) => true,
+        (ContainerState::Exited(exit), Some(Listed::EXITED)) => {
+            status.starts_with(&format!("Exited ({})", exit.code))
+        }
+        (ContainerState::Exited(_), Some(Listed::CREATED)) => true,
+        // Rare and short-lived: looked at anew each time.
+        _ => false,
+    };
+    let names = listed.names.as_deref().unwrap_or_default();
+    same_state && names.iter().any(|name| bare_name(Some(name)) == known.name)
+}
+
+/// An image as a list shows it.
+pub(in super::super) fn observed_image(image: ImageSummary) -> (ImageId, ObservedImage) {
+    let references = |found: Vec<String>| {
+        found.into_iter().filter(|text| !text.contains(NO_REFERENCE)).map(Arc::from).collect()
+    };
+    let observed = ObservedImage {
+        tags: references(image.repo_tags),
+        digests: references(image.repo_digests),
+    };
+    (ImageId(Arc::from(image.id)), observed)
+}
+
+/// A volume as a list shows it; `None` if it is not `owner`'s.
+pub(in super::super) fn observed_volume(
+    owner: &OwnerId,
+    volume: Volume,
+) -> Option<(String, ObservedVolume)> {
+    let observed = ObservedVolume {
+        volume: labels::volume(owner, &volume.labels)?,
+        driver: volume.driver,
+        options: volume.options.into_iter().collect(),
+    };
+    Some((volume.name, observed))
+}
+
+/// The engine begins names with a slash.
+fn bare_name(name: Option<&str>) -> String {
+    name.unwrap_or_default().trim_start_matches('/').to_owned()
+}
+
+fn variables(env: &[String]) -> BTreeMap<String, String> {
+    env.iter()
+        .filter_map(|entry| entry.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn user_labels(found: HashMap<String, String>) -> BTreeMap<String, String> {
+    found.into_iter().filter(|(label, _)| !label.starts_with(labels::PREFIX)).collect()
+}
+
+/// The address on the network that comes first by name.
+fn first_address(settings: &NetworkSettings) -> Option<String> {
+    let networks: BTreeMap<_, _> = settings.networks.iter().flatten().collect();
+    networks
+        .into_values()
+        .filter_map(|network| network.ip_address.clone())
+        .find(|address| !address.is_empty())
+}

@@ -1,0 +1,33 @@
+//! The engine's instants.
+
+use reconciler::model::time::Timestamp;
+
+/// How the engine writes "never".
+const NEVER: &str = "0001-01-01T";
+
+/// An instant as RFC 3339 has it; 0 for "never", for nothing, and for what cannot be read.
+pub(super) fn timestamp(text: Option<&str>) -> Timestamp {
+    let text = text.unwrap_or_default();
+    if text.starts_with(NEVER) {
+        return Timestamp(0);
+    }
+    text.parse::<jiff::Timestamp>().map_or(Timestamp(0), |at| Timestamp(at.as_millisecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_of_all_engines() {
+        for (text, at) in [
+            ("1970-01-01T00:00:01.5Z", 1500),
+            ("2026-11-21T15:47:55.179792858Z", 1_795_276_075_179),
+            ("2026-11-21T16:47:55+01:00", 1_795_276_075_000),
+            ("0001-01-01T00:00:00Z", 0),
+            ("", 0),
+        ] {
+            assert_eq!(timestamp(Some(text)), Timestamp(at), "{text}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Where the tests get their engine from, and what they share.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt;
+use reconciler::model::ids::{ContainerId, ImageId, ImageName, OwnerId, ReplicaKey, Revision};
+use reconciler::model::observed::{ContainerConfig, Identity, ObservedContainer};
+use reconciler::model::quantity::Span;
+use reconciler::model::spec::Endpoint;
+use reconciler::ports::{Done, Driver, DriverError, Progress};
+use reconciler::step::Action;
+use windlass::docker::{DockerDriver, labels};
+
+/// An engine, and an image on it that holds busybox.
+#[derive(Debug, Clone)]
+pub(super) struct Engine {
+    pub(super) endpoint: Endpoint,
+    pub(super) image: String,
+}
+
+/// The engine that the tests may use, if there is one.
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+pub(super) fn engine() -> Option<Engine> {
+    let Ok(address) = env::var("WINDLASS_TEST_ENGINE") else {
+        eprintln!("skipped: no engine (WINDLASS_TEST_ENGINE=unix:///path)");
+        return None;
+    };
+    let path = address.strip_prefix("unix://").expect("a unix:// address");
+    let image = env::var("WINDLASS_TEST_IMAGE").unwrap_or_else(|_| "busybox:latest".to_owned());
+    Some(Engine { endpoint: Endpoint::Unix(path.to_owned()), image })
+}
+
+/// One test's own place on an engine: an owner that no other test has.
+pub(super) struct World {
+    pub(super) driver: DockerDriver,
+    pub(super) owner: OwnerId,
+    pub(super) image: ImageId,
+    pub(super) engine: Engine,
+    next: AtomicU64,
+}
+
+/// Runs a test in a world of its own, and removes what it made, also when it fails.
+pub(super) fn live<F>(test: impl FnOnce(Arc<World>) -> F)
+where
+    F: Future<Output = ()>,
+{
+    let Some(engine) = engine() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let world = Arc::new(World::new(engine).await);
+        let outcome = AssertUnwindSafe(test(Arc::clone(&world))).catch_unwind().await;
+        world.clean().await;
+        if let Err(panic) = outcome {
+            resume_unwind(panic);
+        }
+    });
+}
+
+impl World {
+    async fn new(engine: Engine) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let owner = OwnerId(format!("test-{now:x}-{count}"));
+        let driver = DockerDriver::connect(&engine.endpoint);
+        let listing = driver.list(&owner).await.expect("a list");
+        let has_tag = |tags: &[Arc<str>]| tags.iter().any(|tag| **tag == *engine.image);
+        let (image, _) = listing
+            .images
+            .iter()
+            .find(|(_, image)| has_tag(&image.tags))
+            .expect("the image is there");
+        Self { driver, owner, image: image.clone(), engine, next: AtomicU64::new(1) }
+    }
+
+    /// A name that nobody else has.
+    pub(super) fn unique(&self, name: &str) -> String {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        format!("{}-{name}{number}", self.owner)
+    }
+
+    /// The labels of a replica of `shop/web`, each time another one.
+    pub(super) fn labels(&self) -> BTreeMap<String, String> {
+        let identity = Identity {
+            replica: ReplicaKey::new("shop/web".parse().expect("a key"), 0),
+            revision: Revision(Arc::from("0123456789abcdef")),
+            incarnation: self.next.fetch_add(1, Ordering::Relaxed),
+            uid: "uid".to_owned(),
+        };
+        labels::of_container(&self.owner, &identity)
+    }
+
+    /// Does one action without looking at its progress.
+    pub(super) async fn act(&self, action: Action) -> Result<Done, DriverError> {
+        self.driver.execute(&action, &|_: Progress| {}).await
+    }
+
+    pub(super) fn create_action(&self, name: &str, config: ContainerConfig) -> Action {
+        Action::CreateContainer {
+            name: name.to_owned(),
+            image: self.image.clone(),
+            image_name: ImageName::Reference(Arc::from(self.engine.image.as_str())),
+            config: Box::new(config),
+            labels: self.labels(),
+            revision: Revision(Arc::from("0123456789abcdef")),
+            incarnation: 1,
+        }
+    }
+
+    pub(super) async fn create(&self, name: &str, config: ContainerConfig) -> ContainerId {
+        let done = self.act(self.create_action(name, config)).await.expect("created");
+        let Done::Container(id) = done else { panic!("a container, and not {done:?}") };
+        id
+    }
+
+    /// Creates and starts a container that runs `script`.
+    pub(super) async fn run(&self, script: &str) -> ContainerId {
+        let id = self.create(&self.unique("run"), shell(script)).await;
+        self.act(start(&id)).await.expect("started");
+        id
+    }
+
+    pub(super) async fn inspect(&self, id: &ContainerId) -> ObservedContainer {
+        let found = self.driver.inspect(&self.owner, &id.to_string()).await.expect("an answer");
+        found.expect("it is there").1
+    }
+
+    async fn clean(&self) {
+        let Ok(listing) = self.driver.list(&self.owner).await else { return };
+        for id in listing.containers.keys() {
+            let _ = self.act(remove(id)).await;
+        }
+        for name in listing.volumes.into_keys() {
+            let _ = self.act(Action::RemoveVolume { name }).await;
+        }
+    }
+}
+
+/// A container that runs a shell script, as small as can be.
+pub(super) fn shell(script: &str) -> ContainerConfig {
+    ContainerConfig {
+        cmd: Some(["/bin/sh", "-c", script].map(str::to_owned).to_vec()),
+        restart_policy: "no".to_owned(),
+        network: "none".to_owned(),
+        ..ContainerConfig::default()
+    }
+}
+
+pub(super) fn start(id: &ContainerId) -> Action {
+    Action::StartContainer { container: id.to_string(), restart: false, in_a_row: false }
+}
+
+pub(super) fn stop(id: &ContainerId, timeout: Span) -> Action {
+    Action::StopContainer { container: id.to_string(), timeout, power: true }
+}
+
+pub(super) fn remove(id: &ContainerId) -> Action {
+    Action::RemoveContainer { container: id.to_string(), incarnation: 1, for_good: true }
+}

@@ -1,0 +1,5 @@
+//! The Docker driver against a real engine.
+
+mod engine;
+mod life;
+mod round_trip;
