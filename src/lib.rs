@@ -3,9 +3,14 @@
 //! This package holds the effects; every decision is made in the pure `reconciler` crate. Read
 //! `ARCHITECTURE.md` first, then [`app`], which puts the adapters together.
 
+pub mod api;
+pub mod app;
+pub mod cli;
 pub mod crash_point;
 pub mod docker;
 pub mod journal;
 pub mod manifest;
+pub mod shell;
+pub mod specs;
 pub mod store;
 pub mod watch;

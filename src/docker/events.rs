@@ -135,7 +135,7 @@ fn tell(
             }
             let Some(id) = actor.id.map(|id| ContainerId(Arc::from(id))) else { return };
             driver.cache.drop_one(&id);
-            sink(NodeEvent::Container(id));
+            sink(NodeEvent::Container { id, replica: labels::replica(&attributes) });
         }
         Some(EventMessageTypeEnum::IMAGE) => sink(NodeEvent::Images),
         Some(EventMessageTypeEnum::VOLUME) => sink(NodeEvent::Volumes),

@@ -57,7 +57,8 @@ impl Engine {
             self.effects.push(Effect::Tell(Happening::Violated { rules }));
         }
         self.violations = violations;
-        if self.is_oriented() && self.violations.is_empty() && self.journal_error.is_none() {
+        let may_act = self.acts && self.is_oriented() && self.journal_error.is_none();
+        if may_act && self.violations.is_empty() {
             for decision in self.plan.decisions.clone() {
                 self.record(decision);
                 self.want_round();
@@ -130,6 +131,9 @@ impl Engine {
 
     /// Has all that waits made durable. Each call is one commit, also an empty one.
     pub(super) fn flush(&mut self) {
+        if !self.acts {
+            return;
+        }
         let entries = std::mem::take(&mut self.riding);
         let ticket = self.next_ticket;
         self.next_ticket += 1;

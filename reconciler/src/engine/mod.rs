@@ -110,6 +110,8 @@ pub enum Operator {
     Conclude,
     /// Look at all nodes again.
     Refresh,
+    /// Write all records into the journal, so that what stands before is history.
+    Checkpoint,
 }
 
 /// Something shall be done.
@@ -240,6 +242,7 @@ pub struct Engine {
     settled_since: Option<Timestamp>,
     violations: Vec<String>,
     specs_read: bool,
+    acts: bool,
 }
 
 impl Engine {
@@ -272,7 +275,15 @@ impl Engine {
             settled_since: None,
             violations: Vec::new(),
             specs_read: false,
+            acts: true,
         }
+    }
+
+    /// A loop that looks, plans and does nothing: no step, no decision, no entry.
+    #[must_use]
+    pub fn looking(mut self) -> Self {
+        self.acts = false;
+        self
     }
 
     /// Names the owner, where records have none yet.
@@ -302,6 +313,12 @@ impl Engine {
             Event::Round => self.round(),
         }
         std::mem::take(&mut self.effects)
+    }
+
+    /// Whether another round is wanted before plan and report are up to date.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.round_wanted
     }
 
     /// What the last round decided.
@@ -404,6 +421,11 @@ impl Engine {
             }
             Operator::Down => self.snapshot.down = true,
             Operator::Conclude => self.conclude(),
+            Operator::Checkpoint => {
+                let records = Box::new(self.snapshot.records.clone());
+                self.record(Entry::Checkpoint { records });
+                self.flush();
+            }
             Operator::Refresh => {
                 for node in self.nodes.keys().cloned().collect::<Vec<_>>() {
                     self.list(&node);

@@ -1,0 +1,117 @@
+//! The daemon's end of the socket.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+use super::protocol::{Frame, REQUEST_BYTES_MAX, Request};
+use crate::shell::Asker;
+
+/// Why the socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("listen on {}", path.display())]
+pub struct ListenError {
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+/// Serves the socket until it is dropped; then the socket is gone.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+        // If it is gone already, that is what was wanted.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Listens on `path`, for its owner only. The caller holds the lock of the state directory, so a
+/// socket that is there is a leftover.
+///
+/// # Errors
+/// [`ListenError`] if the system does not let us.
+pub fn listen(path: &Path, asker: Asker) -> Result<Server, ListenError> {
+    let failed = |source| ListenError { path: path.to_owned(), source };
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    // The state directory is closed to others already; the socket's own mode is the second lock.
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    let task = tokio::spawn(async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    tokio::spawn(serve(stream, asker.clone()));
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: that passes.
+                    tracing::warn!(%error, "accept a client");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            }
+        }
+    });
+    Ok(Server { path: path.to_owned(), task })
+}
+
+/// Answers the requests of one client, one after the other.
+async fn serve(stream: UnixStream, asker: Asker) {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        let mut line = Vec::new();
+        let limit = u64::try_from(REQUEST_BYTES_MAX).unwrap_or(u64::MAX);
+        match (&mut reader).take(limit).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let request: Request = match serde_json::from_slice(&line) {
+            Ok(request) => request,
+            Err(error) => {
+                let frame = Frame::Error {
+                    message: format!("read the request: {error}"),
+                    help: Some("is the client of the same version as the daemon?".to_owned()),
+                };
+                let _ = write(&mut writer, &frame).await;
+                return;
+            }
+        };
+        let mut frames = asker.ask(request);
+        loop {
+            let frame = tokio::select! {
+                frame = frames.recv() => frame,
+                // A client that goes away while it waits is not told any more.
+                _ = reader.fill_buf() => return,
+            };
+            let Some(frame) = frame else { return };
+            let is_last = matches!(frame, Frame::End | Frame::Error { .. });
+            if write(&mut writer, &frame).await.is_err() {
+                return;
+            }
+            if is_last {
+                break;
+            }
+        }
+    }
+}
+
+async fn write(
+    writer: &mut (impl tokio::io::AsyncWrite + Unpin),
+    frame: &Frame,
+) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(frame)?;
+    line.push(b'\n');
+    writer.write_all(&line).await
+}

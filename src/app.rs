@@ -1,0 +1,347 @@
+//! Puts the adapters together: the one place that knows them all.
+//!
+//! Commands come here for a [`Session`]: a daemon if one runs on the state directory, else a loop in
+//! this process. [`start`] builds that loop, either one that acts ([`Mode::Act`]) or one that only
+//! looks ([`Mode::Look`]) and writes nothing anywhere.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reconciler::engine::Engine;
+use reconciler::model::ids::OwnerId;
+use reconciler::model::record::Records;
+use reconciler::model::snapshot::Config;
+use reconciler::model::spec::Endpoint;
+use reconciler::policy::Policies;
+use reconciler::ports::{Driver, StateStore as _, StoreError};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::api::client::{self, AskError};
+use crate::api::protocol::{Frame, Request};
+use crate::api::server::{self, ListenError, Server};
+use crate::docker::DockerDriver;
+use crate::journal::{self, JournalWriter};
+use crate::shell::{Asker, End, Input, Ports, Shell, now};
+use crate::specs::{Reader, Watching};
+use crate::store::{self, StateDir, StatePaths};
+
+/// Where things are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The specs directory, or one spec file.
+    pub specs: PathBuf,
+    /// The state directory.
+    pub state: PathBuf,
+}
+
+/// What a loop may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Bring everything to its declared state, and hold it there.
+    Act {
+        /// Watch the specs directory, and serve commands.
+        hold: bool,
+    },
+    /// Look and plan. Nothing is written, neither to engines nor to files.
+    Look,
+}
+
+/// Why a loop could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The socket cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// There is no randomness for an owner's id.
+    #[error("make an owner id: {0}")]
+    Random(String),
+    /// A thread could not be started.
+    #[error("start the thread that reads specs")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A loop in this process.
+#[derive(Debug)]
+pub struct App {
+    /// Asks it.
+    pub asker: Asker,
+    /// What had to be repaired when the records were opened.
+    pub repaired: Vec<String>,
+    shell: JoinHandle<End>,
+    // Held for as long as the loop runs.
+    _server: Option<Server>,
+    _state: Option<StateDir>,
+}
+
+impl App {
+    /// Waits until it ends by itself: when everything was removed.
+    pub async fn ended(&mut self) -> End {
+        (&mut self.shell).await.unwrap_or(End::Stopped)
+    }
+
+    /// Ends it. Containers run on.
+    pub async fn stop(mut self) {
+        // If it has ended already, there is nothing to stop.
+        let _ = self.asker.0.send(Input::Stop);
+        let _ = (&mut self.shell).await;
+    }
+}
+
+/// The engine that stands where no Node is declared: `DOCKER_HOST`, else Docker's own socket.
+#[must_use]
+pub fn default_endpoint() -> Endpoint {
+    let named = std::env::var("DOCKER_HOST").ok();
+    let path = named.as_deref().and_then(|host| host.strip_prefix("unix://"));
+    Endpoint::Unix(path.unwrap_or("/var/run/docker.sock").to_owned())
+}
+
+/// Starts a loop in this process.
+///
+/// # Errors
+/// [`StartError`] says what could not be used, and what to do.
+pub fn start(settings: &Settings, mode: Mode) -> Result<App, StartError> {
+    let (sender, inputs) = mpsc::unbounded_channel();
+    let asker = Asker(sender.clone());
+    let opened = match mode {
+        Mode::Act { .. } => open_to_act(settings, &sender)?,
+        Mode::Look => open_to_look(settings, &sender)?,
+    };
+    let Opened { records, seq, repaired, state, commit, save } = opened;
+    let watching = match mode {
+        Mode::Act { hold: true } => Watching::Hold,
+        Mode::Act { hold: false } | Mode::Look => Watching::Once,
+    };
+    let texts = records.texts.clone();
+    let reader = Reader::start(&settings.specs, texts, watching, sender.clone())
+        .map_err(StartError::Thread)?;
+    let policies = Policies::allow_all();
+    let engine = Engine::new(Config::default(), records, seq, policies, default_endpoint());
+    let engine = if mode == Mode::Look { engine.looking() } else { engine };
+    let ports = Ports {
+        commit,
+        changed: |records, entries| {
+            let mut touched = store::Touched::default();
+            for stamped in entries {
+                touched.add(&stamped.entry);
+            }
+            store::writes(records, &touched)
+        },
+        save,
+        connect: Box::new(|endpoint| -> Arc<dyn Driver> {
+            Arc::new(DockerDriver::connect(endpoint))
+        }),
+        reread: Box::new(move || reader.reread()),
+        specs: settings.specs.display().to_string(),
+    };
+    let server = match mode {
+        Mode::Act { hold: true } => {
+            let socket = StatePaths::new(&settings.state).socket();
+            Some(server::listen(&socket, asker.clone())?)
+        }
+        Mode::Act { hold: false } | Mode::Look => None,
+    };
+    let shell = Shell::new(engine, ports, inputs, sender, seq);
+    let shell = tokio::spawn(shell.run());
+    Ok(App { asker, repaired, shell, _server: server, _state: state })
+}
+
+type Commit = Box<
+    dyn FnMut(Vec<reconciler::model::journal::Stamped>, u64) -> Result<(), StoreError> + Send,
+>;
+type Save = Box<dyn FnMut(Vec<reconciler::ports::Write>, u64) + Send>;
+
+/// Records with the means to change them.
+struct Opened {
+    records: Records,
+    seq: u64,
+    repaired: Vec<String>,
+    state: Option<StateDir>,
+    commit: Commit,
+    save: Save,
+}
+
+fn open_to_act(
+    settings: &Settings,
+    sender: &mpsc::UnboundedSender<Input>,
+) -> Result<Opened, StartError> {
+    let state = StateDir::open(&settings.state)?;
+    let store::Opened { records, seq, journal, store, repaired } = store::open_records(&state)?;
+    let done = sender.clone();
+    let writer = JournalWriter::start(journal, move |written| {
+        let journal::Written { ticket, result, wants_checkpoint } = written;
+        let result = result.map_err(|error| error.to_string());
+        // If the loop has ended, nobody waits for the answer.
+        let _ = done.send(Input::Written { ticket, result, wants_checkpoint });
+    })?;
+    Ok(Opened {
+        records,
+        seq,
+        repaired,
+        state: Some(state),
+        commit: Box::new(move |entries, ticket| writer.submit(entries, ticket)),
+        save: Box::new(move |writes, seq| {
+            // The journal has it all: a store that cannot be written is behind, no more.
+            if let Err(error) = store.save(&writes, seq) {
+                tracing::warn!(%error, "store records");
+            }
+        }),
+    })
+}
+
+fn open_to_look(
+    settings: &Settings,
+    sender: &mpsc::UnboundedSender<Input>,
+) -> Result<Opened, StartError> {
+    let journal = StatePaths::new(&settings.state).journal();
+    let (mut records, seq) = if journal::exists(&journal)? {
+        journal::records_from(&journal)?
+    } else {
+        (Records::default(), 0)
+    };
+    if records.owner.is_none() {
+        let mut random = [0_u8; 16];
+        getrandom::fill(&mut random).map_err(|error| StartError::Random(error.to_string()))?;
+        records.owner = Some(OwnerId(reconciler::model::ids::hex(&random)));
+    }
+    let done = sender.clone();
+    Ok(Opened {
+        records,
+        seq,
+        repaired: Vec::new(),
+        state: None,
+        commit: Box::new(move |_, ticket| {
+            let _ = done.send(Input::Written { ticket, result: Ok(()), wants_checkpoint: false });
+            Ok(())
+        }),
+        save: Box::new(|_, _| {}),
+    })
+}
+
+/// Someone to ask: a daemon, or a loop in this process.
+#[derive(Debug)]
+pub enum Session {
+    /// The daemon that holds the state directory.
+    Daemon(Box<Daemon>),
+    /// A loop in this process.
+    Here(Box<App>),
+}
+
+/// A daemon that answered.
+#[derive(Debug)]
+pub struct Daemon {
+    socket: PathBuf,
+    /// The directory that it watches.
+    pub specs: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+}
+
+/// Why nobody could be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// A loop could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A daemon could not be asked.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// A daemon answered with something else.
+    #[error("the daemon gave no proper answer: {0}")]
+    Answer(String),
+    /// A daemon holds the state directory for another specs directory.
+    #[error(
+        "a windlass with pid {pid} holds {held}, and {wanted} was asked for; \
+         name that directory, or use another --state"
+    )]
+    OtherSpecs {
+        /// The daemon.
+        pid: u32,
+        /// What it watches.
+        held: String,
+        /// What was asked for.
+        wanted: String,
+    },
+}
+
+impl Session {
+    /// The daemon of the state directory, if one runs.
+    ///
+    /// # Errors
+    /// [`SessionError`] if one seems to run and cannot be asked.
+    pub async fn daemon(settings: &Settings) -> Result<Option<Daemon>, SessionError> {
+        let socket = StatePaths::new(&settings.state).socket();
+        let Some(stream) = client::connect(&socket).await? else { return Ok(None) };
+        let mut frames = client::ask(stream, &Request::Hello).await?;
+        match frames.recv().await {
+            Some(Frame::Hello { version, specs, pid }) => {
+                Ok(Some(Daemon { socket, specs, pid, version }))
+            }
+            Some(Frame::Error { message, .. }) => Err(SessionError::Answer(message)),
+            other => Err(SessionError::Answer(format!("{other:?}"))),
+        }
+    }
+
+    /// The daemon if one runs, else a loop in this process.
+    ///
+    /// # Errors
+    /// [`SessionError`] if neither can be had.
+    pub async fn open(settings: &Settings, mode: Mode) -> Result<Self, SessionError> {
+        if let Some(daemon) = Self::daemon(settings).await? {
+            if matches!(mode, Mode::Act { .. }) {
+                daemon.watches(&settings.specs)?;
+            }
+            return Ok(Self::Daemon(Box::new(daemon)));
+        }
+        Ok(Self::Here(Box::new(start(settings, mode)?)))
+    }
+
+    /// Asks, and gives the frames of the answer as they come.
+    ///
+    /// # Errors
+    /// [`SessionError`] if the daemon cannot be asked.
+    pub async fn ask(
+        &self,
+        request: Request,
+    ) -> Result<mpsc::UnboundedReceiver<Frame>, SessionError> {
+        match self {
+            Self::Here(app) => Ok(app.asker.ask(request)),
+            Self::Daemon(daemon) => {
+                let stream: Option<UnixStream> = client::connect(&daemon.socket).await?;
+                match stream {
+                    Some(stream) => Ok(client::ask(stream, &request).await?),
+                    None => Err(SessionError::Answer("it has just ended".to_owned())),
+                }
+            }
+        }
+    }
+
+    /// Ends a loop in this process. Containers run on.
+    pub async fn close(self) {
+        if let Self::Here(app) = self {
+            app.stop().await;
+        }
+    }
+}
+
+impl Daemon {
+    /// Whether the daemon watches this directory.
+    fn watches(&self, specs: &Path) -> Result<(), SessionError> {
+        let absolute = |path: &Path| {
+            std::fs::canonicalize(path)
+                .or_else(|_| std::path::absolute(path))
+                .unwrap_or_else(|_| path.to_owned())
+        };
+        if absolute(Path::new(&self.specs)) == absolute(specs) {
+            return Ok(());
+        }
+        let (held, wanted) = (self.specs.clone(), specs.display().to_string());
+        Err(SessionError::OtherSpecs { pid: self.pid, held, wanted })
+    }
+}
