@@ -204,7 +204,7 @@ pub struct Health {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stop {
-    /// The signal that asks, `TERM` style; the image's own if not said.
+    /// The signal that asks, as `SIGTERM`; the image's own if not said.
     pub signal: Option<String>,
     /// After this long the container is killed.
     pub timeout: Span,

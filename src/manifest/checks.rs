@@ -1,0 +1,307 @@
+//! What only the whole set can tell: objects declared twice, references that lead nowhere, and
+//! host ports that two instances want.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use reconciler::model::ids::{Key, Name};
+use reconciler::model::spec::Protocol;
+
+use super::decode::{Body, Identity, InstanceDraft, Kind, PortUse, did_you_mean};
+use super::problem::{Also, Problem, Span};
+use super::set::{Member, Now, Universe, unchanged};
+
+/// What [`check`] found, by the index of the file.
+#[derive(Default)]
+pub(crate) struct Findings {
+    pub(crate) problems: Vec<(usize, Problem)>,
+    /// Files without a fault of their own that must wait for a broken one, and why.
+    pub(crate) blocked: BTreeMap<usize, Arc<str>>,
+}
+
+/// Checks the current drafts of `universe` against all others in it. `written` holds what all
+/// files say now, whether it is in force or not.
+pub(crate) fn check(universe: &Universe<'_>, written: &Universe<'_>) -> Findings {
+    let mut checker = Checker { universe, written, found: Findings::default() };
+    for (index, member) in universe.members.iter().enumerate() {
+        if !member.current {
+            continue;
+        }
+        checker.duplicate(index, member);
+        if let Some(Body::Instance(instance)) = &member.draft.body {
+            checker.volumes(member, instance);
+            checker.image(member, instance);
+        }
+    }
+    checker.host_ports();
+    checker.found
+}
+
+struct Checker<'c, 'a> {
+    universe: &'c Universe<'a>,
+    written: &'c Universe<'a>,
+    found: Findings,
+}
+
+/// Where a name leads.
+enum Target {
+    /// To an object that is in force, or will be.
+    There,
+    /// To an object that has errors, or may be in what could not be read.
+    Broken(String),
+    /// Nowhere.
+    Nowhere,
+}
+
+impl Checker<'_, '_> {
+    fn note(&mut self, member: &Member<'_>, problem: Problem) {
+        let object = Arc::from(member.draft.identity.to_string());
+        self.found.problems.push((member.file, problem.within(Some(&object))));
+    }
+
+    /// A second place, which is in `other`, of a problem in `member`.
+    fn place(&self, member: &Member<'_>, other: &Member<'_>, span: Span, label: String) -> Also {
+        let file = self.universe.files.get(other.file).map(|candidate| candidate.file);
+        let file = file.filter(|_| member.file != other.file);
+        Also { file: file.map(|file| (Arc::clone(file), Arc::clone(other.text))), span, label }
+    }
+
+    fn duplicate(&mut self, index: usize, member: &Member<'_>) {
+        let identity = &member.draft.identity;
+        let Some(other) = self.universe.other(index, identity) else { return };
+        let label = if other.current {
+            "it is declared here too"
+        } else {
+            "its last good version declares it too"
+        };
+        let also = self.place(member, other, other.draft.name_span, label.to_owned());
+        let problem = Problem {
+            object: Some(Arc::from(identity.to_string())),
+            also: vec![also],
+            ..Problem::new(member.draft.name_span, format!("{identity} is declared twice"))
+        };
+        let problem = problem.label("one of the two must go");
+        self.found.problems.push((member.file, problem));
+    }
+
+    fn volumes(&mut self, member: &Member<'_>, instance: &InstanceDraft) {
+        for used in &instance.volumes {
+            let key = &used.key;
+            if Some(&key.project) != member.draft.identity.project.as_ref() {
+                self.note(member, foreign(used.span, &format!("Volume {key}"), &key.project));
+                continue;
+            }
+            match self.target(member, Kind::Volume, key) {
+                Target::There => {}
+                Target::Broken(reason) => self.block(member, reason),
+                Target::Nowhere => {
+                    let near = self.near(Kind::Volume, key);
+                    let problem = Problem::new(used.span, format!("Volume {key} is not declared"));
+                    self.note(member, match near {
+                        Some(near) => problem.label(format!("did you mean `{near}`?")),
+                        None => problem
+                            .label("no Volume of that name in the project")
+                            .help(format!("declare it: kind: Volume, metadata: {{ name: {}, project: {} }}", key.name, key.project)),
+                    });
+                }
+            }
+        }
+    }
+
+    fn image(&mut self, member: &Member<'_>, instance: &InstanceDraft) {
+        let Some(key) = &instance.image.key else { return };
+        let (span, text) = (instance.image.span, &instance.image.text);
+        let own = Some(&key.project) == member.draft.identity.project.as_ref();
+        match self.target(member, Kind::Image, key) {
+            Target::There if own => return,
+            Target::Broken(reason) if own => return self.block(member, reason),
+            Target::There | Target::Broken(_) => {
+                return self.note(member, foreign(span, &format!("Image {key}"), &key.project));
+            }
+            Target::Nowhere => {}
+        }
+        let explicit = format!("declare it, or write `{text}:latest` for the registry's image");
+        let held = self.universe.files.get(member.file).and_then(|candidate| candidate.held);
+        if held.is_some_and(|held| held.images.contains(key)) {
+            let problem = Problem::new(span, format!("Image {key} is no longer declared"));
+            return self.note(member, problem.label("this was its name so far").help(explicit));
+        }
+        if text.contains('/') {
+            // A path in a registry, unless it begins with a project of ours.
+            if self.projects().contains(&key.project) {
+                let problem = Problem::new(span, format!("Image {key} is not declared"));
+                let label = format!("`{}` is a project, and has no such Image", key.project);
+                self.note(member, problem.label(label).help(explicit));
+            }
+            return;
+        }
+        // `redis` beside an Image `redis-7` is meant; `rdeis` beside `redis` is not.
+        let name = key.name.as_str();
+        let near = self.near(Kind::Image, key);
+        let near = near.filter(|near| !near.starts_with(name) && !name.starts_with(near));
+        if let Some(near) = near {
+            let problem = Problem::new(span, format!("Image {key} is not declared"));
+            self.note(member, problem.label(format!("did you mean `{near}`?")).help(explicit));
+        }
+    }
+
+    fn block(&mut self, member: &Member<'_>, reason: String) {
+        self.found.blocked.entry(member.file).or_insert_with(|| Arc::from(reason));
+    }
+
+    fn target(&self, member: &Member<'_>, kind: Kind, key: &Key) -> Target {
+        let mut held = None;
+        for found in self.universe.find(kind, key) {
+            if found.current {
+                return Target::There;
+            }
+            held = Some(found.file);
+        }
+        let files = self.universe.files;
+        let settled = files.get(member.file).is_some_and(unchanged);
+        let waits = |file: usize| {
+            let file = files.get(file).map_or("", |candidate| candidate.file);
+            let identity =
+                Identity { kind, project: Some(key.project.clone()), name: key.name.clone() };
+            Target::Broken(format!("it needs {identity}, and {file} has errors"))
+        };
+        if let Some(file) = held {
+            // What was good together stays so; a change waits until both are good.
+            return if settled { Target::There } else { waits(file) };
+        }
+        if let Some(found) = self.written.find(kind, key).next() {
+            return waits(found.file);
+        }
+        match files
+            .iter()
+            .position(|candidate| may_declare(candidate.now, candidate.held, kind, key))
+        {
+            Some(file) => waits(file),
+            None => Target::Nowhere,
+        }
+    }
+
+    /// A declared object whose name is almost that of `key`.
+    fn near(&self, kind: Kind, key: &Key) -> Option<String> {
+        let names = self.written.members.iter().filter_map(|member| {
+            let Identity { kind: other, project, name } = &member.draft.identity;
+            (*other == kind && project.as_ref() == Some(&key.project)).then_some(name.as_str())
+        });
+        did_you_mean(key.name.as_str(), names).map(str::to_owned)
+    }
+
+    fn projects(&self) -> BTreeSet<Name> {
+        let drafts = self.written.members.iter().map(|member| member.draft);
+        drafts.filter_map(|draft| draft.identity.project.clone()).collect()
+    }
+
+    /// Notes host ports that two instances want, which can only be on one node.
+    fn host_ports(&mut self) {
+        let nodes = self.universe.members.iter().filter(|m| m.draft.identity.kind == Kind::Node);
+        if nodes.count() > 1 {
+            return; // the planner places them apart, or says that it cannot
+        }
+        let mut claims = self.claims();
+        claims.sort_by_key(|claim| (claim.protocol, claim.first, claim.last, claim.member));
+        let mut told = vec![false; claims.len()];
+        for (index, claim) in claims.iter().enumerate() {
+            for (later, other) in claims.iter().enumerate().skip(index + 1) {
+                if other.protocol != claim.protocol || other.first > claim.last {
+                    break;
+                }
+                // One conflict a claim says enough: a thousand equal ports would make a million.
+                if (told[index] && told[later]) || !overlap(claim.address, other.address) {
+                    continue;
+                }
+                for (at, one, two) in [(index, claim, other), (later, other, claim)] {
+                    if !std::mem::replace(&mut told[at], true) {
+                        self.conflict(one, two);
+                    }
+                }
+            }
+        }
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        for (member, in_set) in self.universe.members.iter().enumerate() {
+            let Some(Body::Instance(instance)) = &in_set.draft.body else { continue };
+            for PortUse { span, protocol, host, address } in &instance.ports {
+                let Some(range) = host else { continue };
+                // Replica n takes the n-th port; the rest of a range is room to grow.
+                let used = instance.spec.replicas.min(range.len());
+                let Some(last) = used.checked_sub(1).and_then(|last| range.nth(last)) else {
+                    continue;
+                };
+                let (span, protocol, address) = (*span, *protocol, *address);
+                claims.push(Claim { member, span, protocol, first: range.first, last, address });
+            }
+        }
+        claims
+    }
+
+    fn conflict(&mut self, claim: &Claim, other: &Claim) {
+        let members = &self.universe.members;
+        let (Some(member), Some(rival)) = (members.get(claim.member), members.get(other.member))
+        else {
+            return;
+        };
+        if !member.current {
+            return;
+        }
+        let (member, rival) = (*member, *rival);
+        let port = claim.first.max(other.first);
+        let by = format!("by {}", rival.draft.identity);
+        let also = vec![self.place(&member, &rival, other.span, by)];
+        let problem = Problem::new(claim.span, format!("host port {port} is taken twice"));
+        let problem = Problem { also, ..problem }.label("here");
+        self.note(&member, problem);
+    }
+}
+
+/// A host port, or several, that an instance wants.
+struct Claim {
+    member: usize,
+    span: Span,
+    protocol: Protocol,
+    first: u16,
+    last: u16,
+    address: Option<IpAddr>,
+}
+
+/// Whether listening on both addresses would fail. No address means all of both families.
+fn overlap(one: Option<IpAddr>, two: Option<IpAddr>) -> bool {
+    match (one, two) {
+        (None, _) | (_, None) => true,
+        (Some(one), Some(two)) => {
+            let family = one.is_ipv4() == two.is_ipv4();
+            one == two || (family && (one.is_unspecified() || two.is_unspecified()))
+        }
+    }
+}
+
+fn foreign(span: Span, what: &str, project: &Name) -> Problem {
+    let message =
+        format!("{what} needs a grant of project `{project}`, which is not supported yet");
+    Problem::new(span, message).label("only objects of the same project can be named")
+}
+
+/// Whether an object may be declared in the part of a file that could not be read. A wrong yes
+/// makes an instance wait; a wrong no would have it run an image of some registry.
+fn may_declare(now: Now<'_>, held: Option<&super::version::Held>, kind: Kind, key: &Key) -> bool {
+    let in_held = || {
+        let drafts = held.map_or(&[][..], |held| &held.version.drafts);
+        drafts.iter().any(|draft| {
+            let Identity { kind: other, project, name } = &draft.identity;
+            *other == kind && project.as_ref() == Some(&key.project) && *name == key.name
+        })
+    };
+    match now {
+        Now::Gone => false,
+        Now::Unknown(_) => in_held(),
+        Now::Read(version) => {
+            version.incomplete && (version.text.contains(key.name.as_str()) || in_held())
+        }
+    }
+}

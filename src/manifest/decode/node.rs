@@ -1,0 +1,52 @@
+//! Nodes.
+
+use reconciler::model::spec::{Endpoint, NodeSpec};
+
+use super::super::problem::Problem;
+use super::super::tree::Node;
+use super::fields::{Context, Fields};
+use super::value;
+
+/// Endpoints that are designed, but not built.
+const UNBUILT_ENDPOINTS: [&str; 4] = ["tcp://", "ssh://", "embedded:", "auto"];
+
+/// Decodes the spec of a Node.
+pub(crate) fn decode(context: &mut Context<'_>, node: &Node<'_>) -> Option<NodeSpec> {
+    let mut fields = Fields::of(context, node, "spec", "")?;
+    let expected = "where the engine listens, `unix:///var/run/docker.sock`";
+    let endpoint = fields.require(context, "endpoint", expected);
+    let endpoint = endpoint.and_then(|node| self::endpoint(context, node));
+    let cgroup_root = fields.take("cgroupRoot");
+    let cgroup_root =
+        cgroup_root.and_then(|node| value::absolute_path(context, node, "cgroupRoot"));
+    fields.finish(context, &["tls", "capacity", "reserved", "cordon", "drain"]);
+    Some(NodeSpec { endpoint: endpoint?, cgroup_root })
+}
+
+fn endpoint(context: &mut Context<'_>, node: &Node<'_>) -> Option<Endpoint> {
+    let given =
+        value::text(context, node, "endpoint", "a text such as `unix:///var/run/docker.sock`")?;
+    if let Some(path) = given.strip_prefix("unix://") {
+        let plain = path.starts_with('/') && !path.ends_with('/');
+        let clean = plain && path.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."));
+        if !clean {
+            let label = "expected the absolute path of a socket, with three slashes: `unix:///run/docker.sock`";
+            context.invalid(node.span, "endpoint", label);
+            return None;
+        }
+        return Some(Endpoint::Unix(path.to_owned()));
+    }
+    if UNBUILT_ENDPOINTS.iter().any(|unbuilt| given.starts_with(unbuilt)) {
+        let word = given.split_inclusive(':').next().unwrap_or(given);
+        let problem = Problem::new(node.span, format!("`endpoint: {word}` is not supported yet"));
+        context.note(problem.label("this version reaches engines at `unix://` only"));
+        return None;
+    }
+    let label = if given.starts_with('/') {
+        format!("did you mean `unix://{given}`?")
+    } else {
+        "expected `unix://` and the absolute path of a socket".to_owned()
+    };
+    context.invalid(node.span, "endpoint", label);
+    None
+}

@@ -1,0 +1,27 @@
+//! Volumes.
+
+use reconciler::model::spec::VolumeSpec;
+
+use super::super::tree::Node;
+use super::fields::{Context, Fields};
+use super::value;
+
+/// Decodes the spec of a Volume; without one, all fields have their defaults.
+pub(crate) fn decode(context: &mut Context<'_>, node: Option<&Node<'_>>) -> Option<VolumeSpec> {
+    let mut spec =
+        VolumeSpec { driver: "local".to_owned(), options: Default::default(), retain: true };
+    let Some(node) = node else { return Some(spec) };
+    let mut fields = Fields::of(context, node, "spec", "")?;
+    if let Some(node) = fields.take("driver") {
+        let driver = value::text(context, node, "driver", "the name of a volume driver");
+        driver.unwrap_or_default().clone_into(&mut spec.driver);
+    }
+    if let Some(node) = fields.take("options") {
+        spec.options = value::texts(context, node, "options", |_| Ok(())).unwrap_or_default();
+    }
+    if let Some(node) = fields.take("retain") {
+        spec.retain = value::boolean(context, node, "retain").unwrap_or(true);
+    }
+    fields.finish(context, &["size", "shared"]);
+    Some(spec)
+}

@@ -1,0 +1,469 @@
+//! The specs directory, read again and again: [`Loader`] remembers what it read, so that a change
+//! of one file costs that file, and keeps the last good version of each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use reconciler::model::desired::{BrokenFile, RootIdentity, RootState, SpecsReading};
+
+use super::diagnostic::{Diagnostic, shown};
+use super::digests::Digests;
+use super::problem::{Lines, Problem, Span};
+use super::scan::{self, Found, OpenError, Stat};
+use super::set::{self, Candidate, Choice, Now, Settled};
+use super::version::{Held, Version};
+
+/// What may have changed. A hint only: a wrong one costs time, never truth, as long as a reading
+/// of all follows some day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// Anything.
+    All,
+    /// Files at these paths, absolute or below the root.
+    Paths(Vec<PathBuf>),
+}
+
+/// One reading: the objects in force, and all errors with their places.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    /// What is declared, and the state of the directory.
+    pub specs: SpecsReading,
+    /// All errors of all files, by file and place.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a specs directory.
+#[derive(Debug)]
+pub struct Loader {
+    root: PathBuf,
+    files: BTreeMap<Arc<str>, File>,
+    /// Folders that could not be read.
+    blind: BTreeMap<String, String>,
+    digests: Digests,
+    /// The last good texts as they were reported last.
+    reported: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+/// What is remembered of a file.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    /// Its state when it was read; `None` if it must be read again.
+    stat: Option<Stat>,
+    now: State,
+    held: Option<Held>,
+    /// The last good text of an earlier run, until it is looked at.
+    stored: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    Gone,
+    Unknown(String),
+    Read(Arc<Version>),
+}
+
+/// Diagnostics that are made of one file. Someone who mends that many errors runs again anyway,
+/// and a binary file that looks like YAML must not fill the memory.
+const DIAGNOSTICS_PER_FILE_MAX: usize = 1000;
+
+/// Most threads that read: past this the file system is what takes the time.
+const THREADS_MAX: usize = 8;
+
+/// Files below which one thread is faster than several.
+const FILES_PER_THREAD: usize = 16;
+
+impl Loader {
+    /// A loader of the directory or the file `root`. `last_good` are the last good texts of an
+    /// earlier run, as [`SpecsReading::texts`] reported them; they hold where a file is broken.
+    #[must_use]
+    pub fn new(root: PathBuf, last_good: BTreeMap<Arc<str>, Arc<str>>) -> Self {
+        let file = |(name, text): (&Arc<str>, &Arc<str>)| {
+            let path = root.join(&**name);
+            let stored = Some(Arc::clone(text));
+            (Arc::clone(name), File { path, stat: None, now: State::Gone, held: None, stored })
+        };
+        let files = last_good.iter().map(file).collect();
+        Self {
+            files,
+            blind: BTreeMap::new(),
+            digests: Digests::default(),
+            reported: last_good,
+            root,
+        }
+    }
+
+    /// The directory or file that is read, as it was given.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Reads what `hint` says may have changed; the first time, that must be [`Hint::All`].
+    ///
+    /// It never fails: what cannot be read is an error of that file or of the root, and what was
+    /// in force stays so.
+    pub fn read(&mut self, hint: &Hint) -> Reading {
+        let found = match self.look(hint) {
+            Ok(found) => found,
+            Err(reason) => return self.rootless(reason),
+        };
+        let (found, empty, identity) = found;
+        self.update(found);
+        self.restore();
+        self.reading(RootState::Present { identity, empty })
+    }
+
+    /// Finds the files that may have changed, and notes those that went away.
+    fn look(&mut self, hint: &Hint) -> Result<(Vec<Found>, bool, RootIdentity), String> {
+        let metadata = fs::metadata(&self.root).map_err(|error| error.to_string())?;
+        let path = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
+        let path = path.to_string_lossy().into_owned();
+        let identity = RootIdentity { path, device: metadata.dev() };
+        let found = match hint {
+            Hint::Paths(paths) if metadata.is_dir() => self.look_at(paths),
+            Hint::Paths(_) | Hint::All => None,
+        };
+        let found = match found {
+            Some(found) => found,
+            None => {
+                let walk = scan::walk(&self.root, &metadata)?;
+                self.blind = walk.blind.into_iter().collect();
+                self.note_absent(&walk.files);
+                walk.files
+            }
+        };
+        let there = |file: &File| !matches!(file.now, State::Gone);
+        let empty = found.is_empty() && !self.files.values().any(there) && self.blind.is_empty();
+        Ok((found, empty, identity))
+    }
+
+    /// The files at `paths`; `None` if only a look at everything can tell.
+    fn look_at(&mut self, paths: &[PathBuf]) -> Option<Vec<Found>> {
+        let absolute = std::path::absolute(&self.root).ok()?;
+        let mut found = Vec::new();
+        for path in paths {
+            let below = path.strip_prefix(&absolute).or_else(|_| path.strip_prefix(&self.root));
+            let below = match below {
+                Ok(below) => below.to_str()?,
+                Err(_) if path.is_absolute() => return None,
+                Err(_) => path.to_str()?,
+            };
+            if below.split('/').any(scan::is_ignored) {
+                continue;
+            }
+            let is_folder = |name: &Arc<str>| {
+                name.strip_prefix(below).is_some_and(|rest| rest.starts_with('/'))
+            };
+            let path = self.root.join(below);
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => return None,
+                Ok(metadata) if scan::is_spec(below.rsplit('/').next()?) => {
+                    let stat = Stat::of(&metadata);
+                    found.push(Found { name: below.to_owned(), path, stat: Ok(stat) });
+                }
+                Ok(_) => {}
+                Err(_) if self.files.keys().any(is_folder) => return None,
+                Err(_) if scan::is_spec(below.rsplit('/').next()?) => {
+                    // Gone, or in a state that only opening it tells.
+                    found.push(Found { name: below.to_owned(), path, stat: Err(String::new()) });
+                }
+                Err(_) => {}
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found.dedup_by(|a, b| a.name == b.name);
+        Some(found)
+    }
+
+    /// Notes for each file that was not found whether it is gone or out of sight.
+    fn note_absent(&mut self, found: &[Found]) {
+        let found: BTreeSet<&str> = found.iter().map(|found| found.name.as_str()).collect();
+        for (name, file) in &mut self.files {
+            if found.contains(&**name) {
+                continue;
+            }
+            let hidden = self.blind.iter().find(|(folder, _)| {
+                name.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            });
+            file.stat = None;
+            file.now = match hidden {
+                Some((folder, why)) => State::Unknown(format!("cannot read {folder}: {why}")),
+                None => State::Gone,
+            };
+        }
+    }
+
+    /// Reads the files that changed, and those whose image files did.
+    fn update(&mut self, found: Vec<Found>) {
+        let mut todo: BTreeMap<Arc<str>, Found> = BTreeMap::new();
+        for found in found {
+            let known = self.files.get(found.name.as_str());
+            let same = known
+                .is_some_and(|file| file.stat.is_some() && file.stat == found.stat.clone().ok());
+            if !same {
+                todo.insert(Arc::from(found.name.as_str()), found);
+            }
+        }
+        for (name, file) in &self.files {
+            let State::Read(version) = &file.now else { continue };
+            let stale = |(path, known): (&PathBuf, &Result<String, String>)| {
+                self.digests.of(path) != *known
+            };
+            if !todo.contains_key(name) && version.files.iter().any(stale) {
+                let (name, path) = (Arc::clone(name), file.path.clone());
+                let found = Found { name: name.to_string(), path, stat: Err(String::new()) };
+                todo.insert(name, found);
+            }
+        }
+        let todo: Vec<_> = todo.into_iter().collect();
+        let read = self.read_all(&todo);
+        for ((name, found), (now, stat)) in todo.into_iter().zip(read) {
+            let file = self.files.entry(name).or_insert_with(|| File {
+                path: PathBuf::new(),
+                stat: None,
+                now: State::Gone,
+                held: None,
+                stored: None,
+            });
+            file.path = found.path;
+            file.stat = stat;
+            file.now = now;
+        }
+    }
+
+    /// Reads files, on all cores if there are many.
+    fn read_all(&self, todo: &[(Arc<str>, Found)]) -> Vec<(State, Option<Stat>)> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = cores.min(THREADS_MAX).min(todo.len() / FILES_PER_THREAD + 1);
+        if threads <= 1 {
+            return todo.iter().map(|(name, found)| self.read_one(name, found)).collect();
+        }
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some((name, found)) = todo.get(index) else { return done };
+                done.push((index, self.read_one(name, found)));
+            }
+        };
+        let mut done: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let results = threads.into_iter().map(|thread| match thread.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            results.flatten().collect()
+        });
+        done.sort_by_key(|(index, _)| *index);
+        done.into_iter().map(|(_, read)| read).collect()
+    }
+
+    fn read_one(&self, name: &Arc<str>, found: &Found) -> (State, Option<Stat>) {
+        if let Err(why) = &found.stat
+            && !why.is_empty()
+        {
+            return (State::Read(Arc::new(Version::unreadable(why))), None);
+        }
+        let (bytes, stat) = match scan::read(&found.path) {
+            Ok(read) => read,
+            Err(OpenError::Gone) if found.path.is_symlink() => {
+                let why = "the link leads to a file that is not there";
+                return (State::Read(Arc::new(Version::unreadable(why))), None);
+            }
+            Err(OpenError::Gone) => return (State::Gone, None),
+            Err(OpenError::Other(why)) => {
+                return (State::Read(Arc::new(Version::unreadable(&why))), None);
+            }
+        };
+        let known = self.files.get(name);
+        let version = self.version(&found.path, bytes, known);
+        (State::Read(version), stat)
+    }
+
+    /// The version that `bytes` are; the one that is known already, if they say the same.
+    fn version(&self, path: &Path, bytes: Vec<u8>, known: Option<&File>) -> Arc<Version> {
+        let text = match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => return Arc::new(Version::not_utf8(&error)),
+        };
+        let now = known.and_then(|file| match &file.now {
+            State::Read(version) => Some(version),
+            State::Gone | State::Unknown(_) => None,
+        });
+        let held = known.and_then(|file| file.held.as_ref()).map(|held| &held.version);
+        for version in [now, held].into_iter().flatten() {
+            let same =
+                |(path, then): (&PathBuf, &Result<String, String>)| self.digests.of(path) == *then;
+            if *version.text == *text && version.readable && version.files.iter().all(same) {
+                return Arc::clone(version);
+            }
+        }
+        // An editor or a copy that is half way empties the file first. Whoever wants its objects
+        // gone removes it.
+        let holds = held.is_some_and(|held| !held.drafts.is_empty())
+            || known.is_some_and(|file| file.stored.as_ref().is_some_and(|text| !text.is_empty()));
+        if text.trim().is_empty() && holds {
+            let why = "the file is empty; remove it if its objects shall go";
+            return Arc::new(Version::unreadable(why));
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+        Arc::new(Version::read(Arc::from(text), &folder, &|path| self.digests.of(path)))
+    }
+
+    /// Makes versions of the last good texts of an earlier run.
+    fn restore(&mut self) {
+        for file in self.files.values_mut() {
+            let Some(stored) = file.stored.take() else { continue };
+            let same = match &file.now {
+                State::Read(version) if version.text == stored && version.files.is_empty() => {
+                    Some(Arc::clone(version))
+                }
+                State::Read(_) | State::Gone | State::Unknown(_) => None,
+            };
+            file.held = Some(match same {
+                Some(version) => Held { version, images: BTreeSet::new(), stored },
+                None => {
+                    let folder = file.path.parent().unwrap_or(Path::new(""));
+                    let folder =
+                        std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+                    Held::restore(&stored, &folder)
+                }
+            });
+        }
+    }
+
+    /// What holds while the root cannot be read: all that was in force.
+    fn rootless(&mut self, reason: String) -> Reading {
+        for file in self.files.values_mut() {
+            // What was gone before stays so.
+            let known = !matches!(file.now, State::Gone) || file.stored.is_some();
+            if known {
+                file.now = State::Unknown(format!("cannot read the specs directory: {reason}"));
+                file.stat = None;
+            }
+        }
+        self.restore();
+        self.blind.clear();
+        self.reading(RootState::Missing { reason })
+    }
+
+    /// Settles what is in force, and reports it.
+    fn reading(&mut self, root: RootState) -> Reading {
+        let candidates: Vec<Candidate<'_>> = self.files.iter().map(File::candidate).collect();
+        let settled = set::settle(&candidates);
+        let diagnostics = self.diagnostics(&candidates, &settled);
+        let broken = self.broken(&candidates, &settled);
+        let read = |candidate: &&Candidate<'_>| !matches!(candidate.now, Now::Gone);
+        let files = candidates.iter().filter(read).count();
+        let projects = candidates.iter().flat_map(Candidate::projects).cloned().collect();
+        drop(candidates);
+        let texts = self.hold(&settled);
+        let specs = SpecsReading { desired: settled.desired, root, texts, broken, files, projects };
+        Reading { specs, diagnostics }
+    }
+
+    fn diagnostics(&self, files: &[Candidate<'_>], settled: &Settled) -> Vec<Diagnostic> {
+        let mut diagnostics = Vec::new();
+        let shown = |file: &str| shown(&self.root, file);
+        for (folder, why) in &self.blind {
+            let problem = Problem::new(Span::default(), "cannot read the folder").label(why);
+            diagnostics.push(Lines::new("").diagnostic(folder, &problem, shown));
+        }
+        for (candidate, between) in files.iter().zip(&settled.problems) {
+            let Now::Read(version) = candidate.now else { continue };
+            if version.problems.is_empty() && between.is_empty() {
+                continue;
+            }
+            let lines = Lines::new(&version.text);
+            let mut problems: Vec<_> = version.problems.iter().chain(between).collect();
+            problems.sort_by_key(|problem| problem.span);
+            let problems = problems.into_iter().take(DIAGNOSTICS_PER_FILE_MAX);
+            diagnostics
+                .extend(problems.map(|problem| lines.diagnostic(candidate.file, problem, shown)));
+        }
+        diagnostics
+    }
+
+    fn broken(&self, files: &[Candidate<'_>], settled: &Settled) -> BTreeMap<Arc<str>, BrokenFile> {
+        let mut broken = BTreeMap::new();
+        for (folder, why) in &self.blind {
+            let first = format!("{folder}: cannot read the folder: {why}");
+            let hidden = |file: &&Candidate<'_>| matches!(file.now, Now::Unknown(_));
+            let last_good = files.iter().filter(hidden).any(|file| file.held.is_some());
+            broken.insert(Arc::from(folder.as_str()), BrokenFile { errors: 1, first, last_good });
+        }
+        for (index, candidate) in files.iter().enumerate() {
+            let (Choice::Held(reason), Now::Read(version)) =
+                (&settled.choices[index], candidate.now)
+            else {
+                continue;
+            };
+            let between = &settled.problems[index];
+            let errors = version.problems.len() + between.len();
+            let first = version.problems.iter().chain(between).min_by_key(|problem| problem.span);
+            let first =
+                first.map_or_else(|| reason.to_string(), |first| first.line(candidate.file));
+            let errors = u32::try_from(errors).unwrap_or(u32::MAX);
+            let last_good = candidate.held.is_some();
+            broken.insert(Arc::clone(candidate.file), BrokenFile { errors, first, last_good });
+        }
+        broken
+    }
+
+    /// Makes the versions that are in force the last good ones, and reports which texts changed.
+    fn hold(&mut self, settled: &Settled) -> BTreeMap<Arc<str>, Option<Arc<str>>> {
+        let mut texts = BTreeMap::new();
+        let mut gone = Vec::new();
+        for (index, (name, file)) in self.files.iter_mut().enumerate() {
+            match (&settled.choices[index], &file.now) {
+                (Choice::Current, State::Read(version)) => {
+                    let images = &settled.images[index];
+                    let same = file.held.as_ref().is_some_and(|held| {
+                        Arc::ptr_eq(&held.version, version) && held.images == *images
+                    });
+                    if !same {
+                        file.held = Some(Held::new(Arc::clone(version), images.clone()));
+                    }
+                }
+                (Choice::Gone, _) if !settled.needed.contains(&index) => {
+                    gone.push(Arc::clone(name))
+                }
+                (Choice::Current | Choice::Gone | Choice::Held(_), _) => {}
+            }
+            let Some(held) = &file.held else { continue };
+            let reported = self.reported.get(name);
+            if reported.is_some_and(|text| Arc::ptr_eq(text, &held.stored)) {
+                continue;
+            }
+            if reported.is_none_or(|text| **text != *held.stored) {
+                texts.insert(Arc::clone(name), Some(Arc::clone(&held.stored)));
+            }
+            self.reported.insert(Arc::clone(name), Arc::clone(&held.stored));
+        }
+        for name in gone {
+            self.files.remove(&name);
+            if self.reported.remove(&name).is_some() {
+                texts.insert(name, None);
+            }
+        }
+        texts
+    }
+}
+
+impl File {
+    fn candidate<'a>((file, known): (&'a Arc<str>, &'a Self)) -> Candidate<'a> {
+        let now = match &known.now {
+            State::Gone => Now::Gone,
+            State::Unknown(why) => Now::Unknown(why),
+            State::Read(version) => Now::Read(version),
+        };
+        Candidate { file, now, held: known.held.as_ref() }
+    }
+}

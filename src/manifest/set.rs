@@ -1,0 +1,294 @@
+//! All files together: which version of each is in force, and what they declare.
+//!
+//! Pure. Read [`settle`] first. A file with an error keeps its last good version; so does a file
+//! that was changed together with one that is broken. Nothing here makes an object vanish that a
+//! good file, or the last good version of a bad one, declares.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use reconciler::model::desired::{Declared, DesiredSet, Source};
+use reconciler::model::ids::{Digest, Key, Name};
+use serde::Serialize;
+
+use super::checks::{Findings, check};
+use super::decode::{Body, Draft, Identity, InstanceDraft, Kind};
+use super::problem::Problem;
+use super::version::{Held, Version};
+
+/// What is known about a file.
+pub(crate) struct Candidate<'a> {
+    pub(crate) file: &'a Arc<str>,
+    pub(crate) now: Now<'a>,
+    pub(crate) held: Option<&'a Held>,
+}
+
+impl<'a> Candidate<'a> {
+    /// The projects that the file names, in what it says now and in what is in force of it.
+    pub(crate) fn projects(&self) -> impl Iterator<Item = &'a Name> + use<'a> {
+        let now = match self.now {
+            Now::Read(version) => version.drafts.as_slice(),
+            Now::Gone | Now::Unknown(_) => &[],
+        };
+        let held = self.held.map_or(&[][..], |held| held.version.drafts.as_slice());
+        now.iter().chain(held).filter_map(|draft| draft.identity.project.as_ref())
+    }
+}
+
+/// What a file says now.
+#[derive(Clone, Copy)]
+pub(crate) enum Now<'a> {
+    /// It is not there.
+    Gone,
+    /// Nobody can tell: the folder that it is in cannot be read.
+    Unknown(&'a str),
+    /// It was read, with or without errors.
+    Read(&'a Arc<Version>),
+}
+
+/// Which version of a file is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// What it says now.
+    Current,
+    /// Its last good version, if it has one, and why.
+    Held(Arc<str>),
+    /// Nothing: the file is gone.
+    Gone,
+}
+
+/// What [`settle`] found; the lists go by the index of the candidate.
+pub(crate) struct Settled {
+    pub(crate) choices: Vec<Choice>,
+    /// Problems between files.
+    pub(crate) problems: Vec<Vec<Problem>>,
+    /// For a file whose current version is in force: the declared Images that it uses.
+    pub(crate) images: Vec<BTreeSet<Key>>,
+    /// Files that are gone, of whose last good version something is still needed.
+    pub(crate) needed: BTreeSet<usize>,
+    pub(crate) desired: DesiredSet,
+}
+
+/// The drafts that are considered together, and where each stands.
+pub(crate) struct Universe<'a> {
+    pub(crate) files: &'a [Candidate<'a>],
+    pub(crate) members: Vec<Member<'a>>,
+    by_identity: HashMap<&'a Identity, Vec<usize>>,
+}
+
+/// A draft in a universe.
+#[derive(Clone, Copy)]
+pub(crate) struct Member<'a> {
+    pub(crate) file: usize,
+    pub(crate) draft: &'a Draft,
+    /// The text that the draft stands in.
+    pub(crate) text: &'a Arc<str>,
+    /// Whether it is what the file says now, and so can be wrong.
+    pub(crate) current: bool,
+}
+
+impl<'a> Universe<'a> {
+    fn new(
+        files: &'a [Candidate<'a>],
+        version: impl Fn(usize) -> Option<(&'a Version, bool)>,
+    ) -> Self {
+        let mut members = Vec::new();
+        for file in 0..files.len() {
+            if let Some((version, current)) = version(file) {
+                let text = &version.text;
+                let drafts = version.drafts.iter();
+                members.extend(drafts.map(|draft| Member { file, draft, text, current }));
+            }
+        }
+        let mut by_identity: HashMap<&Identity, Vec<usize>> = HashMap::with_capacity(members.len());
+        for (index, member) in members.iter().enumerate() {
+            by_identity.entry(&member.draft.identity).or_default().push(index);
+        }
+        Self { files, members, by_identity }
+    }
+
+    /// Another draft than that at `index` of the same object.
+    pub(crate) fn other(&self, index: usize, identity: &Identity) -> Option<&Member<'a>> {
+        let all = self.by_identity.get(identity)?;
+        let other = all.iter().find(|other| **other != index)?;
+        self.members.get(*other)
+    }
+
+    /// The drafts of an object: more than one where it is declared twice.
+    pub(crate) fn find(&self, kind: Kind, key: &Key) -> impl Iterator<Item = &Member<'a>> {
+        let identity =
+            Identity { kind, project: Some(key.project.clone()), name: key.name.clone() };
+        let found = self.by_identity.get(&identity).map_or(&[][..], Vec::as_slice);
+        found.iter().filter_map(|index| self.members.get(*index))
+    }
+}
+
+/// Decides which version of each file is in force.
+pub(crate) fn settle(files: &[Candidate<'_>]) -> Settled {
+    let current = |file: usize| match files.get(file).map(|candidate| candidate.now) {
+        Some(Now::Read(version)) => Some((&**version, true)),
+        Some(Now::Gone | Now::Unknown(_)) | None => None,
+    };
+    // First what the files say now, good or bad, so that all errors are found in one run.
+    let written = Universe::new(files, current);
+    let mut problems = vec![Vec::new(); files.len()];
+    for (file, problem) in check(&written, &written).problems {
+        problems[file].push(problem);
+    }
+    let pairs = files.iter().zip(&problems);
+    let mut choices: Vec<Choice> = pairs.map(|(file, found)| first_choice(file, found)).collect();
+    // Then what would be in force, until nothing more has to be held back. Each turn holds back
+    // one file at least, so this ends.
+    loop {
+        let universe = Universe::new(files, |file| chosen(files, &choices, file));
+        let undisturbed = !choices.iter().any(|choice| matches!(choice, Choice::Held(_)));
+        let found = if undisturbed { Findings::default() } else { check(&universe, &written) };
+        if found.problems.is_empty() && found.blocked.is_empty() {
+            return collect(&universe, &choices, problems);
+        }
+        for (file, reason) in found.blocked {
+            choices[file] = Choice::Held(reason);
+        }
+        for (file, problem) in found.problems {
+            choices[file] = Choice::Held(Arc::from(problem.line(files[file].file)));
+            problems[file].push(problem);
+        }
+    }
+}
+
+fn first_choice(candidate: &Candidate<'_>, found: &[Problem]) -> Choice {
+    match candidate.now {
+        Now::Gone => Choice::Gone,
+        Now::Unknown(reason) => Choice::Held(Arc::from(reason)),
+        Now::Read(version) => match version.problems.first().or(found.first()) {
+            None => Choice::Current,
+            Some(first) => Choice::Held(Arc::from(first.line(candidate.file))),
+        },
+    }
+}
+
+/// The version of a file that is chosen, and whether it is the current one.
+fn chosen<'a>(
+    files: &'a [Candidate<'a>],
+    choices: &[Choice],
+    file: usize,
+) -> Option<(&'a Version, bool)> {
+    let candidate = &files[file];
+    match (&choices[file], candidate.now) {
+        (Choice::Current, Now::Read(version)) => Some((version, true)),
+        (Choice::Current, Now::Gone | Now::Unknown(_)) | (Choice::Gone, _) => None,
+        (Choice::Held(_), _) => candidate.held.map(|held| (&*held.version, false)),
+    }
+}
+
+/// Makes the set of objects that are in force.
+fn collect(universe: &Universe<'_>, choices: &[Choice], problems: Vec<Vec<Problem>>) -> Settled {
+    let files = universe.files;
+    let mut images = vec![BTreeSet::new(); files.len()];
+    let mut wanted = BTreeSet::new();
+    let mut desired = DesiredSet::default();
+    for member in &universe.members {
+        let candidate = &files[member.file];
+        let stale = match &choices[member.file] {
+            // What stands there is what is in force, whatever else is wrong with it.
+            Choice::Held(_) if unchanged(candidate) => None,
+            Choice::Held(reason) => Some(Arc::clone(reason)),
+            Choice::Current | Choice::Gone => None,
+        };
+        let mut image = None;
+        if let Some(Body::Instance(instance)) = &member.draft.body {
+            image = declared_image(universe, member, instance);
+            if let Some(key) = image {
+                images[member.file].insert(key.clone());
+            }
+            wanted.extend(image.map(|key| (Kind::Image, key)));
+            wanted.extend(instance.volumes.iter().map(|used| (Kind::Volume, &used.key)));
+        }
+        insert(&mut desired, candidate.file, member.draft, image, stale);
+    }
+    // What an instance in force still names outlives its own file.
+    let mut needed = BTreeSet::new();
+    let is_gone = |(_, candidate): &(usize, &Candidate<'_>)| matches!(candidate.now, Now::Gone);
+    for (index, candidate) in files.iter().enumerate().filter(is_gone) {
+        let Some(held) = candidate.held else { continue };
+        for draft in &held.version.drafts {
+            let Identity { kind, project: Some(project), name } = &draft.identity else { continue };
+            let key = Key::new(project.clone(), name.clone());
+            if !wanted.contains(&(*kind, &key)) || universe.find(*kind, &key).next().is_some() {
+                continue;
+            }
+            let reason =
+                format!("{} is gone, but its {} is still in use", candidate.file, draft.identity);
+            insert(&mut desired, candidate.file, draft, None, Some(Arc::from(reason)));
+            needed.insert(index);
+        }
+    }
+    Settled { choices: choices.to_vec(), problems, images, needed, desired }
+}
+
+/// Whether the file says what its last good version says.
+pub(crate) fn unchanged(candidate: &Candidate<'_>) -> bool {
+    match (candidate.now, candidate.held) {
+        (Now::Read(version), Some(held)) => version.same(&held.version),
+        (Now::Read(_) | Now::Gone | Now::Unknown(_), _) => false,
+    }
+}
+
+/// The declared Image that an instance runs, if it is no reference that it names.
+fn declared_image<'a>(
+    universe: &Universe<'_>,
+    member: &Member<'a>,
+    instance: &'a InstanceDraft,
+) -> Option<&'a Key> {
+    let key = instance.image.key.as_ref()?;
+    let held = universe.files[member.file].held;
+    let declared = if member.current {
+        universe.find(Kind::Image, key).next().is_some()
+    } else {
+        held.is_some_and(|held| held.images.contains(key))
+    };
+    declared.then_some(key)
+}
+
+fn insert(
+    desired: &mut DesiredSet,
+    file: &Arc<str>,
+    draft: &Draft,
+    image: Option<&Key>,
+    stale: Option<Arc<str>>,
+) {
+    let Draft { identity, span, name_span: _, labels, annotations, body } = draft;
+    let Some(body) = body else { return };
+    let source = Source { file: Arc::clone(file), line: span.line, column: span.column };
+    let project = identity.project.clone().unwrap_or_else(Name::default_project);
+    let key = Key::new(project, identity.name.clone());
+    let (labels, annotations) = (labels.clone(), annotations.clone());
+    match body {
+        Body::Instance(instance) => {
+            let (spec, digest) = (instance.resolved(image), instance.digest.clone());
+            let declared = Declared { labels, annotations, spec, digest, source, stale };
+            desired.instances.insert(key, declared);
+        }
+        Body::Image(spec) => {
+            let (spec, digest) = (Arc::clone(spec), digest(&**spec));
+            let declared = Declared { labels, annotations, spec, digest, source, stale };
+            desired.images.insert(key, declared);
+        }
+        Body::Volume(spec) => {
+            let (spec, digest) = (Arc::clone(spec), digest(&**spec));
+            let declared = Declared { labels, annotations, spec, digest, source, stale };
+            desired.volumes.insert(key, declared);
+        }
+        Body::Node(spec) => {
+            let (spec, digest) = (Arc::clone(spec), digest(&**spec));
+            let declared = Declared { labels, annotations, spec, digest, source, stale };
+            desired.nodes.insert(key.name, declared);
+        }
+    }
+}
+
+/// The digest of a whole spec.
+fn digest(spec: &impl Serialize) -> Digest {
+    // Our own types have only texts as keys, so they always serialise.
+    Digest::of(&serde_json::to_vec(spec).unwrap_or_default())
+}

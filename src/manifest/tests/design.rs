@@ -1,0 +1,63 @@
+//! The set that fixes the grammar, from the design: what of it this version takes.
+
+use reconciler::model::ids::ImageName;
+use reconciler::model::quantity::{Bytes, Cpus, Span};
+use reconciler::model::spec::{MountSource, PortRange, Power, Restart};
+
+use super::{Specs, messages};
+
+const SET: &str = include_str!("design.yaml");
+
+#[test]
+fn what_is_not_built_of_the_design_is_said() {
+    let mut specs = Specs::new(&[("set.yaml", SET)]);
+    let reading = specs.read();
+    assert_eq!(
+        messages(&reading),
+        [
+            "set.yaml:36: `health.http` is not supported yet in Instance shop/web",
+            "set.yaml:37: `update` is not supported yet in Instance shop/web",
+            "set.yaml:38: `placement` is not supported yet in Instance shop/web",
+            "set.yaml:39: `security` is not supported yet in Instance shop/web",
+            "set.yaml:44: `kind: Link` is not supported yet",
+            "set.yaml:49: `kind: Project` is not supported yet",
+        ]
+    );
+    assert!(reading.specs.desired.is_empty());
+    assert_eq!(reading.specs.broken.len(), 1);
+}
+
+#[test]
+fn the_rest_of_the_design_is_read_whole() {
+    let cut = ["  health: { http", "  update:", "  placement:", "  security:"];
+    let lines = SET.lines().filter(|line| !cut.iter().any(|cut| line.starts_with(cut)));
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let (text, _) = text.split_once("---\napiVersion: windlass/v1\nkind: Link").unwrap();
+    let mut specs = Specs::new(&[("set.yaml", text)]);
+    let reading = specs.read();
+    assert_eq!(messages(&reading), [""; 0]);
+    let desired = &reading.specs.desired;
+
+    let db = &desired.instances[&"shop/db".parse().unwrap()].spec;
+    assert_eq!(db.resources.cpus, Some(Cpus(Cpus::NANO / 2)));
+    assert_eq!(db.resources.memory, Some(Bytes(512 << 20)));
+    assert_eq!(db.resources.pids, Some(100));
+    assert_eq!(db.restart, Restart::Always);
+    assert_eq!(db.volumes[0].source, MountSource::Volume("shop/shop-data".parse().unwrap()));
+    let health = db.health.as_ref().unwrap();
+    assert_eq!(health.exec, ["db", "ping"]);
+    assert_eq!((health.interval, health.start_period), (Span::seconds(2), Span::seconds(5)));
+
+    let web = &desired.instances[&"shop/web".parse().unwrap()];
+    assert_eq!(web.labels["tier"], "front");
+    let web = &web.spec;
+    assert_eq!(web.image, ImageName::Declared("shop/shop-web".parse().unwrap()));
+    assert_eq!(web.flavor.as_deref(), Some("m1.tiny"));
+    assert_eq!(web.ports[0].host, Some(PortRange { first: 8080, last: 8082 }));
+    assert_eq!(web.ports[0].address.as_deref(), Some("127.0.0.1"));
+    assert_eq!(web.command.as_ref().unwrap()[3], "8080");
+    assert_eq!(web.stop.signal.as_deref(), Some("SIGTERM"));
+    assert_eq!((web.replicas, web.power), (2, Power::Running));
+    assert_eq!(desired.nodes.len(), 1);
+    assert_eq!(desired.volumes.len(), 1);
+}
