@@ -23,7 +23,7 @@ use crate::api::protocol::{Frame, Request};
 use crate::api::server::{self, ListenError, Server};
 use crate::docker::DockerDriver;
 use crate::journal::{self, JournalWriter};
-use crate::shell::{Asker, End, Input, Ports, Shell, now};
+use crate::shell::{Asker, End, Input, Ports, Shell};
 use crate::specs::{Reader, Watching};
 use crate::store::{self, StateDir, StatePaths};
 
@@ -150,9 +150,8 @@ pub fn start(settings: &Settings, mode: Mode) -> Result<App, StartError> {
     Ok(App { asker, repaired, shell, _server: server, _state: state })
 }
 
-type Commit = Box<
-    dyn FnMut(Vec<reconciler::model::journal::Stamped>, u64) -> Result<(), StoreError> + Send,
->;
+type Commit =
+    Box<dyn FnMut(Vec<reconciler::model::journal::Stamped>, u64) -> Result<(), StoreError> + Send>;
 type Save = Box<dyn FnMut(Vec<reconciler::ports::Write>, u64) + Send>;
 
 /// Records with the means to change them.

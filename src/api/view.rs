@@ -101,9 +101,7 @@ pub fn overview(engine: &Engine, specs: &str, only: Option<&Key>) -> Overview {
 fn images(snapshot: &Snapshot) -> Vec<ImageStatus> {
     let mut names: Vec<ImageName> =
         snapshot.desired.images.keys().cloned().map(ImageName::Declared).collect();
-    names.extend(
-        snapshot.desired.instances.values().map(|declared| declared.spec.image.clone()),
-    );
+    names.extend(snapshot.desired.instances.values().map(|declared| declared.spec.image.clone()));
     names.sort();
     names.dedup();
     let status = |name: ImageName| {
@@ -232,9 +230,8 @@ pub fn outcome(engine: &Engine) -> Option<Outcome> {
     if degraded.is_none() && report.notes.iter().any(|note| is_passing(&note.reason)) {
         return None;
     }
-    let is_trouble = |reason: &Reason| {
-        !matches!(reason, Reason::Completed | Reason::Retained | Reason::Held)
-    };
+    let is_trouble =
+        |reason: &Reason| !matches!(reason, Reason::Completed | Reason::Retained | Reason::Held);
     let troubles = report
         .notes
         .iter()

@@ -209,7 +209,7 @@ impl DockerDriver {
             Err(_) => return Err(error::timed_out(operation, self.deadlines.look)),
         };
         let limits_swap = info.swap_limit.unwrap_or(false);
-        let engine_time = info.system_time.clone();
+        let engine_time = info.system_time.as_deref().and_then(unix_time);
         let engine = engine_info(info, docker.client_version());
         Ok(Session { docker, engine, limits_swap, engine_time, asked_at: Instant::now() })
     }
@@ -308,4 +308,10 @@ impl Driver for DockerDriver {
     ) -> Answer<'a, ()> {
         Box::pin(logs::logs(self, container, query, sink))
     }
+}
+
+/// A time as the engine writes it, in the form in which it takes one: seconds and nanoseconds.
+fn unix_time(text: &str) -> Option<String> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    Some(format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()))
 }

@@ -49,6 +49,21 @@ pub struct Place {
     pub label: Option<String>,
 }
 
+/// In one line, with the place, for logs and lists.
+impl std::fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Place { file, line, column, label, .. } = &self.place;
+        match line {
+            0 => write!(f, "{file}: {}", self.message)?,
+            _ => write!(f, "{file}:{line}:{column}: {}", self.message)?,
+        }
+        match label {
+            Some(label) => write!(f, " ({label})"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// How diagnostics are rendered.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Style {

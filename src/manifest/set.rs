@@ -7,9 +7,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use reconciler::model::desired::{Declared, DesiredSet, Source};
-use reconciler::model::ids::{Digest, Key, Name};
-use serde::Serialize;
+use reconciler::model::desired::{Declared, DesiredSet, Source, Spec as _};
+use reconciler::model::ids::{Key, Name};
 
 use super::checks::{Findings, check};
 use super::decode::{Body, Draft, Identity, InstanceDraft, Kind};
@@ -265,30 +264,28 @@ fn insert(
     let (labels, annotations) = (labels.clone(), annotations.clone());
     match body {
         Body::Instance(instance) => {
-            let (spec, digest) = (instance.resolved(image), instance.digest.clone());
-            let declared = Declared { labels, annotations, spec, digest, source, stale };
+            let (spec, digest) = instance.resolved(image);
+            let basis = instance.basis.clone();
+            let declared = Declared { labels, annotations, spec, digest, basis, source, stale };
             desired.instances.insert(key, declared);
         }
         Body::Image(spec) => {
-            let (spec, digest) = (Arc::clone(spec), digest(&**spec));
-            let declared = Declared { labels, annotations, spec, digest, source, stale };
+            let (spec, digest) = (Arc::clone(spec), spec.digest());
+            let basis = digest.clone();
+            let declared = Declared { labels, annotations, spec, digest, basis, source, stale };
             desired.images.insert(key, declared);
         }
         Body::Volume(spec) => {
-            let (spec, digest) = (Arc::clone(spec), digest(&**spec));
-            let declared = Declared { labels, annotations, spec, digest, source, stale };
+            let (spec, digest) = (Arc::clone(spec), spec.digest());
+            let basis = digest.clone();
+            let declared = Declared { labels, annotations, spec, digest, basis, source, stale };
             desired.volumes.insert(key, declared);
         }
         Body::Node(spec) => {
-            let (spec, digest) = (Arc::clone(spec), digest(&**spec));
-            let declared = Declared { labels, annotations, spec, digest, source, stale };
+            let (spec, digest) = (Arc::clone(spec), spec.digest());
+            let basis = digest.clone();
+            let declared = Declared { labels, annotations, spec, digest, basis, source, stale };
             desired.nodes.insert(key.name, declared);
         }
     }
-}
-
-/// The digest of a whole spec.
-fn digest(spec: &impl Serialize) -> Digest {
-    // Our own types have only texts as keys, so they always serialise.
-    Digest::of(&serde_json::to_vec(spec).unwrap_or_default())
 }

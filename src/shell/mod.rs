@@ -226,9 +226,8 @@ impl Shell {
 
     fn tell(&mut self, happened: Happened) {
         tracing::debug!(?happened);
-        self.watchers.retain(|watcher| {
-            watcher.send(Frame::Happened { happened: happened.clone() }).is_ok()
-        });
+        self.watchers
+            .retain(|watcher| watcher.send(Frame::Happened { happened: happened.clone() }).is_ok());
     }
 }
 

@@ -68,6 +68,13 @@ pub(in super::super) fn identity(
     })
 }
 
+/// Which replica a container is, whoever owns it; `None` if its labels do not say.
+pub(in super::super) fn replica(labels: &HashMap<String, String>) -> Option<ReplicaKey> {
+    let project = Name::new(labels.get(PROJECT)?).ok()?;
+    let instance = Key::new(project, Name::new(labels.get(INSTANCE)?).ok()?);
+    Some(ReplicaKey::new(instance, labels.get(ORDINAL)?.parse().ok()?))
+}
+
 /// Which volume it is; `None` as with [`identity`].
 pub(super) fn volume(owner: &OwnerId, labels: &HashMap<String, String>) -> Option<Key> {
     key(owner, labels, VOLUME)

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
+use reconciler::model::desired::Spec as _;
 use reconciler::model::ids::{Digest, ImageName, Key, Name};
 use reconciler::model::quantity::{Bytes, Span as TimeSpan};
 use reconciler::model::spec::{
     BUILT_IN_FLAVORS, Flavor, Health, InstanceSpec, Power, Resources, Restart, Stop,
 };
-use reconciler::revision::revision_basis;
 
 use super::super::problem::{Problem, Span};
 use super::super::tree::Node;
@@ -65,24 +65,29 @@ const UNBUILT: [&str; 27] = [
 pub(crate) struct InstanceDraft {
     /// The spec with its image as a reference, whatever it turns out to be.
     pub(crate) spec: Arc<InstanceSpec>,
-    /// The spec with its image as a declared one; made when it is needed first.
-    declared: OnceLock<Arc<InstanceSpec>>,
+    /// Its digest.
+    digest: Digest,
+    /// The spec with its image as a declared one, and its digest; made when it is needed first.
+    declared: OnceLock<(Arc<InstanceSpec>, Digest)>,
     /// The digest of all that makes a revision; the image's name is no part of it.
-    pub(crate) digest: Digest,
+    pub(crate) basis: Digest,
     pub(crate) image: ImageUse,
     pub(crate) volumes: Vec<VolumeUse>,
     pub(crate) ports: Vec<PortUse>,
 }
 
 impl InstanceDraft {
-    /// The spec with its image resolved: the declared one of that key, or a reference.
-    pub(crate) fn resolved(&self, image: Option<&Key>) -> Arc<InstanceSpec> {
-        let Some(key) = image else { return Arc::clone(&self.spec) };
+    /// The spec with its image resolved (the declared one of that key, or a reference), and its
+    /// digest.
+    pub(crate) fn resolved(&self, image: Option<&Key>) -> (Arc<InstanceSpec>, Digest) {
+        let Some(key) = image else { return (Arc::clone(&self.spec), self.digest.clone()) };
         let make = || {
             let image = ImageName::Declared(key.clone());
-            Arc::new(InstanceSpec { image, ..InstanceSpec::clone(&self.spec) })
+            let spec = InstanceSpec { image, ..InstanceSpec::clone(&self.spec) };
+            let digest = spec.digest();
+            (Arc::new(spec), digest)
         };
-        Arc::clone(self.declared.get_or_init(make))
+        self.declared.get_or_init(make).clone()
     }
 }
 
@@ -153,7 +158,8 @@ pub(crate) fn decode(
         labels: labels.unwrap_or_default(),
     };
     Some(InstanceDraft {
-        digest: revision_basis(&spec),
+        basis: spec.basis(),
+        digest: spec.digest(),
         spec: Arc::new(spec),
         declared: OnceLock::new(),
         image,
