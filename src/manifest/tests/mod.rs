@@ -3,6 +3,7 @@
 mod design;
 mod directory;
 mod holding;
+mod large;
 
 use std::collections::BTreeMap;
 use std::fs;
