@@ -6,8 +6,10 @@ use super::super::Hint;
 use super::{Specs, messages};
 
 fn document(number: usize) -> String {
+    // Half of them name what could be a declared Image.
+    let image = if number.is_multiple_of(2) { "busybox" } else { "registry.example/app:1.4" };
     format!(
-        "apiVersion: windlass/v1\nkind: Instance\nmetadata:\n  name: i{number}\n  project: p{}\nspec:\n  image: \"registry.example/app:1.{number}\"\n  resources: {{ cpus: 500m, memory: 64Mi }}\n  env: {{ MODE: production, PORT: 8080 }}\n  ports: [{{ container: 8080 }}]\n",
+        "apiVersion: windlass/v1\nkind: Instance\nmetadata:\n  name: i{number}\n  project: p{}\nspec:\n  image: {image}\n  resources: {{ cpus: 500m, memory: 64Mi }}\n  env: {{ MODE: production, PORT: 8080 }}\n  ports: [{{ container: 8080 }}]\n",
         number % 100
     )
 }

@@ -1,5 +1,6 @@
-//! Tests of the whole way from files to objects.
+//! Tests of the whole way from files to objects; [`bad_input`] walks the cases that are files.
 
+mod bad_input;
 mod design;
 mod directory;
 mod holding;
