@@ -8,6 +8,7 @@
 
 mod memory;
 mod open;
+mod quiet;
 mod rebuild;
 mod sled;
 mod state_dir;
