@@ -15,6 +15,8 @@ mod state_dir;
 mod touched;
 
 #[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
