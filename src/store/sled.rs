@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use reconciler::model::ids::{ContainerId, ImageName, Name};
 use reconciler::model::observed::ObservedContainer;
@@ -35,6 +37,13 @@ const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// How often sled writes out what it has, in milliseconds. What a kill or a power cut loses of it
 /// is read again from the journal; once a second keeps that short and an idle process idle.
 const FLUSH_EVERY_MS: u64 = 1000;
+
+/// How often sled's own lock is tried. We hold the lock of the directory, so who holds sled's is
+/// about to let go: threads of a store that was just dropped, or a process between fork and exec.
+const LOCK_ATTEMPTS: u32 = 40;
+
+/// The wait between two attempts: 0.2 s together, longer than any of these takes.
+const LOCK_ATTEMPT_WAIT: Duration = Duration::from_millis(5);
 
 const COMMON: &str = "common";
 const HEAD: &str = "head";
@@ -84,13 +93,20 @@ impl SledStore {
     /// [`open`](Self::open), with errors that tell damage from the rest.
     pub(super) fn open_or_trouble(path: &Path) -> Result<Self, Trouble> {
         // sled checks some of what it reads by assertions.
-        let opened = quietly(|| {
-            sled::Config::new()
-                .path(path)
-                .cache_capacity(CACHE_BYTES)
-                .flush_every_ms(Some(FLUSH_EVERY_MS))
-                .open()
-        });
+        let config = sled::Config::new()
+            .path(path)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(Some(FLUSH_EVERY_MS));
+        let mut attempts = 1;
+        let opened = loop {
+            match quietly(|| config.open()) {
+                Some(Err(error)) if is_locked(&error) && attempts < LOCK_ATTEMPTS => {
+                    attempts += 1;
+                    thread::sleep(LOCK_ATTEMPT_WAIT);
+                }
+                opened => break opened,
+            }
+        };
         match opened {
             Some(Ok(db)) => Ok(Self { path: path.to_owned(), db, sum: Mutex::new(None) }),
             Some(Err(error)) => Err(trouble("open store", path, &error)),
@@ -311,6 +327,11 @@ fn observed_prefix(node: &Name) -> String {
 
 fn observed_key(node: &Name, id: &ContainerId) -> String {
     format!("{}{id}", observed_prefix(node))
+}
+
+/// sled gives this error no kind of its own.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
 fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, serde_json::Error> {

@@ -19,6 +19,16 @@ use super::{
 };
 use crate::journal::records_from;
 
+/// sled without us. A store that was just dropped may hold its lock for a moment more.
+fn raw(path: &Path) -> sled::Db {
+    loop {
+        match sled::open(path) {
+            Ok(db) => return db,
+            Err(error) => assert!(error.to_string().contains("could not acquire lock"), "{error}"),
+        }
+    }
+}
+
 fn error_of<T>(result: Result<T, reconciler::ports::StoreError>) -> String {
     result.err().expect("an error").to_string()
 }
@@ -130,7 +140,7 @@ fn writing_what_entries_touch_is_enough() {
 fn records_that_cannot_be_read_are_named() {
     let dir = TempDir::new().unwrap();
     let put = |key: &str, value: &[u8]| {
-        let db = sled::open(dir.path()).unwrap();
+        let db = raw(dir.path());
         db.insert(key, value).unwrap();
         db.flush().unwrap();
     };
@@ -203,7 +213,7 @@ fn damage_store(dir: &Path) {
 #[test]
 fn a_store_with_an_unreadable_record_is_kept_aside_and_made_anew() {
     let (dir, records, seq) = filled(0);
-    let db = sled::open(dir.path().join("store")).unwrap();
+    let db = raw(&dir.path().join("store"));
     db.insert("instance/shop/web", b"\x01nonsense").unwrap();
     db.flush().unwrap();
     drop(db);
@@ -299,7 +309,7 @@ fn a_rebuild_can_take_over_another_owner() {
 #[test]
 fn a_record_that_sled_lost_is_missed() {
     let (dir, records, seq) = filled(0);
-    let db = sled::open(dir.path().join("store")).unwrap();
+    let db = raw(&dir.path().join("store"));
     db.remove("text/a/web.yaml").unwrap().unwrap();
     db.flush().unwrap();
     drop(db);
