@@ -20,6 +20,7 @@ use reconciler::step::Action;
 use tokio::sync::{Mutex, Notify};
 
 use super::cache::InspectCache;
+use super::convert::event_time;
 use super::{error, events, execute, logs, observe};
 
 /// How long the driver waits, by the kind of call.
@@ -89,7 +90,7 @@ pub(super) struct Session {
     pub(super) engine: EngineInfo,
     /// Whether its kernel can limit swap. Where it cannot, the engine drops that limit.
     pub(super) limits_swap: bool,
-    /// The engine's own clock when it was asked, as it writes it.
+    /// The engine's own clock when it was asked, as event queries want it.
     pub(super) engine_time: Option<String>,
     asked_at: Instant,
 }
@@ -209,7 +210,7 @@ impl DockerDriver {
             Err(_) => return Err(error::timed_out(operation, self.deadlines.look)),
         };
         let limits_swap = info.swap_limit.unwrap_or(false);
-        let engine_time = info.system_time.clone();
+        let engine_time = info.system_time.as_deref().and_then(event_time);
         let engine = engine_info(info, docker.client_version());
         Ok(Session { docker, engine, limits_swap, engine_time, asked_at: Instant::now() })
     }

@@ -18,19 +18,25 @@ async fn lines(world: &World, id: &ContainerId, query: LogQuery) -> Vec<(bool, S
 #[test]
 fn lines_come_whole_and_apart() {
     live(|world| async move {
-        let script = "printf 'one\\ntwo\\n\\nno end'; sleep 0.2; echo oops >&2; sleep 0.2";
+        let script = "printf 'one\\ntwo\\n\\n'; sleep 0.2; echo oops >&2; printf 'no end'";
         let id = world.run(script).await;
-        let follow = LogQuery { follow: true, ..LogQuery::default() };
-        let all = lines(&world, &id, follow).await;
-        let of = |stderr| {
-            let texts = all.iter().filter(move |line| line.0 == stderr);
-            texts.map(|line| line.1.as_str()).collect::<Vec<_>>()
+        let of = |lines: &[(bool, String)], stderr| {
+            let texts = lines.iter().filter(|line| line.0 == stderr);
+            texts.map(|line| line.1.clone()).collect::<Vec<_>>()
         };
-        assert_eq!(of(false), ["one", "two", "", "no end"]);
-        assert_eq!(of(true), ["oops"]);
+        let follow = LogQuery { follow: true, ..LogQuery::default() };
+        let told = lines(&world, &id, follow).await;
+        assert_eq!(of(&told, true), ["oops"]);
+        // Engine 20.10 at times ends before the last line, if that has no end.
+        let stdout = of(&told, false);
+        assert_eq!(stdout[..3], ["one", "two", ""]);
+        assert!(stdout[3..].iter().all(|line| line == "no end"), "{told:?}");
+        let kept = lines(&world, &id, LogQuery::default()).await;
+        assert_eq!(of(&kept, false), ["one", "two", "", "no end"]);
+        assert_eq!(of(&kept, true), ["oops"]);
 
         let tail = LogQuery { tail: Some(1), ..LogQuery::default() };
-        assert_eq!(lines(&world, &id, tail).await, [(true, "oops".to_owned())]);
+        assert_eq!(lines(&world, &id, tail).await, kept[4..]);
         let stamped = LogQuery { timestamps: true, ..LogQuery::default() };
         let (_, first) = lines(&world, &id, stamped).await.remove(0);
         let (time, text) = first.split_once(' ').expect("a time and a text");
