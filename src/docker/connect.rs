@@ -20,6 +20,7 @@ use reconciler::step::Action;
 use tokio::sync::{Mutex, Notify};
 
 use super::cache::InspectCache;
+use super::convert::event_time;
 use super::{error, events, execute, logs, observe};
 
 /// How long the driver waits, by the kind of call.
@@ -89,7 +90,7 @@ pub(super) struct Session {
     pub(super) engine: EngineInfo,
     /// Whether its kernel can limit swap. Where it cannot, the engine drops that limit.
     pub(super) limits_swap: bool,
-    /// The engine's own clock when it was asked, as it writes it.
+    /// The engine's own clock when it was asked, as event queries want it.
     pub(super) engine_time: Option<String>,
     asked_at: Instant,
 }
@@ -209,7 +210,7 @@ impl DockerDriver {
             Err(_) => return Err(error::timed_out(operation, self.deadlines.look)),
         };
         let limits_swap = info.swap_limit.unwrap_or(false);
-        let engine_time = info.system_time.as_deref().and_then(unix_time);
+        let engine_time = info.system_time.as_deref().and_then(event_time);
         let engine = engine_info(info, docker.client_version());
         Ok(Session { docker, engine, limits_swap, engine_time, asked_at: Instant::now() })
     }
@@ -308,10 +309,4 @@ impl Driver for DockerDriver {
     ) -> Answer<'a, ()> {
         Box::pin(logs::logs(self, container, query, sink))
     }
-}
-
-/// A time as the engine writes it, in the form in which it takes one: seconds and nanoseconds.
-fn unix_time(text: &str) -> Option<String> {
-    let time: jiff::Timestamp = text.parse().ok()?;
-    Some(format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()))
 }
