@@ -5,6 +5,8 @@ mod design;
 mod directory;
 mod holding;
 mod large;
+mod mangled;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::fs;
