@@ -8,6 +8,7 @@ pub mod app;
 pub mod cli;
 pub mod crash_point;
 pub mod docker;
+pub mod hint;
 pub mod journal;
 pub mod manifest;
 pub mod shell;

@@ -17,16 +17,7 @@ use super::problem::{Lines, PROBLEMS_MAX, Problem, Span};
 use super::scan::{self, Found, OpenError, Stat};
 use super::set::{self, Candidate, Choice, Now, Settled};
 use super::version::{Held, Version};
-
-/// What may have changed. A hint only: a wrong one costs time, never truth, as long as a reading
-/// of all follows some day.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hint {
-    /// Anything.
-    All,
-    /// Files at these paths, absolute or below the root.
-    Paths(Vec<PathBuf>),
-}
+use crate::hint::Hint;
 
 /// One reading: the objects in force, and all errors with their places.
 #[derive(Debug, Clone, Default)]
@@ -151,7 +142,7 @@ impl Loader {
                 Err(_) if path.is_absolute() => return None,
                 Err(_) => path.to_str()?,
             };
-            if below.split('/').any(scan::is_ignored) {
+            if below.split('/').any(crate::hint::is_ignored) {
                 continue;
             }
             let is_folder = |name: &Arc<str>| {

@@ -20,5 +20,4 @@ mod version;
 mod tests;
 
 pub use self::diagnostic::{Diagnostic, Place, Style, render, summary};
-pub use self::loader::{Hint, Loader, Reading};
-pub(crate) use self::scan::is_ignored;
+pub use self::loader::{Loader, Reading};

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::super::Hint;
 use super::{Specs, messages};
+use crate::hint::Hint;
 
 fn document(number: usize) -> String {
     // Half of them name what could be a declared Image.

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use reconciler::model::desired::SpecsReading;
 
-use super::{Hint, Loader, Reading};
+use super::{Loader, Reading};
+use crate::hint::Hint;
 
 /// A specs directory of its own, with a loader.
 struct Specs {

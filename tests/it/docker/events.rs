@@ -43,6 +43,17 @@ impl Watch {
     async fn until(&mut self, wanted: &NodeEvent) {
         while self.next().await != *wanted {}
     }
+
+    /// Waits for an event of a container.
+    async fn until_container(&mut self, wanted: &ContainerId) {
+        loop {
+            if let NodeEvent::Container { id, replica: _ } = self.next().await
+                && id == *wanted
+            {
+                return;
+            }
+        }
+    }
 }
 
 impl Drop for Watch {
@@ -59,7 +70,7 @@ async fn until(
     done: impl Fn(&ObservedContainer) -> bool,
 ) {
     while !done(&world.inspect(id).await) {
-        watch.until(&NodeEvent::Container(id.clone())).await;
+        watch.until_container(id).await;
     }
 }
 
@@ -104,7 +115,7 @@ fn a_killed_process_is_told_and_seen() {
                 assert_ne!(after.containers[&id].state, before.containers[&id].state);
                 break;
             }
-            watch.until(&NodeEvent::Container(id.clone())).await;
+            watch.until_container(&id).await;
         }
     });
 }
@@ -125,16 +136,15 @@ fn health_counts_and_checks_do_not() {
         world.act(start(&id)).await.expect("started");
         until(&world, &mut watch, &id, |found| found.health == HealthState::Healthy).await;
         // The last event was that of its health, if the look did not outrun it.
-        let of_it = NodeEvent::Container(id.clone());
         while watch.events.try_recv().is_ok() {}
         let (engine, container) = (world.engine, id.to_string());
         tokio::task::spawn_blocking(move || docker(engine, &["exec", &container, "true"]))
             .await
             .expect("it ran");
         world.act(Action::PauseContainer { container: id.to_string() }).await.expect("paused");
-        watch.until(&of_it).await;
+        watch.until_container(&id).await;
         world.act(Action::UnpauseContainer { container: id.to_string() }).await.expect("ok");
-        watch.until(&of_it).await;
+        watch.until_container(&id).await;
     });
 }
 
@@ -151,7 +161,7 @@ fn what_is_not_ours_is_not_told() {
         let id = world.create(&world.unique("ours"), shell("true")).await;
         loop {
             // Other tests make images and volumes meanwhile.
-            if let NodeEvent::Container(told) = watch.next().await {
+            if let NodeEvent::Container { id: told, replica: Some(_) } = watch.next().await {
                 assert_eq!(told, id);
                 break;
             }
