@@ -25,7 +25,8 @@ use crate::docker::DockerDriver;
 use crate::journal::{self, JournalWriter};
 use crate::shell::{Asker, End, Input, Ports, Shell};
 use crate::specs::{Reader, Watching};
-use crate::store::{self, StateDir, StatePaths};
+use crate::state::{self, StateDir, StatePaths};
+use crate::store;
 
 /// Where things are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +170,7 @@ fn open_to_act(
     sender: &mpsc::UnboundedSender<Input>,
 ) -> Result<Opened, StartError> {
     let state = StateDir::open(&settings.state)?;
-    let store::Opened { records, seq, journal, store, repaired } = store::open_records(&state)?;
+    let state::Opened { records, seq, journal, store, repaired } = state::open_records(&state)?;
     let done = sender.clone();
     let writer = JournalWriter::start(journal, move |written| {
         let journal::Written { ticket, result, wants_checkpoint } = written;

@@ -12,8 +12,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::samples::{checkpoint, entries, fold, full_records, small, stamp};
-use super::{SledStore, diff};
 use crate::journal::{FileJournal, records_from, replay, verify};
+use crate::store::{SledStore, diff};
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden-store/v1")

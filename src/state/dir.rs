@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reconciler::ports::StoreError;
 
-use crate::journal::files::{FILE_MODE, failed, is_there, make_dir, sync_name};
+use crate::files::{FILE_MODE, failed, is_there, make_dir, sync_name};
 
 /// How often the lock is tried: [`StateDir::probe`] holds it for some microseconds, and that is no
 /// reason to refuse a start.

@@ -13,11 +13,9 @@ use reconciler::ports::{Journal as _, StateStore, Write};
 use tempfile::TempDir;
 
 use super::samples::{checkpoint, containers, entries, fold, full_records, name, small, stamp};
-use super::{
-    Holder, MemoryStore, Opened, SledStore, StateDir, Touched, diff, open_records, rebuild,
-    touched, writes,
-};
+use super::{Holder, Opened, StateDir, open_records, rebuild};
 use crate::journal::records_from;
+use crate::store::{MemoryStore, SledStore, Touched, diff, touched, writes};
 
 /// sled without us. A store that was just dropped may hold its lock for a moment more.
 fn raw(path: &Path) -> sled::Db {

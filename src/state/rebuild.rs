@@ -8,10 +8,11 @@ use reconciler::model::journal::{Entry, Stamped};
 use reconciler::model::record::Records;
 use reconciler::ports::{Journal as _, StateStore as _, StoreError};
 
+use super::StateDir;
 use super::open::{now, open_store, owner_entry};
-use super::{SledStore, StateDir, touched};
-use crate::journal::files::{Trouble, failed, is_there, move_aside, sync_name};
+use crate::files::{Trouble, failed, is_there, move_aside, sync_name};
 use crate::journal::{self, FileJournal};
+use crate::store::{SledStore, diff};
 
 /// What a rebuild did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +94,7 @@ pub fn rebuild(path: &Path, owner: Option<OwnerId>) -> Result<RebuildReport, Sto
         notes.push(format!("the old store is kept in {}", aside.display()));
     }
     let store = SledStore::open(&store_path)?;
-    store.save(&touched::diff(&Records::default(), &records), journal.last_seq())?;
+    store.save(&diff(&Records::default(), &records), journal.last_seq())?;
     store.flush()?;
     Ok(RebuildReport { records, seq: journal.last_seq(), notes })
 }

@@ -9,9 +9,10 @@ use reconciler::model::record::Records;
 use reconciler::model::time::Timestamp;
 use reconciler::ports::{Journal as _, StateStore as _, StoreError};
 
-use super::{SledStore, StateDir, touched};
-use crate::journal::files::{Trouble, failed, is_there, move_aside};
+use super::StateDir;
+use crate::files::{Trouble, failed, is_there, move_aside};
 use crate::journal::{self, FileJournal};
+use crate::store::{SledStore, diff};
 
 /// Random bytes in the id of an owner: no two state directories ever have the same.
 const OWNER_BYTES: usize = 16;
@@ -96,7 +97,7 @@ pub fn open_records(state: &StateDir) -> Result<Opened, StoreError> {
         records.apply(entry.at, &entry.entry);
     }
     if let Some(before) = before {
-        store.save(&touched::diff(&before, &records), journal.last_seq())?;
+        store.save(&diff(&before, &records), journal.last_seq())?;
     }
     Ok(Opened { records, seq: journal.last_seq(), journal, store, repaired })
 }
