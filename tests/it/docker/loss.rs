@@ -7,7 +7,7 @@ use reconciler::model::spec::Endpoint;
 use reconciler::ports::{Driver, DriverErrorKind, NodeEvent};
 use reconciler::step::Action;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use windlass::docker::{Deadlines, DockerDriver};
 
@@ -62,6 +62,27 @@ fn an_engine_that_does_not_answer_is_timed_out() {
     });
 }
 
+async fn pass_on_until_a_post(mut client: UnixStream, engine: Endpoint) {
+    let Endpoint::Unix(path) = engine;
+    let mut engine = UnixStream::connect(path).await.expect("the engine");
+    let (mut asked, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        tokio::select! {
+            length = client.read(&mut asked) => match &asked[..length.unwrap_or(0)] {
+                [] => return,
+                [b'P', b'O', b'S', b'T', ..] => std::future::pending().await,
+                sent => engine.write_all(sent).await.expect("sent"),
+            },
+            length = engine.read(&mut answered) => {
+                let got = &answered[..length.unwrap_or(0)];
+                if got.is_empty() || client.write_all(got).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn an_image_that_stops_coming_is_timed_out() {
     live(|world| async move {
@@ -71,26 +92,10 @@ fn an_image_that_stops_coming_is_timed_out() {
         let real = super::engine::endpoint(world.engine);
         // The session opens on the real engine; everything after it hangs.
         let proxy = tokio::spawn(async move {
-            let Endpoint::Unix(real) = real;
-            let (mut client, _) = listener.accept().await.expect("a connection");
-            let mut engine = tokio::net::UnixStream::connect(real).await.expect("the engine");
-            let mut buffer = vec![0; 1 << 16];
             loop {
-                tokio::select! {
-                    read = client.read(&mut buffer) => {
-                        let length = read.unwrap_or(0);
-                        let sent = &buffer[..length];
-                        if length == 0 || sent.starts_with(b"POST") {
-                            break;
-                        }
-                        engine.write_all(sent).await.expect("sent");
-                    }
-                    got = engine.read_u8() => {
-                        client.write_u8(got.expect("an answer")).await.expect("sent");
-                    }
-                }
+                let (client, _) = listener.accept().await.expect("a connection");
+                tokio::spawn(pass_on_until_a_post(client, real.clone()));
             }
-            std::future::pending::<()>().await;
         });
         let deadlines = Deadlines { stall: Duration::from_millis(200), ..Deadlines::default() };
         let endpoint = Endpoint::Unix(path.display().to_string());

@@ -90,6 +90,9 @@ fn every_field_is_read_back_as_asked() {
         let id = world.create(&name, asked.clone()).await;
         for round in ["created", "started"] {
             let listing = world.driver.list(&world.owner).await.expect("a list");
+            assert!(listing.engine.version.starts_with(world.engine.version()));
+            assert!(listing.engine.api_version.starts_with("1.4"), "{:?}", listing.engine);
+            assert!(!listing.engine.id.is_empty() && listing.engine.cpus > 0);
             let listed = listing.containers.get(&id).expect("it is listed");
             assert_eq!(*listed, world.inspect(&id).await, "{round}");
             assert_eq!(listed.name, name);
