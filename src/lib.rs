@@ -6,6 +6,7 @@
 pub mod api;
 pub mod app;
 pub mod cli;
+pub mod config;
 pub mod crash_point;
 pub mod docker;
 pub mod journal;
@@ -13,4 +14,5 @@ pub mod manifest;
 pub mod shell;
 pub mod specs;
 pub mod store;
+pub mod telemetry;
 pub mod watch;
