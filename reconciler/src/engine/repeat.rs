@@ -107,6 +107,7 @@ impl Engine {
             retry_at: repeat.at + wait,
             step: row.first().map_or("", |step| step.action.verb()).to_owned(),
             message,
+            name_taken: false,
         };
         let (object, node) = (change.object.clone(), change.node.clone());
         self.record(Entry::Failed { object, node, failure });
