@@ -150,6 +150,7 @@ const POSSIBLE: [(&str, &[&str]); 14] = [
         &[
             "Changed",
             "Drifted",
+            "Missing",
             "Unfinished",
             "Ended",
             "Power",

@@ -352,7 +352,11 @@ impl<'a> Round<'a> {
             let reason = Reason::Failed { code: None };
             return self.wait(replica.object, Some(replica.node), reason);
         }
-        let newest = replica.others.iter().max_by_key(|at| at.container.identity.incarnation);
+        // One of the very revision is not in force only if the engine is removing it.
+        let newest = replica
+            .others
+            .iter()
+            .rfind(|at| Some(&at.container.identity.revision) != replica.revision);
         let (kind, cause) = match newest {
             Some(present) => (ChangeKind::Replace, self.why_replaced(replica, present)),
             None if made.is_some() => (ChangeKind::Create, Cause::Missing),

@@ -236,12 +236,16 @@ impl World {
         let end = self.now + limit;
         loop {
             self.run()?;
-            match self.wake_at.take().filter(|at| *at <= end) {
+            match self.wake_at.filter(|at| *at <= end) {
                 Some(at) => {
+                    self.wake_at = None;
                     self.now = self.now.max(at);
                     self.send(Event::Wake);
                 }
-                None => return Ok(()),
+                None => {
+                    self.now = self.now.max(end);
+                    return Ok(());
+                }
             }
         }
     }
