@@ -206,7 +206,7 @@ impl Engine {
             return;
         };
         chain.state = ChainState::Running { since: now };
-        if let Some(container) = touched(&action) {
+        if let Some(container) = action.container().or(action.created()) {
             chain.touched.insert(container.to_owned());
         }
         let verb = action.verb();
@@ -337,6 +337,7 @@ impl Engine {
             retry_at: now + wait,
             step: action.verb().to_owned(),
             message: error.message.clone(),
+            name_taken: error.kind == DriverErrorKind::Conflict && action.created().is_some(),
         };
         self.record(Entry::Failed { object: object.clone(), node: node.clone(), failure });
     }
@@ -553,24 +554,5 @@ fn takes_a_place(action: &Action) -> bool {
         | Action::UpdateContainer { .. }
         | Action::RenameContainer { .. }
         | Action::RemoveContainer { .. } => true,
-    }
-}
-
-/// The container that an action changes, by the id or name that it uses.
-fn touched(action: &Action) -> Option<&str> {
-    match action {
-        Action::CreateContainer { name, .. } => Some(name),
-        Action::StartContainer { container, .. }
-        | Action::StopContainer { container, .. }
-        | Action::PauseContainer { container }
-        | Action::UnpauseContainer { container }
-        | Action::UpdateContainer { container, .. }
-        | Action::RenameContainer { container, .. }
-        | Action::RemoveContainer { container, .. } => Some(container),
-        Action::PullImage { .. }
-        | Action::LoadImage { .. }
-        | Action::ImportImage { .. }
-        | Action::CreateVolume { .. }
-        | Action::RemoveVolume { .. } => None,
     }
 }

@@ -91,7 +91,8 @@ impl Engine {
         let what = change.object.to_string();
         let wait =
             span / 2 + backoff::wait(config.backoff_base, config.backoff_max, count, &what) / 2;
-        if now.since(repeat.at) >= wait {
+        let retry_at = repeat.at + wait;
+        if now >= retry_at {
             return false;
         }
         repeat.waited = wait;
@@ -104,9 +105,10 @@ impl Engine {
             goal: change.goal.clone(),
             count,
             at: now,
-            retry_at: repeat.at + wait,
+            retry_at,
             step: row.first().map_or("", |step| step.action.verb()).to_owned(),
             message,
+            name_taken: false,
         };
         let (object, node) = (change.object.clone(), change.node.clone());
         self.record(Entry::Failed { object, node, failure });

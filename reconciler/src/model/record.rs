@@ -140,6 +140,10 @@ pub struct Failure {
     pub step: String,
     /// What the engine said.
     pub message: String,
+    /// Whether a container could not be created since its name is taken. If it is not taken by
+    /// that container, created after all, it is by somebody else's, and another number is tried.
+    #[serde(default)]
+    pub name_taken: bool,
 }
 
 impl Failure {

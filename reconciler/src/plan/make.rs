@@ -179,6 +179,7 @@ fn next_incarnation(replica: &Replica<'_, '_>, revision: &Revision) -> u64 {
     match replica.record {
         Some(record)
             if !record.confirmed
+                && !record.failure.as_ref().is_some_and(|failure| failure.name_taken)
                 && record.revision.as_ref() == Some(revision)
                 && record.incarnation > observed =>
         {

@@ -64,7 +64,9 @@ impl Round<'_> {
         let declared = (!self.snapshot.down)
             .then(|| self.snapshot.desired.instances.get(&replica.instance))
             .flatten();
-        let Some(first) = undeclared.containers.first() else {
+        let mut containers: Vec<&Located> = undeclared.containers.iter().collect();
+        containers.sort_by_key(|at| (&at.node, at.container.identity.incarnation, &at.id));
+        let Some(first) = containers.first() else {
             match recorded.as_ref().and_then(|node| self.blocked_node(node)) {
                 Some(reason) => self.wait(&object, recorded.as_ref(), reason),
                 None => self.decide(Entry::Gone { replica }),
@@ -72,8 +74,8 @@ impl Round<'_> {
             return;
         };
         // One node at a time; one that does not answer holds up no other.
-        let answers = |at: &&Located| self.blocked_node(&at.node).is_none();
-        let node = undeclared.containers.iter().find(answers).unwrap_or(first).node.clone();
+        let answers = |at: &&&Located| self.blocked_node(&at.node).is_none();
+        let node = containers.iter().find(answers).unwrap_or(first).node.clone();
         if let Some(reason) = self.blocked_node(&node) {
             return self.wait(&object, Some(&node), reason);
         }
@@ -81,7 +83,7 @@ impl Round<'_> {
             return;
         }
         let spec = declared.map(|declared| &*declared.spec);
-        let here = undeclared.containers.iter().filter(|at| at.node == node);
+        let here = containers.iter().copied().filter(|at| at.node == node);
         let actions = here.clone().filter_map(|at| stop_for_good(at, spec));
         let actions = actions.chain(here.clone().map(remove_for_good)).collect();
         let cause = match (self.snapshot.down, declared) {

@@ -131,7 +131,7 @@ impl<'a> Round<'a> {
         }
         let revision = known_revision.as_ref();
         let image = self.image_id(&spec.image, &node);
-        let (target, others) = in_force(containers, &node, revision);
+        let (target, others) = in_force(key, containers, &node, revision);
         // A container that is in force stays so until its successor's image is there.
         let pending = match (revision, target) {
             (None, Some(_)) => self.pending_image(&spec.image, &node, instance.key),
@@ -175,7 +175,9 @@ impl<'a> Round<'a> {
         if let Some(node) = record.and_then(|record| record.node.as_ref()) {
             return Ok(node.clone());
         }
-        let newest = containers.iter().max_by_key(|at| at.container.identity.incarnation);
+        let newest = containers
+            .iter()
+            .max_by_key(|at| (at.container.identity.incarnation, &at.node, &at.id));
         let node = match newest {
             Some(located) => located.node.clone(),
             None => {
@@ -350,7 +352,11 @@ impl<'a> Round<'a> {
             let reason = Reason::Failed { code: None };
             return self.wait(replica.object, Some(replica.node), reason);
         }
-        let newest = replica.others.iter().max_by_key(|at| at.container.identity.incarnation);
+        // One of the very revision is not in force only if the engine is removing it.
+        let newest = replica
+            .others
+            .iter()
+            .rfind(|at| Some(&at.container.identity.revision) != replica.revision);
         let (kind, cause) = match newest {
             Some(present) => (ChangeKind::Replace, self.why_replaced(replica, present)),
             None if made.is_some() => (ChangeKind::Create, Cause::Missing),
@@ -429,11 +435,14 @@ impl<'a> Round<'a> {
     /// Removes the replica's containers on other nodes than its own, now that all is well there.
     fn tidy_elsewhere(&mut self, replica: &Replica<'_, '_>) -> bool {
         let elsewhere = |at: &&Located| at.node != *replica.node;
-        let strays = replica.all.iter().filter(elsewhere);
-        let Some(first) = strays.clone().find(|at| self.blocked_node(&at.node).is_none()) else {
+        let mut strays: Vec<&Located> = replica.all.iter().filter(elsewhere).collect();
+        strays.sort_by_key(|at| (&at.node, &at.id));
+        let answers = |at: &&&Located| self.blocked_node(&at.node).is_none();
+        let Some(first) = strays.iter().find(answers).copied() else {
             return false;
         };
-        let actions = strays.filter(|at| at.node == first.node).map(remove).collect();
+        let actions =
+            strays.iter().copied().filter(|at| at.node == first.node).map(remove).collect();
         let Instance { declared, limits, .. } = replica.instance;
         let goal = goal::replica(replica.revision, declared.spec.power, limits);
         let failure = replica.record.and_then(|record| record.failure.as_ref());
@@ -516,6 +525,7 @@ fn can_be_left_out(action: &Action) -> bool {
 /// In force is the newest one of the wanted revision; while that is unknown, the newest of those
 /// that run. One that the engine is removing is never in force.
 fn in_force<'a>(
+    replica: &ReplicaKey,
     containers: &'a [Located],
     node: &Name,
     revision: Option<&Revision>,
@@ -527,10 +537,15 @@ fn in_force<'a>(
         .filter(|at| revision.is_none_or(|revision| at.container.identity.revision == *revision))
         .max_by_key(|at| {
             let first = revision.is_none() && is_running(at);
-            (first, at.container.identity.incarnation, &at.id)
+            let incarnation = at.container.identity.incarnation;
+            // Of copies, the one that has its name counts.
+            let named = want::is_container_name(&at.container.name, replica, incarnation);
+            (first, incarnation, named, &at.id)
         });
     let is_target = |at: &&Located| target.is_some_and(|target| target.id == at.id);
-    (target, here.filter(|at| !is_target(at)).collect())
+    let mut others: Vec<&Located> = here.filter(|at| !is_target(at)).collect();
+    others.sort_by_key(|at| (at.container.identity.incarnation, &at.id));
+    (target, others)
 }
 
 /// Whether a container's processes exist, frozen or not.
