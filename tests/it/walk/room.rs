@@ -113,6 +113,11 @@ impl Loop {
         outcome(self.ask(Request::Apply))
     }
 
+    /// Has the specs read, and waits for nothing.
+    pub(super) fn reread(&self) -> impl Sized {
+        self.app.as_ref().expect("it runs").asker.ask(Request::Apply)
+    }
+
     /// Removes everything.
     pub(super) fn down(&self) -> Outcome {
         outcome(self.ask(Request::Down))
