@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use windlass::crash_point::CRASH_AT;
 
 use super::room::{
-    LIVE, Seen, apply, apply_well, assert_settled, inspect, instance, lives, owner, seen, stranger,
+    Seen, apply, apply_well, assert_settled, inspect, instance, lives, owner, seen, stranger,
     verify_journal, volume, volumes,
 };
 use crate::lab::{Engine, Sandbox};
