@@ -25,7 +25,8 @@ use crate::docker::DockerDriver;
 use crate::journal::{self, JournalWriter};
 use crate::shell::{Asker, End, Input, Ports, Shell};
 use crate::specs::{Reader, Watching};
-use crate::store::{self, StateDir, StatePaths};
+use crate::state::{self, StateDir, StatePaths};
+use crate::store;
 
 /// Where things are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +170,7 @@ fn open_to_act(
     sender: &mpsc::UnboundedSender<Input>,
 ) -> Result<Opened, StartError> {
     let state = StateDir::open(&settings.state)?;
-    let store::Opened { records, seq, journal, store, repaired } = store::open_records(&state)?;
+    let state::Opened { records, seq, journal, store, repaired } = state::open_records(&state)?;
     let done = sender.clone();
     let writer = JournalWriter::start(journal, move |written| {
         let journal::Written { ticket, result, wants_checkpoint } = written;
@@ -177,16 +178,20 @@ fn open_to_act(
         // If the loop has ended, nobody waits for the answer.
         let _ = done.send(Input::Written { ticket, result, wants_checkpoint });
     })?;
+    let mut behind = Vec::new();
     Ok(Opened {
         records,
         seq,
         repaired,
         state: Some(state),
         commit: Box::new(move |entries, ticket| writer.submit(entries, ticket)),
-        save: Box::new(move |writes, seq| {
-            // The journal has it all: a store that cannot be written is behind, no more.
-            if let Err(error) = store.save(&writes, seq) {
-                tracing::warn!(%error, "store records");
+        save: Box::new(move |mut writes, seq| {
+            // The journal has it all: a store that cannot be written is behind, no more. What it
+            // is behind by goes with the next write.
+            behind.append(&mut writes);
+            match store.save(&behind, seq) {
+                Ok(()) => behind.clear(),
+                Err(error) => tracing::warn!(%error, "store records"),
             }
         }),
     })

@@ -186,6 +186,13 @@ impl Action {
         }
     }
 
+    /// Whether `verb` is a word for it. A restart is a start.
+    #[must_use]
+    pub fn is_called(&self, verb: &str) -> bool {
+        self.verb() == verb
+            || matches!(self, Self::StartContainer { .. }) && matches!(verb, "start" | "restart")
+    }
+
     /// The word for it in plans and progress lines.
     #[must_use]
     pub fn verb(&self) -> &'static str {

@@ -19,12 +19,13 @@
 //! [`MemoryJournal`].
 
 mod file;
-pub(crate) mod files;
 mod line;
 mod memory;
 mod scan;
 mod writer;
 
+#[cfg(test)]
+mod crash_tests;
 #[cfg(test)]
 mod tests;
 

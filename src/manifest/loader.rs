@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,20 +13,11 @@ use reconciler::model::desired::{BrokenFile, RootIdentity, RootState, SpecsReadi
 
 use super::diagnostic::{Diagnostic, shown};
 use super::digests::Digests;
-use super::problem::{Lines, Problem, Span};
+use super::problem::{Lines, PROBLEMS_MAX, Problem, Span};
 use super::scan::{self, Found, OpenError, Stat};
 use super::set::{self, Candidate, Choice, Now, Settled};
 use super::version::{Held, Version};
-
-/// What may have changed. A hint only: a wrong one costs time, never truth, as long as a reading
-/// of all follows some day.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hint {
-    /// Anything.
-    All,
-    /// Files at these paths, absolute or below the root.
-    Paths(Vec<PathBuf>),
-}
+use crate::hint::Hint;
 
 /// One reading: the objects in force, and all errors with their places.
 #[derive(Debug, Clone, Default)]
@@ -44,8 +36,6 @@ pub struct Loader {
     /// Folders that could not be read.
     blind: BTreeMap<String, String>,
     digests: Digests,
-    /// The last good texts as they were reported last.
-    reported: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// What is remembered of a file.
@@ -58,6 +48,8 @@ struct File {
     held: Option<Held>,
     /// The last good text of an earlier run, until it is looked at.
     stored: Option<Arc<str>>,
+    /// The last good text as it was reported last.
+    reported: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone)]
@@ -66,10 +58,6 @@ enum State {
     Unknown(String),
     Read(Arc<Version>),
 }
-
-/// Diagnostics that are made of one file. Someone who mends that many errors runs again anyway,
-/// and a binary file that looks like YAML must not fill the memory.
-const DIAGNOSTICS_PER_FILE_MAX: usize = 1000;
 
 /// Most threads that read: past this the file system is what takes the time.
 const THREADS_MAX: usize = 8;
@@ -84,17 +72,18 @@ impl Loader {
     pub fn new(root: PathBuf, last_good: BTreeMap<Arc<str>, Arc<str>>) -> Self {
         let file = |(name, text): (&Arc<str>, &Arc<str>)| {
             let path = root.join(&**name);
-            let stored = Some(Arc::clone(text));
-            (Arc::clone(name), File { path, stat: None, now: State::Gone, held: None, stored })
+            let file = File {
+                path,
+                stat: None,
+                now: State::Gone,
+                held: None,
+                stored: Some(Arc::clone(text)),
+                reported: Some(Arc::clone(text)),
+            };
+            (Arc::clone(name), file)
         };
         let files = last_good.iter().map(file).collect();
-        Self {
-            files,
-            blind: BTreeMap::new(),
-            digests: Digests::default(),
-            reported: last_good,
-            root,
-        }
+        Self { files, blind: BTreeMap::new(), digests: Digests::default(), root }
     }
 
     /// The directory or file that is read, as it was given.
@@ -153,7 +142,7 @@ impl Loader {
                 Err(_) if path.is_absolute() => return None,
                 Err(_) => path.to_str()?,
             };
-            if below.split('/').any(scan::is_ignored) {
+            if below.split('/').any(crate::hint::is_ignored) {
                 continue;
             }
             let is_folder = |name: &Arc<str>| {
@@ -229,6 +218,7 @@ impl Loader {
                 now: State::Gone,
                 held: None,
                 stored: None,
+                reported: None,
             });
             file.path = found.path;
             file.stat = stat;
@@ -314,7 +304,11 @@ impl Loader {
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
-        Arc::new(Version::read(Arc::from(text), &folder, &|path| self.digests.of(path)))
+        let text: Arc<str> = Arc::from(text);
+        let read = || Version::read(text, &folder, &|path| self.digests.of(path));
+        // A fault of the parser, which is not ours, may cost this file and nothing else.
+        let version = catch_unwind(AssertUnwindSafe(read));
+        Arc::new(version.unwrap_or_else(|_| Version::unreadable("the YAML parser gave up on it")))
     }
 
     /// Makes versions of the last good texts of an earlier run.
@@ -362,7 +356,10 @@ impl Loader {
         let broken = self.broken(&candidates, &settled);
         let read = |candidate: &&Candidate<'_>| !matches!(candidate.now, Now::Gone);
         let files = candidates.iter().filter(read).count();
-        let projects = candidates.iter().flat_map(Candidate::projects).cloned().collect();
+        let projects = candidates.iter().flat_map(Candidate::projects);
+        // Thousands of objects share a few projects: compare first, clone then.
+        let projects: BTreeSet<_> = projects.collect();
+        let projects = projects.into_iter().cloned().collect();
         drop(candidates);
         let texts = self.hold(&settled);
         let specs = SpecsReading { desired: settled.desired, root, texts, broken, files, projects };
@@ -384,7 +381,7 @@ impl Loader {
             let lines = Lines::new(&version.text);
             let mut problems: Vec<_> = version.problems.iter().chain(between).collect();
             problems.sort_by_key(|problem| problem.span);
-            let problems = problems.into_iter().take(DIAGNOSTICS_PER_FILE_MAX);
+            let problems = problems.into_iter().take(PROBLEMS_MAX);
             diagnostics
                 .extend(problems.map(|problem| lines.diagnostic(candidate.file, problem, shown)));
         }
@@ -438,18 +435,18 @@ impl Loader {
                 (Choice::Current | Choice::Gone | Choice::Held(_), _) => {}
             }
             let Some(held) = &file.held else { continue };
-            let reported = self.reported.get(name);
-            if reported.is_some_and(|text| Arc::ptr_eq(text, &held.stored)) {
+            let known = file.reported.as_ref();
+            if known.is_some_and(|text| Arc::ptr_eq(text, &held.stored)) {
                 continue;
             }
-            if reported.is_none_or(|text| **text != *held.stored) {
+            if known.is_none_or(|text| **text != *held.stored) {
                 texts.insert(Arc::clone(name), Some(Arc::clone(&held.stored)));
             }
-            self.reported.insert(Arc::clone(name), Arc::clone(&held.stored));
+            file.reported = Some(Arc::clone(&held.stored));
         }
         for name in gone {
-            self.files.remove(&name);
-            if self.reported.remove(&name).is_some() {
+            let file = self.files.remove(&name);
+            if file.is_some_and(|file| file.reported.is_some()) {
                 texts.insert(name, None);
             }
         }

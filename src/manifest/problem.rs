@@ -20,6 +20,10 @@ pub(crate) struct Span {
     pub(crate) end: u32,
 }
 
+/// Problems that are noted of one file. Someone who mends that many errors runs again anyway, and
+/// a megabyte of something else that looks like YAML must cost neither memory nor seconds.
+pub(crate) const PROBLEMS_MAX: usize = 1000;
+
 /// An error in a file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -88,9 +92,9 @@ pub(crate) struct Lines<'t> {
     starts: Vec<usize>,
 }
 
-/// Characters of a source line that a diagnostic carries: what a wide terminal shows. A line of
+/// Characters of a source line that a diagnostic carries: more than any terminal shows. A line of
 /// megabytes, as attackers and minifiers make them, is not copied into every report.
-const LINE_CHARS_MAX: usize = 240;
+const LINE_CHARS_MAX: usize = 1000;
 
 impl<'t> Lines<'t> {
     pub(crate) fn new(text: &'t str) -> Self {

@@ -24,6 +24,8 @@ use crate::step::{Action, Step};
 pub(super) struct Chain {
     node: Name,
     goal: Digest,
+    /// Tells whether it is the same as another one; none if it may be repeated at will.
+    signature: Option<Digest>,
     cause: String,
     steps: VecDeque<Action>,
     state: ChainState,
@@ -57,6 +59,7 @@ impl Engine {
             self.effects.push(Effect::Tell(Happening::Violated { rules }));
         }
         self.violations = violations;
+        self.watch_repeats();
         let may_act = self.acts && self.is_oriented() && self.journal_error.is_none();
         if may_act && self.violations.is_empty() {
             for decision in self.plan.decisions.clone() {
@@ -65,8 +68,8 @@ impl Engine {
             }
             self.start_chains();
         }
-        self.watch_settling(now);
         self.relist_due(now);
+        self.watch_settling(now);
         self.effects.push(Effect::Planned);
     }
 
@@ -94,6 +97,7 @@ impl Engine {
                 rows.push((change.clone(), row));
             }
         }
+        rows.retain(|(change, row)| !self.repeats_in_vain(change, row));
         if rows.is_empty() {
             return;
         }
@@ -114,6 +118,7 @@ impl Engine {
                 cause: cause.clone(),
             });
         }
+        let signature = super::repeat::signature(change, &row);
         let steps: VecDeque<Action> = row.into_iter().map(|step| step.action).collect();
         let what = steps.front().map_or("nothing", Action::verb);
         let since = self.snapshot.now;
@@ -121,6 +126,7 @@ impl Engine {
         let chain = Chain {
             node: change.node.clone(),
             goal: change.goal.clone(),
+            signature,
             cause,
             steps,
             state: ChainState::Committing { ticket },
@@ -137,11 +143,13 @@ impl Engine {
         let entries = std::mem::take(&mut self.riding);
         let ticket = self.next_ticket;
         self.next_ticket += 1;
+        self.commits_under_way += 1;
         self.uncommitted.extend(entries.iter().map(|entry| (ticket, entry.clone())));
         self.effects.push(Effect::Commit { ticket, entries });
     }
 
     pub(super) fn committed(&mut self, ticket: u64, result: Result<(), String>) {
+        self.commits_under_way = self.commits_under_way.saturating_sub(1);
         match result {
             Ok(()) => {
                 if self.journal_error.take().is_some() {
@@ -219,6 +227,7 @@ impl Engine {
         let Some(action) = chain.steps.pop_front() else { return };
         let (node, goal) = (chain.node.clone(), chain.goal.clone());
         let last = chain.steps.is_empty() || result.is_err();
+        let over = chain.steps.is_empty().then(|| chain.signature.clone()).flatten();
         let ended = Happening::Ended {
             object: object.clone(),
             node: node.clone(),
@@ -236,6 +245,9 @@ impl Engine {
                     deed: action.deed(),
                 });
                 self.take_result(&object, &node, &action, &goal, done);
+                if let Some(signature) = over {
+                    self.row_is_done(&object, &signature);
+                }
                 self.next_step(&object);
             }
             Err(error) => {
@@ -298,10 +310,13 @@ impl Engine {
                 records.volumes.get(volume).and_then(|record| record.failures.get(node))
             }
         };
-        let count =
-            earlier.filter(|failure| failure.goal == goal).map_or(0, |failure| failure.count) + 1;
         let config = &self.snapshot.config;
         let now = self.snapshot.now;
+        // One that is long ago is not in a row with this one: what failed then went well since.
+        let recent = config.backoff_max * 2;
+        let earlier =
+            earlier.filter(|failure| failure.goal == goal && now.since(failure.retry_at) <= recent);
+        let count = earlier.map_or(0, |failure| failure.count).saturating_add(1);
         let wait = match error.kind {
             // Another state than expected is an outcome: the next look decides. But not for ever.
             DriverErrorKind::NotFound | DriverErrorKind::Conflict if count == 1 => {
@@ -447,11 +462,14 @@ impl Engine {
     /// while, removals are counted anew.
     fn watch_settling(&mut self, now: Timestamp) {
         let settled = self.report.settled && self.is_oriented() && !self.round_wanted;
-        if !settled {
+        if self.journal_error.is_some() {
+            // Until it can be written again that is all there is to do.
             self.settled_since = None;
-            if self.journal_error.is_some() {
+            if self.commits_under_way == 0 {
                 self.flush();
             }
+        } else if !settled {
+            self.settled_since = None;
         } else {
             let since = *self.settled_since.get_or_insert(now);
             let again = since + self.snapshot.config.settled_after;
@@ -470,7 +488,7 @@ impl Engine {
                 self.flush();
             }
         }
-        let relist = self.nodes.values().map(|state| state.relist_at).min();
+        let relist = self.nodes.values().filter_map(super::observe::NodeState::relist_due_at).min();
         let wake = [self.report.wake_at, relist].into_iter().flatten().min();
         if let Some(at) = wake {
             self.effects.push(Effect::WakeAt(at));
@@ -491,6 +509,20 @@ impl Engine {
 }
 
 impl Chain {
+    pub(super) fn clock_was_put_back(&mut self, now: Timestamp) {
+        match &mut self.state {
+            ChainState::Committing { .. } => {}
+            ChainState::Running { since } | ChainState::Looking { since, .. } => {
+                *since = now.min(*since);
+            }
+        }
+    }
+
+    /// Whether its steps are over, and what they touched is being looked at.
+    pub(super) fn is_looking(&self) -> bool {
+        matches!(self.state, ChainState::Looking { .. })
+    }
+
     fn waits_for(&self, ticket: u64) -> bool {
         matches!(self.state, ChainState::Committing { ticket: waits } if waits == ticket)
     }

@@ -142,6 +142,15 @@ pub struct Failure {
     pub message: String,
 }
 
+impl Failure {
+    /// Whether it is too early to try again. A failure later than now was stamped by a clock that
+    /// has been put back since: nobody waits for that time to come again.
+    #[must_use]
+    pub fn waits(&self, now: Timestamp) -> bool {
+        self.at <= now && now < self.retry_at
+    }
+}
+
 /// What an image was resolved to. A tag that moves later changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

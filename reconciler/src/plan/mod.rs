@@ -1,10 +1,12 @@
 //! Decides what to do: one function from a snapshot to a plan and a report.
 //!
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
-//! life of one replica), [`power`] (whether it runs, rests or is started again), [`needs`] (images and volumes that come first), [`removal`] (what is no
-//! longer declared, and the guard that holds removals back).
+//! life of one replica), [`make`] (another container, and how it takes its place), [`power`]
+//! (whether it runs, rests or is started again), [`needs`] (images and volumes that come first),
+//! [`removal`] (what is no longer declared, and the guard that holds removals back).
 
 pub mod goal;
+mod make;
 mod needs;
 mod power;
 mod removal;
@@ -106,6 +108,7 @@ pub enum ChangeKind {
 pub fn plan(snapshot: &Snapshot, policies: &Policies) -> (Plan, Report) {
     let mut round = Round::new(snapshot, policies);
     round.walk();
+    round.declared_volumes();
     round.undeclared_volumes();
     round.removals();
     round.finish()
@@ -176,6 +179,9 @@ impl<'a> Round<'a> {
         {
             for (ordinal, replica) in &record.replicas {
                 self.undeclared(ReplicaKey::new(instance.clone(), *ordinal)).record = Some(replica);
+            }
+            if record.replicas.is_empty() {
+                self.decide(Entry::Gone { replica: ReplicaKey::new(instance.clone(), 0) });
             }
         }
         while let Some((replica, located)) =

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::super::problem::{Problem, Span};
+use super::super::problem::{PROBLEMS_MAX, Problem, Span};
 use super::super::tree::{Entry, Node, Value};
 
 /// Where problems go, and which object they are in.
@@ -17,7 +17,9 @@ pub(crate) struct Context<'p> {
 impl Context<'_> {
     /// Notes a problem in the present object.
     pub(crate) fn note(&mut self, problem: Problem) {
-        self.problems.push(problem.within(self.object.as_ref()));
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem.within(self.object.as_ref()));
+        }
     }
 
     /// Notes that a value has another type than the field needs.
@@ -149,18 +151,20 @@ impl<'n, 't> Fields<'n, 't> {
             if self.asked.contains(&key) {
                 continue;
             }
+            if context.problems.len() >= PROBLEMS_MAX {
+                return;
+            }
             let name = self.name(&short(key));
             if unbuilt.contains(&key) {
                 context.unsupported(entry.key_span, &name);
                 continue;
             }
+            let usable = list(self.asked.iter().copied());
             let known = self.asked.iter().chain(unbuilt).copied();
             let problem = Problem::new(entry.key_span, format!("unknown field `{name}`"));
-            context.note(match did_you_mean(key, known.clone()) {
+            context.note(match did_you_mean(key, known) {
                 Some(near) => problem.label(format!("did you mean `{near}`?")),
-                None => {
-                    problem.label("no such field").help(format!("known fields: {}", list(known)))
-                }
+                None => problem.label("no such field").help(format!("known fields: {usable}")),
             });
         }
     }
@@ -220,6 +224,10 @@ pub(crate) fn did_you_mean<'a>(
     let synonym = SYNONYMS.iter().find(|(theirs, _)| *theirs == wanted).map(|(_, ours)| *ours);
     if let Some(same) = known.clone().find(|name| Some(*name) == synonym) {
         return Some(same);
+    }
+    let begins = |name: &&str| wanted.len() >= 3 && plain(name).starts_with(&wanted);
+    if let Some(longer) = known.clone().find(begins) {
+        return Some(longer);
     }
     if word.len() > 64 {
         return None; // comparing costs the product of both lengths, and this is no slip

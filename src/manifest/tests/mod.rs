@@ -1,8 +1,12 @@
-//! Tests of the whole way from files to objects.
+//! Tests of the whole way from files to objects; [`bad_input`] walks the cases that are files.
 
+mod bad_input;
 mod design;
 mod directory;
 mod holding;
+mod large;
+mod mangled;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +15,8 @@ use std::sync::Arc;
 
 use reconciler::model::desired::SpecsReading;
 
-use super::{Hint, Loader, Reading};
+use super::{Loader, Reading};
+use crate::hint::Hint;
 
 /// A specs directory of its own, with a loader.
 struct Specs {
