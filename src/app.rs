@@ -37,6 +37,25 @@ pub struct Settings {
     pub state: PathBuf,
 }
 
+impl Settings {
+    /// The socket that a daemon of this state directory listens on.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        StatePaths::new(&self.state).socket()
+    }
+}
+
+/// Makes the store anew, from the journal or what is left of both, and says what was done.
+///
+/// # Errors
+/// [`StoreError`] if another process uses the state directory, or nothing is left to start from.
+pub fn rebuild_store(
+    settings: &Settings,
+    owner: Option<OwnerId>,
+) -> Result<store::RebuildReport, StoreError> {
+    store::rebuild(&settings.state, owner)
+}
+
 /// What a loop may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod app;
 pub mod cli;
+pub mod config;
 pub mod crash_point;
 pub mod docker;
 mod files;
@@ -16,4 +17,5 @@ pub mod shell;
 pub mod specs;
 pub mod state;
 pub mod store;
+pub mod telemetry;
 pub mod watch;

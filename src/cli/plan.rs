@@ -1,0 +1,67 @@
+//! `windlass plan`: what would be done. It never has an effect: the loop that it asks is its own, and
+//! one that cannot act.
+
+use super::args::{Dir, Format};
+use super::show::outcome::engine_advice;
+use super::{Context, Ended, ask, broken, show};
+use crate::api::protocol::PlanView;
+use reconciler::report::Reason;
+
+/// How the plan is shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Options {
+    /// Whether changes have an exit code of their own.
+    pub(super) detailed_exitcode: bool,
+    /// Whether every step is shown.
+    pub(super) steps: bool,
+}
+
+/// Runs the verb.
+pub(super) async fn run(context: &Context, dir: &Dir, options: Options) -> Ended {
+    let settings = context.settings_to_read(dir)?;
+    let session = ask::look(&settings)?;
+    let plan = ask::plan(context, &session).await;
+    session.close().await;
+    let plan = plan?;
+    let out = &context.out;
+    match context.global.output {
+        format @ (Format::Json | Format::Yaml) => out.value(format, &plan)?,
+        Format::Name => {
+            let names = plan.rows.iter().filter(|row| row.change.is_some());
+            let names: String = names.map(|row| format!("{}\n", row.name)).collect();
+            out.print(&names)?;
+        }
+        Format::Text | Format::Wide => {
+            broken::report(context, &settings.specs, &plan.broken);
+            let specs = settings.specs.display().to_string();
+            out.print(&show::plan::render(&plan, &specs, options.steps, &out.style))?;
+            advise(context, &plan);
+        }
+    }
+    Ok(exit_code(&plan, options.detailed_exitcode))
+}
+
+/// 0 or 1; with the detailed codes 0 nothing to do, 1 error, 2 changes.
+fn exit_code(plan: &PlanView, detailed: bool) -> u8 {
+    let changes = plan.held.is_some() || plan.rows.iter().any(|row| row.change.is_some());
+    if !plan.broken.is_empty() || plan.degraded.is_some() {
+        return 1;
+    }
+    match (changes, detailed) {
+        (true, true) => 2,
+        (true, false) => 0,
+        // A plan that is empty because nobody could be asked is no good news.
+        (false, _) => u8::from(plan.counts.unknown > 0),
+    }
+}
+
+/// Says what to do about engines that do not answer.
+pub(super) fn advise(context: &Context, plan: &PlanView) {
+    let unreachable = plan.rows.iter().find_map(|row| match &row.reason {
+        Some(Reason::Unknown { message, .. }) => Some(message),
+        Some(_) | None => None,
+    });
+    if let Some(message) = unreachable {
+        context.out.note(&format!("help: {}", engine_advice(message)));
+    }
+}

@@ -1,0 +1,119 @@
+//! Columns that line up.
+
+use super::{Ink, Style};
+
+/// What stands between two columns.
+const GAP: &str = "  ";
+
+/// A piece of text in a colour; it may have several lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    text: String,
+    ink: Ink,
+}
+
+/// A cell.
+#[must_use]
+pub fn cell(ink: Ink, text: impl Into<String>) -> Cell {
+    Cell { text: text.into(), ink }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        cell(Ink::Plain, text)
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        cell(Ink::Plain, text)
+    }
+}
+
+/// Rows of cells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Table {
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// A table with these headings, which stand in capitals.
+    #[must_use]
+    pub fn with_heads(heads: &[&str]) -> Self {
+        Self { rows: vec![heads.iter().map(|head| cell(Ink::Dim, *head)).collect()] }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<Cell>) {
+        self.rows.push(cells);
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The table as text. A column is as wide as its widest cell; no line ends with a space. Columns
+    /// that are empty throughout are left out.
+    #[must_use]
+    pub fn render(&self, style: &Style) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            let lines = cells.flat_map(|cell| cell.text.lines());
+            lines.map(console::measure_text_width).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let height = row.iter().map(|cell| cell.text.lines().count()).max().unwrap_or(0);
+            for line in 0..height.max(1) {
+                text.push_str(&render_line(row, line, &widths, style));
+                text.push('\n');
+            }
+        }
+        text
+    }
+}
+
+/// One line of one row.
+fn render_line(row: &[Cell], line: usize, widths: &[usize], style: &Style) -> String {
+    let mut text = String::new();
+    // Spaces are written once something follows.
+    let mut owed = 0;
+    let mut first = true;
+    for (cell, width) in row.iter().zip(widths) {
+        if *width == 0 {
+            continue;
+        }
+        if !std::mem::take(&mut first) {
+            owed += GAP.len();
+        }
+        let piece = cell.text.lines().nth(line).unwrap_or_default();
+        if !piece.is_empty() {
+            text.extend(std::iter::repeat_n(' ', std::mem::take(&mut owed)));
+            text.push_str(&style.paint(cell.ink, piece));
+        }
+        owed += width.saturating_sub(console::measure_text_width(piece));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reconciler::model::time::Timestamp;
+
+    #[test]
+    fn columns_line_up_and_lines_end_clean() {
+        let mut table = Table::with_heads(&["NAME", "NOTHING", "WHAT"]);
+        table.rows[0][1] = "".into();
+        table.row(vec!["a".into(), "".into(), "one\ntwo".into()]);
+        table.row(vec!["long".into(), "".into(), "".into()]);
+        let text = table.render(&Style::plain(Timestamp(0)));
+        assert_eq!(text, "NAME  WHAT\na     one\n      two\nlong\n");
+        let color = Style { color: true, ..Style::plain(Timestamp(0)) };
+        assert_eq!(console::strip_ansi_codes(&table.render(&color)), text);
+    }
+}
