@@ -367,14 +367,14 @@ pub(super) fn engine_time(engine: &Engine) -> String {
 
 /// The journal is whole.
 pub(super) fn verify_journal(state: &Path) {
-    let journal = windlass::store::StatePaths::new(state).journal();
+    let journal = windlass::state::StatePaths::new(state).journal();
     let replayed = windlass::journal::verify(&journal).expect("the journal is whole");
     assert!(replayed.last_seq > 0, "the journal is empty");
 }
 
 /// The owner that a state directory's journal names.
 pub(super) fn owner(state: &Path) -> String {
-    let journal = windlass::store::StatePaths::new(state).journal();
+    let journal = windlass::state::StatePaths::new(state).journal();
     let (records, _) = windlass::journal::records_from(&journal).expect("a journal");
     records.owner.expect("an owner").0
 }
