@@ -52,8 +52,8 @@ impl Settings {
 pub fn rebuild_store(
     settings: &Settings,
     owner: Option<OwnerId>,
-) -> Result<store::RebuildReport, StoreError> {
-    store::rebuild(&settings.state, owner)
+) -> Result<state::RebuildReport, StoreError> {
+    state::rebuild(&settings.state, owner)
 }
 
 /// What a loop may do.

@@ -8,7 +8,8 @@ use reconciler::model::desired::BrokenFile;
 
 use super::Context;
 use super::show::words::count;
-use crate::manifest::{self, Hint, Loader};
+use crate::hint::Hint;
+use crate::manifest::{self, Loader};
 
 /// Shows what is wrong with these files of the specs directory, on standard error.
 ///

@@ -7,7 +7,8 @@ use serde_json::json;
 use super::args::{Dir, Format};
 use super::show::words::count;
 use super::{Context, Ended};
-use crate::manifest::{self, Hint, Loader};
+use crate::hint::Hint;
+use crate::manifest::{self, Loader};
 
 /// Runs the verb: 0 all right, 1 not.
 pub(super) fn run(context: &Context, dir: &Dir) -> Ended {

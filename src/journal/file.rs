@@ -35,7 +35,7 @@ const UNFINISHED: &str = ".tmp";
 /// is not there. If that cannot be brought about, it refuses everything from then on.
 ///
 /// # Assumptions
-/// Nobody else writes: [`StateDir`](crate::store::StateDir) holds the lock.
+/// Nobody else writes: [`StateDir`](crate::state::StateDir) holds the lock.
 #[derive(Debug)]
 pub struct FileJournal {
     dir: PathBuf,
