@@ -3,8 +3,8 @@
 use std::fs;
 
 use super::room::{
-    LIVE, apply_well, assert_settled, deeds, engine_time, instance, lives, one, owner,
-    verify_journal, volume,
+    LIVE, apply_well, assert_settled, deeds, engine_time, instance, lives, one, owner, plan,
+    replicas, verify_journal, volume, volumes,
 };
 use crate::lab::{Sandbox, eventually};
 
@@ -85,6 +85,14 @@ fn with_nothing_left_the_owner_takes_its_containers_over() {
     assert!(out.stderr.contains("--owner"), "{out:?}");
     let out = room.windlass(&["store", "rebuild", "--owner", &us]);
     assert_eq!(out.code, 0, "{out:?}");
+    let plan = plan(&room);
+    assert!(plan.steps.is_empty(), "{plan:#?}");
+    assert_eq!(apply_well(&room).steps, 0, "what it finds it notes, and does nothing");
     assert_no_effect(&room, &lived, &since);
     assert_eq!(owner(&room.state()), us);
+    // What it took over it also removes as its spec says, without asking for so few.
+    room.spec("set.yaml", &instance("web", &format!("{LIVE}\nreplicas: 2")));
+    apply_well(&room);
+    assert_eq!(replicas(&room, "db", 0).len() + replicas(&room, "job", 0).len(), 0);
+    assert_eq!(volumes(&room), Vec::<String>::new());
 }
