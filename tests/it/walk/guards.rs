@@ -252,3 +252,33 @@ fn data_stays_unless_it_was_declared_to_go() {
     assert_eq!(docker(room.engine(), &["volume", "inspect", "-f", "{{.CreatedAt}}", &kept]), made);
     assert_eq!(one(&room, "keep", 0).state(), "running");
 }
+
+#[test]
+fn the_last_declaration_says_whether_data_stays() {
+    let room = Sandbox::new(engine!(V20_10));
+    let user = |name: &str| {
+        let spec = format!(
+            "command: [sleep, '100000']\nstop: {{ signal: KILL }}\nvolumes: [{{ volume: {name}, target: /data }}]"
+        );
+        instance(name, &spec)
+    };
+    let set = |saved: bool, dropped: bool| {
+        [volume("saved", saved), user("saved"), volume("dropped", dropped), user("dropped")]
+            .concat()
+    };
+    room.spec("set.yaml", &set(false, true));
+    room.spec("other.yaml", &instance("other", LIVE));
+    apply_well(&room);
+    room.spec("set.yaml", &set(true, false));
+    assert_eq!(apply_well(&room).steps, 0, "nothing of a volume changes on the engine");
+    room.remove_spec("set.yaml");
+    let outcome = apply(&room);
+    assert!(outcome.troubles.is_empty(), "{outcome:#?}");
+    if let Some(set) = outcome.held {
+        let held = Loop::hold(&room);
+        held.ask(Request::Approve { digest: Some(set.digest.0.to_string()) });
+        assert!(held.apply().is_good());
+        held.stop();
+    }
+    assert_eq!(volumes(&room), [format!("{}.saved", room.project())]);
+}

@@ -12,7 +12,7 @@ fn set() -> String {
     let user = format!("{LIVE}\nvolumes: [{{ volume: data, target: /data }}]");
     let job = "command: [sh, -c, exit 0]\nrestart: never";
     [
-        volume("data", true),
+        volume("data", false),
         instance("web", &format!("{LIVE}\nreplicas: 2")),
         instance("db", &user),
         instance("job", job),
@@ -85,8 +85,8 @@ fn with_nothing_left_the_owner_takes_its_containers_over() {
     assert!(out.stderr.contains("--owner"), "{out:?}");
     let out = room.windlass(&["store", "rebuild", "--owner", &us]);
     assert_eq!(out.code, 0, "{out:?}");
-    let plan = plan(&room);
-    assert!(plan.steps.is_empty(), "{plan:#?}");
+    let looked = plan(&room);
+    assert!(looked.steps.is_empty(), "{looked:#?}");
     assert_eq!(apply_well(&room).steps, 0, "what it finds it notes, and does nothing");
     assert_no_effect(&room, &lived, &since);
     assert_eq!(owner(&room.state()), us);
