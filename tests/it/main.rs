@@ -4,3 +4,4 @@
 mod lab;
 mod docker;
 mod tidy;
+mod walk;
