@@ -6,7 +6,7 @@ use reconciler::model::ids::Key;
 use reconciler::model::quantity::Span;
 
 use super::failure::Failure;
-use super::{Context, LOOK_TIMEOUT};
+use super::{Context, LOOK_TIMEOUT, near};
 use crate::api::client::AskError;
 use crate::api::protocol::{Frame, Overview, PlanView, Request};
 use crate::app::{App, Mode, Session, SessionError, Settings, StartError, start};
@@ -57,7 +57,10 @@ pub(super) async fn overview(
     only: Option<Key>,
 ) -> Result<Overview, Failure> {
     match one(context, session, Request::Overview { only }).await? {
-        Frame::Overview { overview } => Ok(*overview),
+        Frame::Overview { mut overview } => {
+            overview.specs = near(&overview.specs);
+            Ok(*overview)
+        }
         frame => Err(unexpected(&frame)),
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn report(context: &Context, specs: &Path, broken: &BTreeMap<Arc<str>
     let held = broken.values().filter(|broken| broken.last_good).count();
     let files = count(broken.len(), "file");
     out.complain(&match held {
-        0 => format!("{files} with errors; nothing of that is in force.\n"),
-        _ => format!("{files} with errors; the last good version stays in force.\n"),
+        0 => format!("\n{files} with errors; nothing of that is in force.\n\n"),
+        _ => format!("\n{files} with errors; the last good version stays in force.\n\n"),
     });
 }

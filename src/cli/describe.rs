@@ -100,9 +100,9 @@ fn one_of(name: &str, found: &[usize], names: &[String]) -> Result<usize, Failur
 /// An image, a volume or a node.
 fn other(overview: &Overview, kind: Kind, at: usize, style: &Style) -> String {
     let mut rows: Vec<(&str, String)> = Vec::new();
-    let declared = |source: &Option<String>| match source {
+    let declared = |source: &Option<String>, otherwise: &str| match source {
         Some(source) => place(&overview.specs, source),
-        None => "not declared".to_owned(),
+        None => otherwise.to_owned(),
     };
     let join = |nodes: &[reconciler::model::ids::Name]| {
         let names: Vec<&str> = nodes.iter().map(|node| node.as_str()).collect();
@@ -111,7 +111,10 @@ fn other(overview: &Overview, kind: Kind, at: usize, style: &Style) -> String {
     let message = match kind {
         Kind::Images => {
             let one = &overview.images[at];
-            rows.push(("Image", format!("{}   {}", one.name, declared(&one.source))));
+            rows.push((
+                "Image",
+                format!("{}   {}", one.name, declared(&one.source, "named by an instance")),
+            ));
             rows.push(("From", one.from.clone()));
             rows.push((
                 "Content",
@@ -122,7 +125,10 @@ fn other(overview: &Overview, kind: Kind, at: usize, style: &Style) -> String {
         }
         Kind::Volumes => {
             let one = &overview.volumes[at];
-            rows.push(("Volume", format!("{}   {}", one.key, declared(&one.source))));
+            rows.push((
+                "Volume",
+                format!("{}   {}", one.key, declared(&one.source, "no longer declared")),
+            ));
             rows.push(("Driver", one.driver.clone()));
             let retain = if one.retain { "its data stays" } else { "its data goes" };
             rows.push(("Retain", format!("{retain} when the declaration goes")));
@@ -131,7 +137,10 @@ fn other(overview: &Overview, kind: Kind, at: usize, style: &Style) -> String {
         }
         Kind::Nodes => {
             let one = &overview.nodes[at];
-            rows.push(("Node", format!("{}   {}", one.name, declared(&one.source))));
+            rows.push((
+                "Node",
+                format!("{}   {}", one.name, declared(&one.source, "since no Node is declared")),
+            ));
             rows.push(("Endpoint", one.endpoint.clone()));
             rows.push(("Ready", if one.ready { "True" } else { "False" }.to_owned()));
             let version = one.version.clone().unwrap_or_else(|| "unknown".to_owned());

@@ -1,6 +1,8 @@
 //! `windlass get`: lists of objects.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use serde::Serialize;
 
 use super::args::Format;
 use super::show::objects;
@@ -150,6 +152,7 @@ pub(super) fn find(kind: Kind, wanted: &str, known: &[String]) -> Result<Vec<usi
 }
 
 /// What was picked of an overview.
+#[derive(Serialize)]
 struct Picked<'a> {
     instances: Vec<&'a InstanceStatus>,
     images: Vec<&'a ImageStatus>,
@@ -180,9 +183,7 @@ pub(super) async fn run(context: &Context, wanted: &Wanted) -> Ended {
         (picked.images, picked.volumes, picked.nodes) = (Vec::new(), Vec::new(), Vec::new());
     }
     match context.global.output {
-        format @ (Format::Json | Format::Yaml) => {
-            context.out.value(format, &picked.value(wanted)?)?;
-        }
+        Format::Json | Format::Yaml => picked.write(context, wanted)?,
         Format::Name => context.out.print(&picked.names(wanted.kind))?,
         Format::Text => picked.show(context, wanted, &overview, false)?,
         Format::Wide => picked.show(context, wanted, &overview, true)?,
@@ -219,31 +220,27 @@ impl Picked<'_> {
         context.out.print(&text)
     }
 
-    /// As a program wants it: one that was named stands alone, else they are `items`; of all kinds,
-    /// each kind has a list.
-    fn value(&self, wanted: &Wanted) -> Result<Value, Failure> {
-        let Self { instances, images, volumes, nodes } = self;
-        let items = match wanted.kind {
-            Kind::Instances => serde_json::to_value(instances)?,
-            Kind::Images => serde_json::to_value(images)?,
-            Kind::Volumes => serde_json::to_value(volumes)?,
-            Kind::Nodes => serde_json::to_value(nodes)?,
-            Kind::All => {
-                return Ok(json!({
-                    "instances": instances, "images": images, "volumes": volumes, "nodes": nodes,
-                }));
+    /// Writes what was picked as a program wants it: one that was named stands alone, else they are
+    /// `items`; of all kinds, each kind has a list.
+    fn write(&self, context: &Context, wanted: &Wanted) -> Result<(), Failure> {
+        fn list<T: Serialize>(
+            context: &Context,
+            wanted: &Wanted,
+            items: &[&T],
+        ) -> Result<(), Failure> {
+            let format = context.global.output;
+            match items {
+                [one] if wanted.names.len() == 1 => context.out.value(format, one),
+                items => context.out.value(format, &BTreeMap::from([("items", items)])),
             }
-        };
-        let alone = match &items {
-            Value::Array(all) if all.len() == 1 && wanted.names.len() == 1 => all.first().cloned(),
-            Value::Array(_)
-            | Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Object(_) => None,
-        };
-        Ok(alone.unwrap_or_else(|| json!({ "items": items })))
+        }
+        match wanted.kind {
+            Kind::Instances => list(context, wanted, &self.instances),
+            Kind::Images => list(context, wanted, &self.images),
+            Kind::Volumes => list(context, wanted, &self.volumes),
+            Kind::Nodes => list(context, wanted, &self.nodes),
+            Kind::All => context.out.value(context.global.output, self),
+        }
     }
 
     /// One name a line, as other verbs take it; of all kinds, with the kind.

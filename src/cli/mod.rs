@@ -25,7 +25,7 @@ mod store;
 mod up;
 mod validate;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -189,8 +189,18 @@ fn bare(error: &std::io::Error) -> String {
 }
 
 /// A path as it is when seen from anywhere.
-fn absolute(path: &Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// A path as it is when seen from here, if it is below.
+fn near(path: &str) -> String {
+    let here = std::env::current_dir().ok();
+    let below = here.as_ref().and_then(|here| Path::new(path).strip_prefix(here).ok());
+    match below {
+        Some(below) if !below.as_os_str().is_empty() => below.display().to_string(),
+        Some(_) | None => path.to_owned(),
+    }
 }
 
 /// One thread does it all: it waits for engines, files and clients, and computes little. A second

@@ -65,7 +65,13 @@ impl Out {
     /// As for [`Out::print`].
     pub(super) fn value(&self, format: Format, value: &impl Serialize) -> Result<(), Failure> {
         let text = match format {
-            Format::Yaml => serde_yaml::to_string(value)?,
+            Format::Yaml => {
+                // Without this, YAML would have tags where JSON has keys.
+                let mut text = Vec::new();
+                let mut yaml = serde_yaml::Serializer::new(&mut text);
+                serde_yaml::with::singleton_map_recursive::serialize(value, &mut yaml)?;
+                String::from_utf8(text)?
+            }
             Format::Json | Format::Text | Format::Wide | Format::Name => {
                 serde_json::to_string_pretty(value)? + "\n"
             }

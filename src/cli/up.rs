@@ -24,7 +24,9 @@ const FAREWELL: Duration = Duration::from_millis(50);
 
 /// Runs the verb.
 pub(super) async fn run(context: &Context, dir: &Dir) -> Ended {
-    let settings = context.settings(dir)?;
+    let mut settings = context.settings(dir)?;
+    // Clients compare it with theirs, wherever they are.
+    settings.specs = absolute(&settings.specs);
     if let Some(daemon) = Session::daemon(&settings).await.map_err(ask::no_session)? {
         let (pid, specs) = (daemon.pid, &daemon.specs);
         let state = settings.state.display();
@@ -99,7 +101,8 @@ impl<'a> Log<'a> {
     }
 
     fn begin(&mut self, settings: &Settings, app: &App) -> Result<(), Failure> {
-        let (specs, state) = (absolute(&settings.specs), absolute(&settings.state));
+        let (specs, state) = (settings.specs.display(), absolute(&settings.state));
+        let state = state.display();
         let socket = settings.socket();
         let version = env!("CARGO_PKG_VERSION");
         let pid = std::process::id();

@@ -31,6 +31,8 @@ pub struct Work {
     pub done: Vec<String>,
     /// Bytes that came, and all of them, of an image.
     pub bytes: Option<(u64, u64)>,
+    /// Whether it was heard from its beginning: else what it amounts to is not known.
+    pub whole: bool,
 }
 
 /// Turns happenings into lines, and keeps count.
@@ -63,6 +65,7 @@ impl Narrator {
                     began: now,
                     done: Vec::new(),
                     bytes: None,
+                    whole: true,
                 };
                 self.under_way.insert(object.clone(), work);
                 let ink = if cause.starts_with("drift") { Ink::Drift } else { Ink::Plain };
@@ -87,13 +90,14 @@ impl Narrator {
                     began,
                     done: Vec::new(),
                     bytes: None,
+                    whole: false,
                 });
                 work.done.push(verb.clone());
                 if !last {
                     return None;
                 }
                 let work = self.under_way.remove(object)?;
-                let what = self.count(object, &work.done);
+                let what = self.count(object, &work);
                 let span = took(now.saturating_duration_since(work.began));
                 line(Ink::Good, format!("{object}: {what} in {span}"))
             }
@@ -120,9 +124,11 @@ impl Narrator {
     }
 
     /// Counts what became of an object by what was done to it, and gives the word for it.
-    fn count(&mut self, object: &str, done: &[String]) -> &'static str {
+    fn count(&mut self, object: &str, work: &Work) -> &'static str {
+        let done = &work.done;
         let did = |verb: &str| done.iter().any(|one| one == verb);
         let word = match () {
+            () if !work.whole => "changed",
             () if did("create") && did("remove") => "replaced",
             () if did("create") && did("start") => "started",
             () if did("create") || did("create volume") => "created",

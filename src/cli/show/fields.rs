@@ -1,10 +1,11 @@
 //! What is not as declared, field by field, in the manner of a unified diff.
 
-use reconciler::model::ids::ObjectId;
+use reconciler::model::ids::{Key, ObjectId};
 use reconciler::model::spec::InstanceSpec;
 use reconciler::plan::ChangeKind;
 use reconciler::report::Reason;
 use reconciler::step::{Cause, FieldChange};
+use serde_json::Value;
 
 use super::words::place;
 use super::{Ink, Style};
@@ -14,11 +15,26 @@ use crate::api::protocol::{Overview, PlanRow, PlanView};
 #[must_use]
 pub fn render(plan: &PlanView, overview: &Overview, style: &Style) -> String {
     let mut text = String::new();
+    // Replicas are alike: the first new one shows their spec.
+    let mut shown: Option<(&Key, String)> = None;
     for row in plan.rows.iter().filter(|row| differs(row)) {
         if !text.is_empty() {
             text.push('\n');
         }
-        text.push_str(&render_row(row, overview, style));
+        let is_new = row.change == Some(ChangeKind::Create);
+        let like = match (&row.object, &shown) {
+            (ObjectId::Replica(replica), Some((key, name)))
+                if is_new && replica.instance == **key =>
+            {
+                Some(name.clone())
+            }
+            (ObjectId::Replica(replica), _) if is_new => {
+                shown = Some((&replica.instance, row.name.clone()));
+                None
+            }
+            (ObjectId::Replica(_) | ObjectId::Image { .. } | ObjectId::Volume { .. }, _) => None,
+        };
+        text.push_str(&render_row(row, like.as_deref(), overview, style));
     }
     text
 }
@@ -47,7 +63,7 @@ pub fn differs(row: &PlanRow) -> bool {
     }
 }
 
-fn render_row(row: &PlanRow, overview: &Overview, style: &Style) -> String {
+fn render_row(row: &PlanRow, like: Option<&str>, overview: &Overview, style: &Style) -> String {
     let node = row.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
     let at = row.source.as_ref().map(|source| format!("   {}", place(&overview.specs, source)));
     let head = format!("{}{node}", row.name);
@@ -82,9 +98,12 @@ fn render_row(row: &PlanRow, overview: &Overview, style: &Style) -> String {
             if !matches!(cause, Some(Cause::Declared)) {
                 line(Ink::Odd, ' ', &row.why);
             }
-            match spec(row, overview) {
-                Some(spec) => spec.lines().for_each(|words| line(Ink::Good, '+', words)),
-                None => line(Ink::Good, '+', &row.why),
+            match (like, spec(row, overview)) {
+                (Some(like), _) => line(Ink::Good, '+', &format!("as {like}")),
+                (None, Some(spec)) => {
+                    spec.lines().for_each(|words| line(Ink::Good, '+', words));
+                }
+                (None, None) => line(Ink::Good, '+', &row.why),
             }
         }
         (Some(_), _) if row.change == Some(ChangeKind::Destroy) => line(Ink::Bad, '-', &row.why),
@@ -106,20 +125,32 @@ fn spec(row: &PlanRow, overview: &Overview) -> Option<String> {
 /// A spec as YAML, without what is not set.
 #[must_use]
 pub fn yaml(spec: &InstanceSpec) -> Option<String> {
-    let mut value = serde_yaml::to_value(spec).ok()?;
+    // By way of JSON, since YAML would have tags where JSON has keys.
+    let mut value = serde_json::to_value(spec).ok()?;
     prune(&mut value);
     serde_yaml::to_string(&value).ok()
 }
 
-/// Removes fields that are null, empty lists and empty maps.
-fn prune(value: &mut serde_yaml::Value) {
-    if let serde_yaml::Value::Mapping(fields) = value {
-        fields.iter_mut().for_each(|(_, field)| prune(field));
-        fields.retain(|_, field| {
-            let is_empty = field.is_null()
-                || field.as_sequence().is_some_and(Vec::is_empty)
-                || field.as_mapping().is_some_and(serde_yaml::Mapping::is_empty);
-            !is_empty
-        });
+/// Removes fields that are null, empty lists and empty maps, and writes ranges as users do.
+fn prune(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(prune),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(prune);
+            fields.retain(|_, field| match field {
+                Value::Null => false,
+                Value::Array(items) => !items.is_empty(),
+                Value::Object(fields) => !fields.is_empty(),
+                Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+            });
+            if let (Some(first), Some(last), 2) =
+                (fields.get("first"), fields.get("last"), fields.len())
+            {
+                let alone = first == last;
+                let text = if alone { first.to_string() } else { format!("{first}-{last}") };
+                *value = Value::String(text);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

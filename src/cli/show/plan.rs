@@ -14,7 +14,7 @@ use crate::api::protocol::{PlanRow, PlanView};
 #[must_use]
 pub fn render(plan: &PlanView, specs: &str, steps: bool, style: &Style) -> String {
     let mut text = String::new();
-    let mut table = Table::default();
+    let mut table = Table::default().flexible(3);
     for row in &plan.rows {
         if let Some(cells) = cells(row, specs, style) {
             table.row(cells);

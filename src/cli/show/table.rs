@@ -34,13 +34,26 @@ impl From<String> for Cell {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
     rows: Vec<Vec<Cell>>,
+    /// The column that gives way where a terminal is too narrow.
+    flexible: Option<usize>,
 }
+
+/// Narrower than this, a column says nothing any more.
+const FLEXIBLE_WIDTH_MIN: usize = 24;
 
 impl Table {
     /// A table with these headings, which stand in capitals.
     #[must_use]
     pub fn with_heads(heads: &[&str]) -> Self {
-        Self { rows: vec![heads.iter().map(|head| cell(Ink::Dim, *head)).collect()] }
+        let heads = heads.iter().map(|head| cell(Ink::Dim, *head)).collect();
+        Self { rows: vec![heads], flexible: None }
+    }
+
+    /// Has this column cut where a terminal is too narrow for all.
+    #[must_use]
+    pub fn flexible(mut self, column: usize) -> Self {
+        self.flexible = Some(column);
+        self
     }
 
     /// Adds a row.
@@ -64,7 +77,8 @@ impl Table {
             let lines = cells.flat_map(|cell| cell.text.lines());
             lines.map(console::measure_text_width).max().unwrap_or(0)
         };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut widths: Vec<usize> = (0..columns).map(width).collect();
+        self.fit(&mut widths, style);
         let mut text = String::new();
         for row in &self.rows {
             let height = row.iter().map(|cell| cell.text.lines().count()).max().unwrap_or(0);
@@ -74,6 +88,19 @@ impl Table {
             }
         }
         text
+    }
+}
+
+impl Table {
+    /// Takes from the flexible column what is too much for the terminal.
+    fn fit(&self, widths: &mut [usize], style: &Style) {
+        let shown = widths.iter().filter(|width| **width > 0).count();
+        let all = widths.iter().sum::<usize>() + GAP.len() * shown.saturating_sub(1);
+        let (Some(column), Some(room)) = (self.flexible, style.width) else { return };
+        if let Some(width) = widths.get_mut(column) {
+            let less = width.saturating_sub(all.saturating_sub(room));
+            *width = less.max(FLEXIBLE_WIDTH_MIN).min(*width);
+        }
     }
 }
 
@@ -91,6 +118,7 @@ fn render_line(row: &[Cell], line: usize, widths: &[usize], style: &Style) -> St
             owed += GAP.len();
         }
         let piece = cell.text.lines().nth(line).unwrap_or_default();
+        let piece = &*console::truncate_str(piece, *width, "…");
         if !piece.is_empty() {
             text.extend(std::iter::repeat_n(' ', std::mem::take(&mut owed)));
             text.push_str(&style.paint(cell.ink, piece));
@@ -115,5 +143,16 @@ mod tests {
         assert_eq!(text, "NAME  WHAT\na     one\n      two\nlong\n");
         let color = Style { color: true, ..Style::plain(Timestamp(0)) };
         assert_eq!(console::strip_ansi_codes(&table.render(&color)), text);
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_the_flexible_column() {
+        let mut table = Table::default().flexible(1);
+        table.row(vec!["a".into(), "x".repeat(60).into(), "end".into()]);
+        let narrow = Style { width: Some(40), ..Style::plain(Timestamp(0)) };
+        let text = table.render(&narrow);
+        assert!(text.starts_with("a  xxx") && text.ends_with("x…  end\n"), "{text}");
+        assert_eq!(text.trim_end().chars().count(), 40);
+        assert!(table.render(&Style::plain(Timestamp(0))).contains(&"x".repeat(60)));
     }
 }

@@ -85,13 +85,13 @@ pub fn digest(text: &str) -> String {
 /// The one of `known` that was probably meant.
 #[must_use]
 pub fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    /// Below this, two words have little in common.
-    const SIMILARITY_MIN: f64 = 0.75;
+    // One slip in a short word, one for each three letters in a long one.
+    let slips_max = (word.chars().count() / 3).max(1);
     known
         .into_iter()
-        .map(|other| (strsim::jaro_winkler(word, other), other))
-        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|other| (strsim::damerau_levenshtein(word, other), other))
+        .filter(|(slips, _)| *slips <= slips_max)
+        .min_by_key(|(slips, _)| *slips)
         .map(|(_, other)| other)
 }
 
