@@ -5,6 +5,8 @@
 //! Images add variables, labels and ports of their own, so a field that merges with the image's is
 //! compared as a part of what is there.
 
+use std::cmp::Ordering;
+
 use crate::model::ids::{ImageId, ReplicaKey};
 use crate::model::observed::{Limits, MountFrom, ObservedContainer};
 use crate::model::spec::{InstanceSpec, MountSource};
@@ -115,8 +117,16 @@ fn args(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldCh
 }
 
 fn env(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
+    // Side by side: both are sorted, and this is the longest comparison of a settled round.
+    let mut present = have.config.env.iter();
     for (name, value) in &want.spec.env {
-        if have.config.env.get(name) != Some(value) {
+        let mut at = present.by_ref().map(|(at, value)| (at.cmp(name), value));
+        let reached = at.find(|(order, _)| *order != Ordering::Less);
+        if reached != Some((Ordering::Equal, value)) {
+            if reached.is_some() {
+                // It went past: what comes next is looked up from the start.
+                present = have.config.env.iter();
+            }
             // Never the value: it may be a secret.
             found(change(&format!("env.{name}"), "", ""));
         }

@@ -4,6 +4,7 @@
 //! `observed.yaml` begins with `# for: <action> × <cause or reason>`, the pair that the case is
 //! there for. `UPDATE_EXPECT=1` writes what comes out; read the difference before it is committed.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
+#![allow(clippy::disallowed_methods, reason = "golden cases are files")]
 
 mod world;
 

@@ -397,6 +397,7 @@ fn is_as_declared(world: &World, set: &DesiredSet) -> Result<(), String> {
 
 /// `PROPTEST_CASES` hunts longer; what was found is kept in a file beside this one, and tried first.
 fn config() -> ProptestConfig {
+    #[expect(clippy::disallowed_methods, reason = "a hunt is asked for by the environment")]
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     ProptestConfig {
         cases: cases.unwrap_or(300),

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reconciler::check::check;
 use reconciler::model::desired::{Declared, DesiredSet, Source};
@@ -126,6 +126,13 @@ fn settle(snapshot: &mut Snapshot) {
     }
 }
 
+/// How long this thread has been on a cpu: what other work on the machine takes does not count.
+fn on_cpu() -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "a measurement looks at the machine")]
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+}
+
 #[test]
 #[ignore = "measures"]
 fn a_settled_round() {
@@ -134,9 +141,9 @@ fn a_settled_round() {
         let snapshot = settled(count);
         let mut times: Vec<Duration> = (0..9)
             .map(|_| {
-                let began = Instant::now();
+                let began = on_cpu();
                 let (plan, report) = plan(&snapshot, &policies);
-                let took = began.elapsed();
+                let took = on_cpu() - began;
                 assert!(report.settled, "{plan} {:?}", plan.decisions.first());
                 assert_eq!(report.counts.settled, count);
                 assert!(check(&snapshot, &plan).is_empty());
@@ -144,10 +151,11 @@ fn a_settled_round() {
             })
             .collect();
         times.sort();
-        let ms = times[times.len() / 2].as_secs_f64() * 1000.0;
+        let ms = |at: usize| times[at].as_secs_f64() * 1000.0;
+        let (least, ms) = (ms(0), ms(times.len() / 2));
         let verdict = if ms <= goal_ms { "met" } else { "missed" };
         println!(
-            "plan() of {count:>6} settled instances: {ms:8.2} ms (goal {goal_ms} ms, {verdict})"
+            "plan() of {count:>6} settled instances: {ms:8.2} ms, {least:.2} at least (goal {goal_ms} ms, {verdict})"
         );
     }
 }

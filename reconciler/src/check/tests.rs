@@ -269,8 +269,8 @@ fn decisions() {
     world.run().unwrap();
     let snapshot = world.engine.snapshot().clone();
     let replica = snapshot.containers.keys().next().unwrap().clone();
-    let mut plan = Plan::default();
-    plan.decisions = vec![Entry::Gone { replica: replica.clone() }];
+    let gone = Entry::Gone { replica: replica.clone() };
+    let mut plan = Plan { decisions: vec![gone], ..Plan::default() };
     broken(&snapshot, &plan, "is forgotten");
     plan.decisions = vec![Entry::Placed { replica, node: Name::new("n1").unwrap() }];
     broken(&snapshot, &plan, "cannot be placed");

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::chain::{Chain, ChainState, takes_a_place};
 use super::{Effect, Engine, Happening, JOURNAL_RETRY_AFTER};
 use crate::backoff;
 use crate::check::check;
@@ -18,31 +19,6 @@ use crate::model::time::Timestamp;
 use crate::plan::{self, Change};
 use crate::ports::{Done, DriverError, DriverErrorKind};
 use crate::step::{Action, Step};
-
-/// The steps of one object that are under way.
-#[derive(Debug)]
-pub(super) struct Chain {
-    node: Name,
-    goal: Digest,
-    /// Tells whether it is the same as another one; none if it may be repeated at will.
-    signature: Option<Digest>,
-    cause: String,
-    steps: VecDeque<Action>,
-    state: ChainState,
-    /// Containers that were touched, by the id or name that the steps used.
-    touched: BTreeSet<String>,
-}
-
-/// How far a chain has come.
-#[derive(Debug)]
-enum ChainState {
-    /// Its intents are not durable yet.
-    Committing { ticket: u64 },
-    /// The first of its steps runs.
-    Running { since: Timestamp },
-    /// What it touched is being looked at.
-    Looking { since: Timestamp, waiting: BTreeSet<String>, list: bool },
-}
 
 impl Engine {
     /// Plans, verifies, and brings what is ready under way.
@@ -506,53 +482,5 @@ impl Engine {
         for node in due {
             self.list(&node);
         }
-    }
-}
-
-impl Chain {
-    pub(super) fn clock_was_put_back(&mut self, now: Timestamp) {
-        match &mut self.state {
-            ChainState::Committing { .. } => {}
-            ChainState::Running { since } | ChainState::Looking { since, .. } => {
-                *since = now.min(*since);
-            }
-        }
-    }
-
-    /// Whether its steps are over, and what they touched is being looked at.
-    pub(super) fn is_looking(&self) -> bool {
-        matches!(self.state, ChainState::Looking { .. })
-    }
-
-    fn waits_for(&self, ticket: u64) -> bool {
-        matches!(self.state, ChainState::Committing { ticket: waits } if waits == ticket)
-    }
-
-    /// Whether it counts against the node's limit of steps under way.
-    fn takes_a_place(&self) -> bool {
-        match self.state {
-            ChainState::Committing { .. } => self.steps.iter().any(takes_a_place),
-            ChainState::Running { .. } => self.steps.iter().any(takes_a_place),
-            ChainState::Looking { .. } => false,
-        }
-    }
-}
-
-/// Whether an action works the engine. One that only waits (for a container to end, for bytes to
-/// arrive) holds no place that others could use.
-fn takes_a_place(action: &Action) -> bool {
-    match action {
-        Action::PullImage { .. } | Action::StopContainer { .. } => false,
-        Action::LoadImage { .. }
-        | Action::ImportImage { .. }
-        | Action::CreateVolume { .. }
-        | Action::RemoveVolume { .. }
-        | Action::CreateContainer { .. }
-        | Action::StartContainer { .. }
-        | Action::PauseContainer { .. }
-        | Action::UnpauseContainer { .. }
-        | Action::UpdateContainer { .. }
-        | Action::RenameContainer { .. }
-        | Action::RemoveContainer { .. } => true,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Engine::handle`] is synchronous and deterministic, so the production shell and a simulator
 //! drive the very same code. Read in this order: this file (what comes in and goes out),
-//! [`observe`] (what is seen of nodes), [`act`] (rounds, chains of steps, and their ends),
+//! [`observe`] (what is seen of nodes), [`act`] (rounds, [chains](chain) of steps, and their ends),
 //! [`repeat`] (what is done again and again, and makes no difference).
 //!
 //! # What the shell guarantees
@@ -11,6 +11,7 @@
 //! event; and after [`Effect::Round`] it hands over [`Event::Round`] once no other event waits.
 
 mod act;
+mod chain;
 mod observe;
 mod repeat;
 
@@ -233,7 +234,7 @@ pub struct Engine {
     plan: Plan,
     report: Report,
     effects: Vec<Effect>,
-    chains: BTreeMap<ObjectId, act::Chain>,
+    chains: BTreeMap<ObjectId, chain::Chain>,
     nodes: BTreeMap<Name, observe::NodeState>,
     /// Where the node `local` listens, if no Node is declared.
     default_endpoint: Endpoint,

@@ -3,11 +3,10 @@
 //! What can fail comes first: images and volumes, then the new container, and only then is the old
 //! one stopped. While the new one cannot be made, the old one is kept alive.
 
+use super::containers::{is_running, removals_of_others, remove, start, stop};
 use super::needs::Need;
 use super::power::PowerWork;
-use super::replica::{
-    Instance, Replica, Work, is_running, removals_of_others, remove, start, stop,
-};
+use super::replica::{Instance, Replica, Work};
 use super::{ChangeKind, Round};
 use crate::diff::{Want, differences};
 use crate::model::ids::Revision;

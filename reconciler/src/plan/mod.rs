@@ -1,10 +1,11 @@
 //! Decides what to do: one function from a snapshot to a plan and a report.
 //!
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
-//! life of one replica), [`make`] (another container, and how it takes its place), [`power`]
+//! life of one replica), [`containers`] (which of them is in force), [`make`] (another container, and how it takes its place), [`power`]
 //! (whether it runs, rests or is started again), [`needs`] (images and volumes that come first),
 //! [`removal`] (what is no longer declared, and the guard that holds removals back).
 
+mod containers;
 pub mod goal;
 mod make;
 mod needs;
@@ -125,6 +126,8 @@ struct Round<'a> {
     load: Option<Load>,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
     candidates: Vec<removal::Candidate>,
+    /// A node that is declared and answers: most replicas are on the same one.
+    answering: std::cell::RefCell<Option<Name>>,
 }
 
 /// A replica's containers beside its key, as the snapshot holds them.
@@ -142,6 +145,7 @@ impl<'a> Round<'a> {
             load: None,
             undeclared: BTreeMap::new(),
             candidates: Vec::new(),
+            answering: std::cell::RefCell::default(),
         }
     }
 
@@ -265,11 +269,17 @@ impl<'a> Round<'a> {
 
     /// Why nothing can be done on `node` now, if so.
     fn blocked_node(&self, node: &Name) -> Option<Reason> {
+        if self.answering.borrow().as_ref() == Some(node) {
+            return None;
+        }
         if !self.snapshot.desired.nodes.contains_key(node) {
             return Some(Reason::NodeNotDeclared);
         }
         match self.snapshot.nodes.get(node).map(|seen| &seen.reach) {
-            Some(Reach::Reachable) => None,
+            Some(Reach::Reachable) => {
+                *self.answering.borrow_mut() = Some(node.clone());
+                None
+            }
             Some(Reach::Unreachable { since, reason }) => {
                 Some(Reason::Unknown { since: Some(*since), message: reason.clone() })
             }

@@ -79,8 +79,23 @@ impl<'a> Round<'a> {
         })
     }
 
+    /// What the image's content is known by, and its id on `node`, as far as they are known.
+    pub(super) fn image(
+        &mut self,
+        name: &'a ImageName,
+        node: &Name,
+    ) -> (Option<Arc<str>>, Option<ImageId>) {
+        let state = self.image_state(name);
+        if let Some(record) = state.record.filter(|_| state.fresh.is_none())
+            && let Some(content) = &record.content
+        {
+            return (Some(Arc::clone(content)), record.ids.get(node).cloned());
+        }
+        (self.image_content(name, node), self.image_id(name, node))
+    }
+
     /// What the image's content is known by, if it is resolved, or can be by what `node` holds.
-    pub(super) fn image_content(&mut self, name: &'a ImageName, node: &Name) -> Option<Arc<str>> {
+    fn image_content(&mut self, name: &'a ImageName, node: &Name) -> Option<Arc<str>> {
         let snapshot = self.snapshot;
         let state = self.image_state(name);
         if let Some(fresh) = &state.fresh {
@@ -118,7 +133,7 @@ impl<'a> Round<'a> {
     }
 
     /// The image's id on `node`, if it was resolved there.
-    pub(super) fn image_id(&mut self, name: &'a ImageName, node: &Name) -> Option<ImageId> {
+    fn image_id(&mut self, name: &'a ImageName, node: &Name) -> Option<ImageId> {
         let state = self.image_state(name);
         if let Some(fresh) = state.fresh.as_ref().filter(|fresh| fresh.node == *node) {
             return Some(fresh.id.clone());

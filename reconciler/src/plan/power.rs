@@ -1,7 +1,8 @@
 //! Whether a replica's container runs, is stopped or frozen, and what happens when it ends by
 //! itself: windlass is the only restarter, so restarts, their waits and their end are decided here.
 
-use super::replica::{Replica, id, start, stop};
+use super::containers::{id, start, stop};
+use super::replica::Replica;
 use super::{ChangeKind, Round};
 use crate::backoff;
 use crate::model::journal::Entry;
@@ -89,7 +90,7 @@ impl<'a> Round<'a> {
         let begun = replica.record.is_some_and(|record| record.revision.is_some());
         // In the middle of a replacement that was called off it may have been stopped for that.
         let ended_by_itself =
-            !is_superseded(replica, target) && !(begun && life == Some(&Life::New));
+            !(is_superseded(replica, target) || begun && life == Some(&Life::New));
         let rest = match (restart, exit.code) {
             (Restart::Always, _) => None,
             (Restart::OnFailure | Restart::Never, 0) => {

@@ -1,5 +1,8 @@
 //! The life of one replica: which container is in force, and what brings it to what is declared.
 
+use super::containers::{
+    can_be_left_out, in_force, in_place, is_running, removals_of_others, remove, stop,
+};
 use super::needs::{Need, backing_off};
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
 use crate::diff::{Class, Want, differences};
@@ -124,13 +127,13 @@ impl<'a> Round<'a> {
             return self.wait(&object, Some(&node), reason);
         }
         let spec = &*instance.declared.spec;
-        if let Some(content) = self.image_content(&spec.image, &node)
+        let (content, image) = self.image(&spec.image, &node);
+        if let Some(content) = content
             && known_revision.is_none()
         {
             *known_revision = Some(revision(&instance.declared.basis, &content));
         }
         let revision = known_revision.as_ref();
-        let image = self.image_id(&spec.image, &node);
         let (target, others) = in_force(key, containers, &node, revision);
         // A container that is in force stays so until its successor's image is there.
         let pending = match (revision, target) {
@@ -467,124 +470,9 @@ impl<'a> Round<'a> {
     }
 }
 
-/// Steps that remove the replica's other containers on its node.
-pub(super) fn removals_of_others(replica: &Replica<'_, '_>) -> Vec<Action> {
-    replica.others.iter().map(|other| remove(other)).collect()
-}
-
-/// What brings a container that lives on to its declared name and limits.
-fn in_place(
-    replica: &Replica<'_, '_>,
-    target: &Located,
-    found: Vec<(Class, FieldChange)>,
-) -> Option<(Cause, Vec<Action>)> {
-    let limits = replica.instance.limits;
-    let mut names = Vec::new();
-    let mut actions = Vec::new();
-    let incarnation = target.container.identity.incarnation;
-    if !want::is_container_name(&target.container.name, replica.key, incarnation) {
-        let (from, to) = (target.container.name.clone(), replica.key.container_name(incarnation));
-        names.push(FieldChange { field: "name".to_owned(), from, to: to.clone() });
-        actions.push(Action::RenameContainer { container: id(target), name: to });
-    }
-    if found.is_empty() {
-        return (!names.is_empty()).then(|| (Cause::Drifted { fields: names }, actions));
-    }
-    actions.push(Action::UpdateContainer { container: id(target), limits });
-    let fields = found.into_iter().map(|(_, change)| change);
-    let asked = replica.record.is_none_or(|record| record.applied == limits);
-    let cause = if asked {
-        Cause::Drifted { fields: names.into_iter().chain(fields).collect() }
-    } else {
-        Cause::Changed { fields: fields.collect() }
-    };
-    Some((cause, actions))
-}
-
-/// Whether the rest of a row makes sense without this step.
-fn can_be_left_out(action: &Action) -> bool {
-    match action {
-        Action::RemoveContainer { .. }
-        | Action::RenameContainer { .. }
-        | Action::UpdateContainer { .. } => true,
-        Action::PullImage { .. }
-        | Action::LoadImage { .. }
-        | Action::ImportImage { .. }
-        | Action::CreateVolume { .. }
-        | Action::RemoveVolume { .. }
-        | Action::CreateContainer { .. }
-        | Action::StartContainer { .. }
-        | Action::StopContainer { .. }
-        | Action::PauseContainer { .. }
-        | Action::UnpauseContainer { .. } => false,
-    }
-}
-
-/// The container in force on the replica's node, and the others there.
-///
-/// In force is the newest one of the wanted revision; while that is unknown, the newest of those
-/// that run. One that the engine is removing is never in force.
-fn in_force<'a>(
-    replica: &ReplicaKey,
-    containers: &'a [Located],
-    node: &Name,
-    revision: Option<&Revision>,
-) -> (Option<&'a Located>, Vec<&'a Located>) {
-    let here = containers.iter().filter(|at| at.node == *node);
-    let target = here
-        .clone()
-        .filter(|at| !matches!(at.container.state, ContainerState::Removing))
-        .filter(|at| revision.is_none_or(|revision| at.container.identity.revision == *revision))
-        .max_by_key(|at| {
-            let first = revision.is_none() && is_running(at);
-            let incarnation = at.container.identity.incarnation;
-            // Of copies, the one that has its name counts.
-            let named = want::is_container_name(&at.container.name, replica, incarnation);
-            (first, incarnation, named, &at.id)
-        });
-    let is_target = |at: &&Located| target.is_some_and(|target| target.id == at.id);
-    let mut others: Vec<&Located> = here.filter(|at| !is_target(at)).collect();
-    others.sort_by_key(|at| (at.container.identity.incarnation, &at.id));
-    (target, others)
-}
-
-/// Whether a container's processes exist, frozen or not.
-pub(super) fn is_running(located: &Located) -> bool {
-    match located.container.state {
-        ContainerState::Running { .. } | ContainerState::Paused { .. } => true,
-        ContainerState::Created | ContainerState::Exited(_) | ContainerState::Removing => false,
-    }
-}
-
 fn drifted(found: &[(Class, FieldChange)], class: Class) -> Option<Vec<FieldChange>> {
     found
         .iter()
         .any(|(of, _)| *of == class)
         .then(|| found.iter().map(|(_, change)| change.clone()).collect())
-}
-
-pub(super) fn id(located: &Located) -> String {
-    located.id.0.to_string()
-}
-
-pub(super) fn start(container: String) -> Action {
-    Action::StartContainer { container, restart: false, in_a_row: false }
-}
-
-/// The step that stops a container, if it runs.
-pub(super) fn stop(located: &Located, spec: &InstanceSpec, power: bool) -> Option<Action> {
-    is_running(located).then(|| Action::StopContainer {
-        container: id(located),
-        timeout: spec.stop.timeout,
-        power,
-    })
-}
-
-/// The step that removes a container for which another one comes.
-pub(super) fn remove(located: &Located) -> Action {
-    Action::RemoveContainer {
-        container: id(located),
-        incarnation: located.container.identity.incarnation,
-        for_good: false,
-    }
 }
