@@ -38,6 +38,7 @@ fn failure() -> Failure {
         retry_at: Timestamp(9_000),
         step: "create".to_owned(),
         message: "no such \"image\"\nat all: é".to_owned(),
+        name_taken: false,
     }
 }
 
