@@ -54,14 +54,9 @@ fn one_process_holds_and_others_ask_it() {
     // A state directory that is not there yet is made for its owner alone.
     let state = room.path().join("deep/state");
     let settings = Settings { specs: room.specs(), state: state.clone() };
-    let mut command = room.command(&["up"]);
-    let mut up = command
-        .env("WINDLASS_STATE", &state)
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("windlass starts");
-    let ended = scopeguard(&mut up);
+    let flag = state.display().to_string();
+    let mut up = room.spawn_up(&["--state", &flag]);
+    let pid = up.pid();
     let socket = windlass::state::StatePaths::new(&state).socket();
     eventually("it listens", LONG, || socket.exists());
     eventually("it has begun", LONG, || {
@@ -77,7 +72,7 @@ fn one_process_holds_and_others_ask_it() {
     let out = second.env("WINDLASS_STATE", &state).output().expect("windlass starts");
     assert_ne!(out.status.code(), Some(0));
     let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
-    assert!(said.contains(&ended.pid.to_string()), "no pid {} in: {said}", ended.pid);
+    assert!(said.contains(&pid.to_string()), "no pid {pid} in: {said}");
 
     // An apply beside it is its client: the daemon does the work, and goes on.
     room.spec("set.yaml", &(instance("web", LIVE) + &instance("more", LIVE)));
@@ -86,7 +81,7 @@ fn one_process_holds_and_others_ask_it() {
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
     assert_eq!(one(&room, "more", 0).state(), "running");
     let frames = ask_daemon(&settings, Request::Hello);
-    assert!(matches!(&frames[..], [Frame::Hello { pid, .. }] if *pid == ended.pid), "{frames:?}");
+    assert!(matches!(&frames[..], [Frame::Hello { pid: of, .. }] if *of == pid), "{frames:?}");
     let frames = ask_daemon(&settings, Request::Apply);
     assert!(
         matches!(frames.last(), Some(Frame::Settled { outcome }) if outcome.is_good() && outcome.steps == 0)
@@ -97,28 +92,13 @@ fn one_process_holds_and_others_ask_it() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("one");
     let refused = runtime.block_on(Session::open(&elsewhere, Mode::Act { hold: false }));
     let message = refused.expect_err("it is refused").to_string();
-    assert!(message.contains(&ended.pid.to_string()), "{message}");
+    assert!(message.contains(&pid.to_string()), "{message}");
 
     // Asked to end, it ends, its socket goes, and containers run on.
     let lived = lives(&room);
-    drop(ended);
-    assert!(!up.wait().expect("it ends").success() || !socket.exists());
+    assert_eq!(up.end("TERM"), 0);
+    assert!(!socket.exists());
     assert_eq!(lives(&room), lived);
-}
-
-/// Ends a process with SIGTERM at the latest when the test ends.
-struct Ended {
-    pid: u32,
-}
-
-fn scopeguard(child: &mut std::process::Child) -> Ended {
-    Ended { pid: child.id() }
-}
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("kill").args(["-TERM", &self.pid.to_string()]).status();
-    }
 }
 
 #[test]

@@ -81,15 +81,13 @@ fn a_completed_job_stays_completed() {
         eventually("it is completed", LONG, || held.status("job").phase == "Completed");
     };
     completed(&held);
-    let since = held.now();
-    docker(room.engine(), &["rm", &one(&room, "job", 0).id().to_owned()]);
+    docker(room.engine(), &["rm", one(&room, "job", 0).id()]);
     held.wait_until_settled();
     completed(&held);
     held.stop();
     let held = Loop::hold(&room);
     completed(&held);
     assert_eq!(held.apply().steps, 0);
-    let _ = since;
     assert!(replicas(&room, "job", 0).is_empty(), "it ran again");
     // A new revision runs.
     room.spec("set.yaml", &job(2));
