@@ -2,5 +2,6 @@
 
 #[macro_use]
 mod lab;
+mod cli;
 mod docker;
 mod tidy;
