@@ -9,7 +9,7 @@ pub(super) async fn run(context: &Context, dir: &Dir) -> Ended {
     let settings = context.settings_to_read(dir)?;
     // The specs are always those that were meant, never whatever a daemon happens to hold.
     let session = ask::open_to_act(&settings, true).await?;
-    let followed = follow::follow(context, &session, Request::Apply).await;
+    let followed = follow::follow(context, &session, Request::Apply, None).await;
     session.close().await;
     follow::conclude(context, &settings, "Applied", &followed?)
 }

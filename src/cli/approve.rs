@@ -22,19 +22,17 @@ pub(super) async fn run(context: &Context, digest: Option<String>) -> Ended {
         },
     };
     let session = ask::open_to_act(&settings, context.names_specs(&dir)).await?;
+    // What is let go begins to go at once, before the apply below is asked for.
+    let watch = session.ask(Request::Watch).await.map_err(ask::no_session)?;
     let request = Request::Approve { digest: Some(digest.clone()) };
     let answer = ask::one(context, &session, request).await?;
-    match answer {
-        Frame::Approved { objects } => {
-            context.out.note(&format!("approved: {}", count(objects.len(), "removal")));
-        }
-        Frame::Held { held } => {
-            session.close().await;
-            return Err(refused(context, &digest, held.as_ref()));
-        }
-        frame => return Err(ask::unexpected(&frame)),
+    if let Frame::Held { held } = &answer {
+        session.close().await;
+        return Err(refused(context, &digest, held.as_ref()));
     }
-    let followed = follow::follow(context, &session, Request::Apply).await;
+    let Frame::Approved { objects } = answer else { return Err(ask::unexpected(&answer)) };
+    context.out.note(&format!("approved: {}", count(objects.len(), "removal")));
+    let followed = follow::follow(context, &session, Request::Apply, Some(watch)).await;
     session.close().await;
     follow::conclude(context, &settings, "Applied", &followed?)
 }

@@ -56,21 +56,17 @@ pub(super) async fn overview(
     session: &Session,
     only: Option<Key>,
 ) -> Result<Overview, Failure> {
-    match one(context, session, Request::Overview { only }).await? {
-        Frame::Overview { mut overview } => {
-            overview.specs = near(&overview.specs);
-            Ok(*overview)
-        }
-        frame => Err(unexpected(&frame)),
-    }
+    let frame = one(context, session, Request::Overview { only }).await?;
+    let Frame::Overview { mut overview } = frame else { return Err(unexpected(&frame)) };
+    overview.specs = near(&overview.specs);
+    Ok(*overview)
 }
 
 /// Asks what would be done.
 pub(super) async fn plan(context: &Context, session: &Session) -> Result<PlanView, Failure> {
-    match one(context, session, Request::Plan).await? {
-        Frame::Plan { plan } => Ok(*plan),
-        frame => Err(unexpected(&frame)),
-    }
+    let frame = one(context, session, Request::Plan).await?;
+    let Frame::Plan { plan } = frame else { return Err(unexpected(&frame)) };
+    Ok(*plan)
 }
 
 /// An answer to another question.

@@ -28,11 +28,11 @@ pub(super) async fn run(context: &Context, dir: &Dir) -> Ended {
             plan::advise(context, &view);
         }
     }
-    let unclear = !view.broken.is_empty() || view.degraded.is_some();
-    Ok(match (unclear, rows.is_empty()) {
-        (true, _) => DIFF_ERROR,
-        (false, false) => 1,
-        (false, true) if view.counts.unknown > 0 => DIFF_ERROR,
-        (false, true) => 0,
+    let broken = !view.broken.is_empty() || view.degraded.is_some();
+    Ok(match rows.iter().any(|row| !plan::is_unclear(row)) {
+        _ if broken => DIFF_ERROR,
+        true => 1,
+        false if view.rows.iter().any(plan::is_unclear) => DIFF_ERROR,
+        false => 0,
     })
 }

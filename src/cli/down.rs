@@ -21,7 +21,7 @@ pub(super) async fn run(context: &Context, dir: &Dir) -> Ended {
         confirm(context, &overview, containers)?;
     }
     let session = ask::open_to_act(&settings, context.names_specs(dir)).await?;
-    let followed = follow(context, &session, Request::Down).await;
+    let followed = follow(context, &session, Request::Down, None).await;
     session.close().await;
     let Followed { outcome, sum } = followed?;
     out.complain(&outcome::troubles(&outcome, &out.err_style()));

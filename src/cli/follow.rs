@@ -1,6 +1,8 @@
 //! Following a change until nothing more happens by itself.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::failure::Failure;
 use super::progress::Progress;
@@ -21,7 +23,15 @@ pub(super) struct Followed {
     pub(super) sum: String,
 }
 
-/// Asks for a change, shows how it goes, and waits until it is over.
+/// What happens, as it is told.
+pub(super) type Frames = UnboundedReceiver<Frame>;
+
+/// What was still under way when the end was told is told within this time: the two may come on two
+/// connections.
+const LAST_NEWS: Duration = Duration::from_millis(100);
+
+/// Asks for a change, shows how it goes, and waits until it is over. Where something began before
+/// this is asked, `watch` has heard it from its beginning.
 ///
 /// # Errors
 /// If it takes too long, is interrupted, or cannot be done at all.
@@ -29,10 +39,13 @@ pub(super) async fn follow(
     context: &Context,
     session: &Session,
     request: Request,
+    watch: Option<Frames>,
 ) -> Result<Followed, Failure> {
     let span = context.timeout(ACT_TIMEOUT);
     let began = Instant::now();
     let mut frames = session.ask(request).await.map_err(ask::no_session)?;
+    let has_watch = watch.is_some();
+    let mut watch = watch.unwrap_or_else(|| mpsc::unbounded_channel().1);
     let mut narrator = Narrator::default();
     let mut progress = Progress::new(&context.out);
     let deadline = tokio::time::sleep(span);
@@ -41,7 +54,13 @@ pub(super) async fn follow(
     tokio::pin!(interrupted);
     loop {
         let frame = tokio::select! {
-            frame = frames.recv() => frame,
+            biased;
+            frame = watch.recv(), if has_watch => frame,
+            frame = frames.recv() => match frame {
+                // The other has told it.
+                Some(Frame::Happened { .. }) if has_watch => continue,
+                frame => frame,
+            },
             () = &mut deadline => {
                 drop(progress);
                 return Err(too_long(context, session, &narrator, began).await);
@@ -53,21 +72,16 @@ pub(super) async fn follow(
         };
         match frame {
             Some(Frame::Happened { happened }) => {
-                let line = narrator.hear(&happened, Instant::now());
-                // The specs' errors are shown at the end, with their lines; the sum comes last.
-                let told = match happened {
-                    Happened::Specs { .. }
-                    | Happened::Settled { .. }
-                    | Happened::Node { error: None, .. } => None,
-                    Happened::Began { .. }
-                    | Happened::Progress { .. }
-                    | Happened::Ended { .. }
-                    | Happened::Node { error: Some(_), .. }
-                    | Happened::Attention { .. } => line,
-                };
-                progress.show(&context.out, &narrator, told.as_ref())?;
+                tell(context, &happened, &mut narrator, &mut progress)?;
             }
             Some(Frame::Settled { outcome }) => {
+                while has_watch
+                    && !narrator.under_way.is_empty()
+                    && let Ok(Some(Frame::Happened { happened })) =
+                        tokio::time::timeout(LAST_NEWS, watch.recv()).await
+                {
+                    tell(context, &happened, &mut narrator, &mut progress)?;
+                }
                 return Ok(Followed { outcome: *outcome, sum: narrator.sum() });
             }
             Some(Frame::Error { message, help }) => return Err(ask::told(message, help)),
@@ -75,6 +89,28 @@ pub(super) async fn follow(
             None => return Err(Failure::new("the loop ended before the work was done")),
         }
     }
+}
+
+/// Shows what happened.
+fn tell(
+    context: &Context,
+    happened: &Happened,
+    narrator: &mut Narrator,
+    progress: &mut Progress,
+) -> Result<(), Failure> {
+    let line = narrator.hear(happened, Instant::now());
+    // The specs' errors are shown at the end, with their lines; the sum comes last.
+    let told = match happened {
+        Happened::Specs { .. } | Happened::Settled { .. } | Happened::Node { error: None, .. } => {
+            None
+        }
+        Happened::Began { .. }
+        | Happened::Progress { .. }
+        | Happened::Ended { .. }
+        | Happened::Node { error: Some(_), .. }
+        | Happened::Attention { .. } => line,
+    };
+    progress.show(&context.out, narrator, told.as_ref())
 }
 
 /// Says how it ended, and gives the exit code.

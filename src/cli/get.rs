@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(find("web").ok(), Some(vec![0, 2]));
         let help = |name| find(name).err().and_then(|failure| failure.help);
         assert_eq!(help("shop/wbe").as_deref(), Some("did you mean `shop/web`?"));
-        assert_eq!(help("bd"), Some("`windlass get instances` shows those that there are".into()));
+        assert_eq!(help("xyz"), Some("`windlass get instances` shows those that there are".into()));
     }
 
     #[test]

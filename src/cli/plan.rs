@@ -1,11 +1,12 @@
 //! `windlass plan`: what would be done. It never has an effect: the loop that it asks is its own, and
 //! one that cannot act.
 
-use super::args::{Dir, Format};
-use super::show::outcome::engine_advice;
-use super::{Context, Ended, ask, broken, show};
-use crate::api::protocol::PlanView;
 use reconciler::report::Reason;
+
+use super::args::{Dir, Format};
+use super::show::outcome::{engine_advice, no_node_answers};
+use super::{Context, Ended, ask, broken, show};
+use crate::api::protocol::{PlanRow, PlanView};
 
 /// How the plan is shown.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,14 +52,23 @@ fn exit_code(plan: &PlanView, detailed: bool) -> u8 {
         (true, true) => 2,
         (true, false) => 0,
         // A plan that is empty because nobody could be asked is no good news.
-        (false, _) => u8::from(plan.counts.unknown > 0),
+        (false, _) => u8::from(plan.rows.iter().any(is_unclear)),
     }
+}
+
+/// Whether nobody can tell how an object stands, or where it could be.
+pub(super) fn is_unclear(row: &PlanRow) -> bool {
+    matches!(
+        row.reason,
+        Some(Reason::Unknown { .. } | Reason::NodeNotDeclared | Reason::Unplaced { .. })
+    )
 }
 
 /// Says what to do about engines that do not answer.
 pub(super) fn advise(context: &Context, plan: &PlanView) {
     let unreachable = plan.rows.iter().find_map(|row| match &row.reason {
         Some(Reason::Unknown { message, .. }) => Some(message),
+        Some(Reason::Unplaced { message }) if no_node_answers(message) => Some(message),
         Some(_) | None => None,
     });
     if let Some(message) = unreachable {

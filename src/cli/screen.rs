@@ -1,9 +1,6 @@
 //! The live status of `up`: below the lines, what is not ready, and one line in sum.
 
-use std::time::{Duration, Instant};
-
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tokio::sync::Notify;
 
 use super::show::event::Narrator;
 use super::show::objects::ink;
@@ -13,9 +10,6 @@ use super::show::{Ink, Style};
 use crate::api::protocol::Overview;
 use crate::shell::now;
 
-/// While something is under way, the status is made anew this often.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
-
 /// Objects that are shown; the rest is counted.
 const ROWS_MAX: usize = 10;
 
@@ -24,18 +18,13 @@ pub(super) struct Screen {
     all: MultiProgress,
     rows: Vec<ProgressBar>,
     style: Style,
-    news: Notify,
-    settled: bool,
-    looked_at: Instant,
 }
 
 impl Screen {
     /// An empty one.
     pub(super) fn new(style: Style) -> Self {
-        let news = Notify::new();
-        news.notify_one();
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
-        Self { all, rows: Vec::new(), style, news, settled: false, looked_at: Instant::now() }
+        Self { all, rows: Vec::new(), style }
     }
 
     /// Writes lines above the status.
@@ -44,28 +33,9 @@ impl Screen {
         let _ = self.all.println(lines);
     }
 
-    /// Something happened.
-    pub(super) fn hear(&mut self, narrator: &Narrator) {
-        self.settled = self.settled && narrator.under_way.is_empty();
-        self.news.notify_one();
-    }
-
-    /// Waits until the status is to be made anew: at once if something happened, soon if something
-    /// is under way, and not at all while everything rests.
-    pub(super) async fn wants_look(&self) {
-        let pause = LOOK_AGAIN.saturating_sub(self.looked_at.elapsed());
-        if self.settled {
-            self.news.notified().await;
-        }
-        tokio::time::sleep(pause).await;
-    }
-
     /// Makes the status anew.
-    pub(super) fn look(&mut self, overview: Option<&Overview>, narrator: &Narrator) {
-        self.looked_at = Instant::now();
+    pub(super) fn draw(&mut self, overview: &Overview, narrator: &Narrator) {
         self.style.now = now();
-        let Some(overview) = overview else { return };
-        self.settled = overview.settled && narrator.under_way.is_empty();
         let mut lines = rows(overview, narrator, &self.style);
         lines.push(sum(overview, &self.style));
         while self.rows.len() > lines.len() {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use reconciler::report::HeldSet;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -9,6 +10,7 @@ use super::args::{Dir, Format};
 use super::failure::Failure;
 use super::screen::Screen;
 use super::show::event::{Line, Narrator};
+use super::show::plan::render_held;
 use super::show::words::{count, time};
 use super::show::{Ink, Style};
 use super::{Context, Ended, absolute, ask};
@@ -58,7 +60,7 @@ pub(super) async fn run(context: &Context, dir: &Dir) -> Ended {
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
             () = log.wants_look() => {
-                log.look(&asker).await;
+                log.look(&asker).await?;
                 continue;
             }
         };
@@ -83,11 +85,21 @@ async fn overview(asker: &Asker) -> Option<Overview> {
     }
 }
 
+/// While something is under way, a terminal shows how things stand this often.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Without one, only what is held back has to be found.
+const LOOK_AGAIN_UNSEEN: Duration = Duration::from_secs(1);
+
 /// What `up` shows: lines on a pipe; on a terminal, a status below them.
 struct Log<'a> {
     context: &'a Context,
     narrator: Narrator,
     screen: Option<Screen>,
+    /// When to look at how things stand; never while everything rests.
+    look_at: Option<tokio::time::Instant>,
+    /// The removals that were told to be held.
+    held: Option<HeldSet>,
 }
 
 impl<'a> Log<'a> {
@@ -97,7 +109,8 @@ impl<'a> Log<'a> {
             && matches!(context.global.output, Format::Text | Format::Wide);
         let style = context.out.style;
         let screen = live.then(|| Screen::new(style));
-        Self { context, narrator: Narrator::default(), screen }
+        let look_at = Some(tokio::time::Instant::now());
+        Self { context, narrator: Narrator::default(), screen, look_at, held: None }
     }
 
     fn begin(&mut self, settings: &Settings, app: &App) -> Result<(), Failure> {
@@ -123,8 +136,8 @@ impl<'a> Log<'a> {
         if let Some(Line { ink, text }) = line {
             self.line(ink, &text)?;
         }
-        if let Some(screen) = &mut self.screen {
-            screen.hear(&self.narrator);
+        if self.look_at.is_none() {
+            self.look_at = Some(self.next_look());
         }
         Ok(())
     }
@@ -138,9 +151,15 @@ impl<'a> Log<'a> {
         }
         let at = time(now());
         let style: &Style = &out.style;
+        // A cause may list long commands: `describe` and `diff` show all of it.
+        let width = style.width.map(|width| width.saturating_sub(at.len() + 1)).filter(|_| minor);
+        let cut = |line: &str| match width {
+            Some(width) => console::truncate_str(line, width, "…").into_owned(),
+            None => line.to_owned(),
+        };
         let at = style.paint(Ink::Dim, &at);
         let lines: String =
-            text.lines().map(|line| format!("{at} {}\n", style.paint(ink, line))).collect();
+            text.lines().map(|line| format!("{at} {}\n", style.paint(ink, &cut(line)))).collect();
         match &self.screen {
             Some(screen) => {
                 screen.print(lines.trim_end());
@@ -150,22 +169,35 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// Waits until the status below the lines is to be made anew; for ever if there is none.
+    fn next_look(&self) -> tokio::time::Instant {
+        let pause = if self.screen.is_some() { LOOK_AGAIN } else { LOOK_AGAIN_UNSEEN };
+        tokio::time::Instant::now() + pause
+    }
+
+    /// Waits until it is time to look at how things stand.
     async fn wants_look(&self) {
-        match &self.screen {
-            Some(screen) => screen.wants_look().await,
+        match self.look_at {
+            Some(at) => tokio::time::sleep_until(at).await,
             None => std::future::pending().await,
         }
     }
 
-    async fn look(&mut self, asker: &Asker) {
-        if self.screen.is_none() {
-            return;
-        }
+    async fn look(&mut self, asker: &Asker) -> Result<(), Failure> {
         let overview = overview(asker).await;
-        if let Some(screen) = &mut self.screen {
-            screen.look(overview.as_ref(), &self.narrator);
+        let again = overview.as_ref().is_none_or(|overview| !overview.settled);
+        self.look_at = again.then(|| self.next_look());
+        let Some(overview) = overview else { return Ok(()) };
+        if overview.held != self.held {
+            match &overview.held {
+                Some(held) => self.line(Ink::Bad, &render_held(held, &Style::plain(now())))?,
+                None => self.line(Ink::Good, "nothing is held any more")?,
+            }
+            self.held.clone_from(&overview.held);
         }
+        if let Some(screen) = &mut self.screen {
+            screen.draw(&overview, &self.narrator);
+        }
+        Ok(())
     }
 
     fn ended(mut self, end: End) -> Ended {
@@ -191,6 +223,7 @@ impl<'a> Log<'a> {
             replicas.filter(|replica| replica.state == "Running").count()
         });
         let text = match running {
+            Some(1) => "ended; 1 container runs on".to_owned(),
             Some(running) => format!("ended; {} run on", count(running, "container")),
             None => "ended; containers run on".to_owned(),
         };

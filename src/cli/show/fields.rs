@@ -5,7 +5,7 @@ use reconciler::model::spec::InstanceSpec;
 use reconciler::plan::ChangeKind;
 use reconciler::report::Reason;
 use reconciler::step::{Cause, FieldChange};
-use serde_json::Value;
+use serde_yaml::{Mapping, Value};
 
 use super::words::place;
 use super::{Ink, Style};
@@ -103,7 +103,7 @@ fn render_row(row: &PlanRow, like: Option<&str>, overview: &Overview, style: &St
                 (None, Some(spec)) => {
                     spec.lines().for_each(|words| line(Ink::Good, '+', words));
                 }
-                (None, None) => line(Ink::Good, '+', &row.why),
+                (None, None) => line(Ink::Good, '+', "declared"),
             }
         }
         (Some(_), _) if row.change == Some(ChangeKind::Destroy) => line(Ink::Bad, '-', &row.why),
@@ -125,8 +125,9 @@ fn spec(row: &PlanRow, overview: &Overview) -> Option<String> {
 /// A spec as YAML, without what is not set.
 #[must_use]
 pub fn yaml(spec: &InstanceSpec) -> Option<String> {
-    // By way of JSON, since YAML would have tags where JSON has keys.
-    let mut value = serde_json::to_value(spec).ok()?;
+    // Without this, YAML would have tags where JSON has keys.
+    let serializer = serde_yaml::value::Serializer;
+    let mut value = serde_yaml::with::singleton_map_recursive::serialize(spec, serializer).ok()?;
     prune(&mut value);
     serde_yaml::to_string(&value).ok()
 }
@@ -134,23 +135,22 @@ pub fn yaml(spec: &InstanceSpec) -> Option<String> {
 /// Removes fields that are null, empty lists and empty maps, and writes ranges as users do.
 fn prune(value: &mut Value) {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(prune),
-        Value::Object(fields) => {
-            fields.values_mut().for_each(prune);
-            fields.retain(|_, field| match field {
-                Value::Null => false,
-                Value::Array(items) => !items.is_empty(),
-                Value::Object(fields) => !fields.is_empty(),
-                Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        Value::Sequence(items) => items.iter_mut().for_each(prune),
+        Value::Mapping(fields) => {
+            fields.iter_mut().for_each(|(_, field)| prune(field));
+            fields.retain(|_, field| {
+                let is_empty = field.is_null()
+                    || field.as_sequence().is_some_and(Vec::is_empty)
+                    || field.as_mapping().is_some_and(Mapping::is_empty);
+                !is_empty
             });
-            if let (Some(first), Some(last), 2) =
-                (fields.get("first"), fields.get("last"), fields.len())
-            {
+            let end = |name: &str| fields.get(name).and_then(Value::as_u64);
+            if let (Some(first), Some(last), 2) = (end("first"), end("last"), fields.len()) {
                 let alone = first == last;
                 let text = if alone { first.to_string() } else { format!("{first}-{last}") };
                 *value = Value::String(text);
             }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Tagged(_) => {}
     }
 }

@@ -51,6 +51,7 @@ fn advice(trouble: &Trouble) -> Option<String> {
     let Trouble { object, message, reason } = trouble;
     match reason.as_str() {
         "NodeUnreachable" => Some(engine_advice(message).to_owned()),
+        "Unplaced" if no_node_answers(message) => Some(engine_advice(message).to_owned()),
         "NodeNotDeclared" => {
             Some("declare its Node again, or remove the containers there".to_owned())
         }
@@ -62,6 +63,12 @@ fn advice(trouble: &Trouble) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Whether an instance has no place because no engine answers.
+#[must_use]
+pub fn no_node_answers(message: &str) -> bool {
+    message.starts_with("no node answers")
 }
 
 /// What to do about an engine that does not answer.

@@ -6,7 +6,7 @@ use reconciler::status;
 use reconciler::step::{Cause, FieldChange};
 
 use super::table::{Cell, Table, cell};
-use super::words::{age, count, count32, place};
+use super::words::{age, count, place};
 use super::{Ink, Style};
 use crate::api::protocol::{PlanRow, PlanView};
 
@@ -50,14 +50,12 @@ fn sum(plan: &PlanView) -> String {
     let rest: Vec<String> =
         rest.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
     let has_steps = plan.rows.iter().any(|row| row.change.is_some());
-    if !has_steps {
-        let are = if settled == 1 { "is" } else { "are" };
-        let objects = count32(settled, "object");
-        let end = if rest.is_empty() { String::new() } else { format!("; {}", rest.join(", ")) };
-        if settled == 0 && rest.is_empty() {
-            return "No changes. Nothing is declared, and nothing is there.".to_owned();
-        }
-        return format!("No changes. {objects} {are} as declared{end}.");
+    if !has_steps && rest.is_empty() {
+        return match settled {
+            0 => "No changes. Nothing is declared, and nothing is there.".to_owned(),
+            1 => "No changes. 1 object is as declared.".to_owned(),
+            _ => format!("No changes. {settled} objects are as declared."),
+        };
     }
     let mut rest = rest;
     rest.push(format!("{settled} settled"));
@@ -154,15 +152,13 @@ fn held_back(reason: &Reason, style: &Style) -> Option<Words> {
             ("?", Ink::Odd, words, left_alone())
         }
         Reason::Held => {
-            let note = "# held until `windlass approve`".to_owned();
+            let note = "# held".to_owned();
             ("-", Ink::Bad, "no longer declared".to_owned(), note)
         }
         Reason::Denied { .. } | Reason::Unplaced { .. } | Reason::Stalled { .. } => {
             ("x", Ink::Bad, words, String::new())
         }
-        Reason::Failed { .. } => {
-            ("x", Ink::Bad, words, "its restart policy lets it rest".to_owned())
-        }
+        Reason::Failed { .. } => ("x", Ink::Bad, words, "rests, as `restart` says".to_owned()),
         Reason::DriftReported { fields } => {
             ("!", Ink::Drift, drifted(fields), "left, as policy says".to_owned())
         }
