@@ -47,6 +47,7 @@ impl<'a> Round<'a> {
             return Err(Reason::Denied { policy, message });
         }
         let mut after = Vec::new();
+        // What is needed is prepared also for those whose turn has not come.
         let mut needs = vec![self.need_image(&spec.image, replica.node, key)];
         for mount in &spec.volumes {
             if let MountSource::Volume(volume) = &mount.source {
@@ -68,6 +69,9 @@ impl<'a> Round<'a> {
             let message = "the state directory has no owner id yet".to_owned();
             return Err(Reason::Stalled { message });
         };
+        if let Cause::Changed { .. } = cause {
+            self.turn(replica)?;
+        }
         let incarnation = next_incarnation(replica, revision);
         let name = replica.key.container_name(incarnation);
         let uid = self.uid(replica.instance);

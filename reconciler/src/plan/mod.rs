@@ -1,7 +1,7 @@
 //! Decides what to do: one function from a snapshot to a plan and a report.
 //!
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
-//! life of one replica), [`containers`] (which of them is in force), [`make`] (another container, and how it takes its place), [`power`]
+//! life of one replica), [`turns`] (one after the other), [`containers`] (which of them is in force), [`make`] (another container, and how it takes its place), [`power`]
 //! (whether it runs, rests or is started again), [`needs`] (images and volumes that come first),
 //! [`removal`] (what is no longer declared, and the guard that holds removals back).
 
@@ -12,6 +12,7 @@ mod needs;
 mod power;
 mod removal;
 mod replica;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::fmt;
