@@ -185,8 +185,11 @@ impl<'a> Round<'a> {
             for (ordinal, replica) in &record.replicas {
                 self.undeclared(ReplicaKey::new(instance.clone(), *ordinal)).record = Some(replica);
             }
-            if record.replicas.is_empty() {
-                self.decide(Entry::Gone { replica: ReplicaKey::new(instance.clone(), 0) });
+            let first = ReplicaKey::new(instance.clone(), 0);
+            let mut left = self.snapshot.containers.range(&first..);
+            let is_left = left.next().is_some_and(|(at, _)| at.instance == *instance);
+            if record.replicas.is_empty() && !is_left {
+                self.decide(Entry::Gone { replica: first });
             }
         }
         while let Some((replica, located)) =
