@@ -5,7 +5,7 @@ use super::containers::{
 };
 use super::needs::{Need, backing_off};
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
-use crate::diff::{Class, Want, differences};
+use crate::diff::{self, Class, Want, differences};
 use crate::model::desired::Declared;
 use crate::model::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, ReplicaKey, Revision};
 use crate::model::journal::{Deed, Entry};
@@ -211,6 +211,9 @@ impl<'a> Round<'a> {
             None => Vec::new(),
         };
         let mut left = None;
+        if let Some(fields) = lifted(replica, &found) {
+            return self.make(replica, ChangeKind::Replace, Cause::Changed { fields });
+        }
         if let Some(drift) = drifted(&found, Class::Replace) {
             left = self.drift_left(replica, &drift);
             if left.is_none() {
@@ -468,6 +471,15 @@ impl<'a> Round<'a> {
         let spec = &replica.instance.declared.spec;
         replica.others.iter().filter_map(|other| stop(other, spec, false)).collect()
     }
+}
+
+/// The fields that changed, if the spec lifts a limit that cannot be lifted in place.
+fn lifted(replica: &Replica<'_, '_>, found: &[(Class, FieldChange)]) -> Option<Vec<FieldChange>> {
+    let is_lift = |change: &FieldChange| change.field == diff::CPUS;
+    let mut replacing = found.iter().filter(|(class, _)| *class == Class::Replace);
+    let only_that = replacing.clone().count() == 1 && replacing.all(|(_, change)| is_lift(change));
+    let of_spec = replica.record.is_some_and(|record| record.applied.nano_cpus != 0);
+    (only_that && of_spec).then(|| found.iter().map(|(_, change)| change.clone()).collect())
 }
 
 fn drifted(found: &[(Class, FieldChange)], class: Class) -> Option<Vec<FieldChange>> {

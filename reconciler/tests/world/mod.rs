@@ -15,7 +15,7 @@ use reconciler::model::observed::{
     CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, ObservedContainer,
     ObservedNode, ObservedVolume, Reach,
 };
-use reconciler::model::quantity::Bytes;
+use reconciler::model::quantity::{Bytes, Cpus};
 use reconciler::model::record::{
     Approval, Failure, ImageRecord, InstanceRecord, Life, NodeRecord, ReplicaRecord, Restarts,
     VolumeRecord,
@@ -73,6 +73,7 @@ struct Container {
     name: Option<String>,
     image: Option<String>,
     memory: Option<String>,
+    cpus: Option<String>,
     restart_policy: Option<String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
@@ -99,6 +100,7 @@ struct Record {
     streak: u32,
     restarted_s_ago: i64,
     memory_asked: Option<String>,
+    cpus_asked: Option<String>,
     failure: Option<FailureYaml>,
 }
 
@@ -315,6 +317,9 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
         let bytes = memory.parse::<Bytes>().map_err(|why| why.to_string())?.0;
         (config.limits.memory, config.limits.memory_swap) = (bytes, bytes * 2);
     }
+    if let Some(cpus) = &of.cpus {
+        config.limits.nano_cpus = cpus.parse::<Cpus>().map_err(|why| why.to_string())?.0;
+    }
     config.env.extend(of.env.clone());
     if let Some(policy) = &of.restart_policy {
         config.restart_policy.clone_from(policy);
@@ -405,6 +410,9 @@ fn change_record(snapshot: &mut Snapshot, replica: &ReplicaKey, by: &Record) -> 
     if let Some(memory) = &by.memory_asked {
         let bytes = memory.parse::<Bytes>().map_err(|why| why.to_string())?.0;
         (record.applied.memory, record.applied.memory_swap) = (bytes, bytes * 2);
+    }
+    if let Some(cpus) = &by.cpus_asked {
+        record.applied.nano_cpus = cpus.parse::<Cpus>().map_err(|why| why.to_string())?.0;
     }
     record.life = match by.life.as_deref() {
         None => record.life.clone(),
