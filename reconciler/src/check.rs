@@ -433,6 +433,7 @@ impl<'a> Check<'a> {
                 | Entry::Failed { .. }
                 | Entry::Ended { .. }
                 | Entry::Approved { .. }
+                | Entry::Retried
                 | Entry::Settled { .. } => {}
             }
         }

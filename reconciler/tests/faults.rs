@@ -312,3 +312,64 @@ fn an_approval_names_enough_of_what_it_approves() {
         only(&world);
     }
 }
+
+#[test]
+fn a_look_at_one_container_says_nothing_of_the_others() {
+    // A list that was asked for first comes last, and holds a container that nobody has seen.
+    let mut world = world(&instance("web:1"));
+    let node = world.nodes.get_mut(&n1()).unwrap();
+    let (known, second) = {
+        let (id, container) = node.containers.iter().next().unwrap();
+        let (mut name, mut container) = (id.0.to_string(), container.clone());
+        name.replace_range(..1, "f");
+        container.identity.incarnation = 2;
+        container.name = "default.web.0.2".to_owned();
+        container.state = ContainerState::Created;
+        (id.clone(), (ContainerId(name.into()), container))
+    };
+    node.containers.insert(second.0.clone(), second.1.clone());
+    let listing = Box::new(node.list().unwrap());
+    let (list_asked, look_asked) = (Timestamp(world.now.0 + 1), Timestamp(world.now.0 + 2));
+    world.now = Timestamp(world.now.0 + 3);
+    let looked = Some(Box::new(second.clone()));
+    let id = second.0.0.to_string();
+    // A new loop has seen neither.
+    let _ = world.engine.handle(
+        world.now,
+        Event::Listed {
+            node: n1(),
+            asked_at: Timestamp(world.now.0 - 3),
+            result: Ok(Box::new(reconciler::model::observed::NodeListing {
+                containers: Default::default(),
+                ..(*listing).clone()
+            })),
+        },
+    );
+    let _ = world.engine.handle(
+        world.now,
+        Event::Inspected { node: n1(), container: id, asked_at: look_asked, result: Ok(looked) },
+    );
+    let _ = world
+        .engine
+        .handle(world.now, Event::Listed { node: n1(), asked_at: list_asked, result: Ok(listing) });
+    let located = world.engine.snapshot().containers.values().next().unwrap();
+    let seen: Vec<&ContainerId> = located.iter().map(|at| &at.id).collect();
+    assert!(seen.contains(&&known) && seen.contains(&&second.0), "{seen:?}");
+}
+
+#[test]
+fn an_operator_who_asks_again_is_not_made_to_wait() {
+    let mut world = World::new(&["n1"]);
+    faults(&mut world, &[Fault::Refused; 50]);
+    world.declare(&[("web", instance("web:1"))]);
+    run(&mut world, 60);
+    world.nodes.get_mut(&n1()).unwrap().faults.clear();
+    let waits = |world: &World| {
+        let notes = &world.engine.report().notes;
+        notes.iter().any(|note| matches!(note.reason, Reason::BackingOff { .. }))
+    };
+    assert!(waits(&world), "{:?}", world.engine.report());
+    world.send(Event::Operator(Operator::Retry));
+    world.run().unwrap();
+    assert!(is_running(&world), "{:?}", world.engine.report());
+}

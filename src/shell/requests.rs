@@ -46,6 +46,7 @@ impl Shell {
             Request::Watch => self.watchers.push(answer),
             Request::Apply => {
                 let reading = (self.ports.reread)();
+                self.event(Event::Operator(Operator::Retry));
                 self.event(Event::Operator(Operator::Refresh));
                 self.watchers.push(answer.clone());
                 self.wait(answer, What::Apply, reading);

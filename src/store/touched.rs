@@ -64,7 +64,7 @@ impl Touched {
 #[must_use]
 pub fn touched(entry: &Entry) -> Touched {
     let keys = match entry {
-        Entry::Checkpoint { .. } => return Touched::Everything,
+        Entry::Checkpoint { .. } | Entry::Retried => return Touched::Everything,
         Entry::Owner { .. }
         | Entry::Root { .. }
         | Entry::Approved { .. }

@@ -119,6 +119,8 @@ pub enum Operator {
     Conclude,
     /// Look at all nodes again.
     Refresh,
+    /// Try again at once what is backing off: someone may have mended what was wrong.
+    Retry,
     /// Write all records into the journal, so that what stands before is history.
     Checkpoint,
 }
@@ -250,6 +252,10 @@ pub struct Engine {
     /// When steps of an object last came to their end, or it was last looked at: older
     /// observations do not count.
     ended_at: BTreeMap<ObjectId, Timestamp>,
+    /// When the look at one container was asked for, by node and by the id or name that it was
+    /// asked for: older observations of that container do not count. It says nothing of the other
+    /// containers of its replica.
+    looked_at: BTreeMap<(Name, String), Timestamp>,
     /// What was done to objects of late.
     repeats: BTreeMap<ObjectId, repeat::Repeat>,
     round_wanted: bool,
@@ -286,6 +292,7 @@ impl Engine {
             commits_under_way: 0,
             journal_error: None,
             ended_at: BTreeMap::new(),
+            looked_at: BTreeMap::new(),
             repeats: BTreeMap::new(),
             round_wanted: false,
             settled_since: None,
@@ -446,6 +453,12 @@ impl Engine {
             }
             Operator::Down => self.snapshot.down = true,
             Operator::Conclude => self.conclude(),
+            Operator::Retry => {
+                let records = &self.snapshot.records;
+                if records.failures().any(|failure| failure.waits(self.snapshot.now)) {
+                    self.record(Entry::Retried);
+                }
+            }
             Operator::Checkpoint => {
                 let records = Box::new(self.snapshot.records.clone());
                 self.record(Entry::Checkpoint { records });
@@ -486,7 +499,7 @@ impl Engine {
 
     /// Instants that were noted before cannot be waited for any more.
     fn clock_was_put_back(&mut self, now: Timestamp) {
-        for ended in self.ended_at.values_mut() {
+        for ended in self.ended_at.values_mut().chain(self.looked_at.values_mut()) {
             *ended = now.min(*ended);
         }
         for state in self.nodes.values_mut() {

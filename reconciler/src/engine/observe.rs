@@ -162,6 +162,7 @@ impl Engine {
             .push(Effect::Store(vec![Write::ObservedAll(node.clone(), containers.clone())]));
         self.replace_containers(node, asked_at, containers);
         self.ended_at.retain(|_, ended| *ended >= asked_at);
+        self.looked_at.retain(|(at, _), looked| at != node || *looked >= asked_at);
         // What waited for a look at this node has had it.
         self.seen_after_steps(node, asked_at);
         if news {
@@ -244,14 +245,22 @@ impl Engine {
                 })
                 .collect()
         };
+        // Answers overtake each other: what was asked for later says more, of its one container.
+        let looked_at = &self.looked_at;
+        let looked_later = |id: &ContainerId, name: &str| {
+            [&*id.0, name].into_iter().any(|asked_for| {
+                let key = (node.clone(), asked_for.to_owned());
+                looked_at.get(&key).is_some_and(|looked| *looked >= asked_at)
+            })
+        };
         for (replica, located) in &mut self.snapshot.containers {
             if !stale.contains(replica) {
-                located.retain(|at| at.node != *node);
+                located.retain(|at| at.node != *node || looked_later(&at.id, &at.container.name));
             }
         }
         for (id, container) in containers {
             let replica = container.identity.replica.clone();
-            if !stale.contains(&replica) {
+            if !stale.contains(&replica) && !looked_later(&id, &container.name) {
                 let located = Located { node: node.clone(), id, container };
                 self.snapshot.containers.entry(replica).or_default().push(located);
             }
@@ -301,12 +310,15 @@ impl Engine {
         };
         if let Some(replica) = replica {
             let object = ObjectId::Replica(replica.clone());
-            if self.may_be_stale(&object, node, container, asked_at) {
+            let id =
+                found.as_ref().map_or_else(|| container.to_owned(), |found| found.0.to_string());
+            let key = (node.clone(), id);
+            let is_older = self.looked_at.get(&key).is_some_and(|looked| asked_at < *looked);
+            if is_older || self.may_be_stale(&object, node, container, asked_at) {
                 return;
             }
             self.put_container(node, container, replica, found.map(|found| *found));
-            // Answers overtake each other: what was asked for earlier says less.
-            self.ended_at.insert(object, asked_at);
+            self.looked_at.insert(key, asked_at);
         }
         self.seen_one_after_step(node, container, asked_at);
         self.want_round();

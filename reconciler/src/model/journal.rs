@@ -146,6 +146,8 @@ pub enum Entry {
         /// To which.
         approval: Approval,
     },
+    /// An operator asked that what is backing off be tried at once.
+    Retried,
     /// Things have been settled for a while: removals are counted anew.
     Settled {
         /// How many replicas and volumes are managed now.
@@ -320,6 +322,11 @@ impl Records {
                     if !known && record.replicas.is_empty() {
                         self.instances.remove(&replica.instance);
                     }
+                }
+            }
+            Entry::Retried => {
+                for failure in self.failures_mut() {
+                    failure.retry_at = failure.retry_at.min(at);
                 }
             }
             Entry::Approved { approval } => self.guard.approval = Some(approval.clone()),

@@ -34,6 +34,23 @@ pub struct Records {
     pub texts: BTreeMap<Arc<str>, Arc<str>>,
 }
 
+impl Records {
+    /// All failures that something is backing off from.
+    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+        let replicas = self.instances.values().flat_map(|record| record.replicas.values());
+        let images = self.images.values().flat_map(|record| record.failures.values());
+        let volumes = self.volumes.values().flat_map(|record| record.failures.values());
+        replicas.filter_map(|record| record.failure.as_ref()).chain(images).chain(volumes)
+    }
+
+    pub(super) fn failures_mut(&mut self) -> impl Iterator<Item = &mut Failure> {
+        let replicas = self.instances.values_mut().flat_map(|record| record.replicas.values_mut());
+        let images = self.images.values_mut().flat_map(|record| record.failures.values_mut());
+        let volumes = self.volumes.values_mut().flat_map(|record| record.failures.values_mut());
+        replicas.filter_map(|record| record.failure.as_mut()).chain(images).chain(volumes)
+    }
+}
+
 /// What is remembered of an instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
