@@ -112,9 +112,8 @@ fn a_trickle_of_removals_is_counted_together() {
     held.stop();
 }
 
-/// Has the specs read without an apply, whose end would count removals anew.
+/// Waits until the watch has heard of it: the end of an apply would count removals anew.
 fn eventually_read(held: &Loop, declared: usize) {
-    drop(held.reread());
     crate::lab::eventually("the specs are read and acted on", super::room::LONG, || {
         let overview = held.overview();
         let count = overview.instances.iter().filter(|status| status.source.is_some()).count();
