@@ -177,16 +177,20 @@ fn open_to_act(
         // If the loop has ended, nobody waits for the answer.
         let _ = done.send(Input::Written { ticket, result, wants_checkpoint });
     })?;
+    let mut behind = Vec::new();
     Ok(Opened {
         records,
         seq,
         repaired,
         state: Some(state),
         commit: Box::new(move |entries, ticket| writer.submit(entries, ticket)),
-        save: Box::new(move |writes, seq| {
-            // The journal has it all: a store that cannot be written is behind, no more.
-            if let Err(error) = store.save(&writes, seq) {
-                tracing::warn!(%error, "store records");
+        save: Box::new(move |mut writes, seq| {
+            // The journal has it all: a store that cannot be written is behind, no more. What it
+            // is behind by goes with the next write.
+            behind.append(&mut writes);
+            match store.save(&behind, seq) {
+                Ok(()) => behind.clear(),
+                Err(error) => tracing::warn!(%error, "store records"),
             }
         }),
     })

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use reconciler::model::journal::{Entry, Stamped};
 use reconciler::ports::{Journal, StoreError};
 
-use super::files::{FILE_MODE, failed, make_dir, sync_dir};
+use super::files::{FILE_MODE, failed, make_dir, sync_dir, sync_name};
 use super::line::{self, Sum};
 use super::scan::{self, Segment, Walked};
 use crate::crash_point;
@@ -122,9 +122,7 @@ impl FileJournal {
     /// [`StoreError`] if it cannot be written. None of it is there then.
     pub fn begin(dir: &Path, entries: &[Stamped]) -> Result<Self, StoreError> {
         make_dir(dir)?;
-        if let Some(parent) = dir.parent() {
-            sync_dir(parent)?;
-        }
+        sync_name(dir)?;
         remove_unfinished(dir)?;
         let first = entries.first().map_or(1, |entry| entry.seq.max(1));
         check_numbers(dir, first, entries)?;

@@ -60,6 +60,15 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
         .map_err(|error| failed("sync directory", path, error))
 }
 
+/// Makes the name of `path` durable.
+pub(crate) fn sync_name(path: &Path) -> Result<(), StoreError> {
+    match path.parent() {
+        None => Ok(()),
+        Some(here) if here.as_os_str().is_empty() => sync_dir(Path::new(".")),
+        Some(parent) => sync_dir(parent),
+    }
+}
+
 /// Whether something is there.
 pub(crate) fn is_there(path: &Path) -> Result<bool, StoreError> {
     match fs::symlink_metadata(path) {
@@ -83,8 +92,6 @@ pub(crate) fn move_aside(path: &Path) -> Result<PathBuf, StoreError> {
         number += 1;
     };
     fs::rename(path, &aside).map_err(|error| failed("move aside", path, error))?;
-    if let Some(parent) = path.parent() {
-        sync_dir(parent)?;
-    }
+    sync_name(path)?;
     Ok(aside)
 }

@@ -26,6 +26,8 @@ mod scan;
 mod writer;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod tests;
 
 pub use file::{

@@ -100,7 +100,8 @@ fn a_cut_at_any_byte_leaves_what_was_whole() {
 
     let cut_dir = TempDir::new().unwrap();
     let cut_path = cut_dir.path().join(newest(dir.path()).file_name().unwrap());
-    for cut in ends[0]..=bytes.len() {
+    // The last four entries; and one cut that takes all of them.
+    for cut in std::iter::once(ends[0]).chain(ends[4]..=bytes.len()) {
         fs::write(&cut_path, &bytes[..cut]).unwrap();
         let whole = ends.iter().filter(|end| **end <= cut).count() - 1;
         assert_eq!(all(cut_dir.path()), row[..whole], "read-only, cut at {cut}");
@@ -300,6 +301,31 @@ fn an_unfinished_segment_is_removed() {
     assert!(leftover.exists());
     open(dir.path());
     assert!(!leftover.exists());
+}
+
+#[test]
+fn an_append_that_fails_half_way_is_taken_back() {
+    let dir = TempDir::new().unwrap();
+    let (mut journal, ..) = open(dir.path());
+    journal.append(&[small(1), small(2)]).unwrap();
+    let batch = [small(3), checkpoint(4, &full_records()), small(5)];
+    // Something stands where the new segment is written, after entry 3 was.
+    let obstacle = dir.path().join("0000000000000004.jsonl.tmp");
+    fs::write(&obstacle, "").unwrap();
+    journal.append(&batch).unwrap_err();
+    assert_eq!(all(dir.path()), [small(1), small(2)]);
+    journal.append(&batch).unwrap();
+    assert_eq!(verify(dir.path()).unwrap().last_seq, 5);
+
+    // What cannot be taken back ends it: nothing is done that is not on record.
+    let obstacle = dir.path().join("0000000000000006.jsonl.tmp");
+    fs::create_dir(&obstacle).unwrap();
+    journal.append(&[checkpoint(6, &full_records())]).unwrap_err();
+    fs::remove_dir(&obstacle).unwrap();
+    let error = journal.append(&[small(6)]).unwrap_err().to_string();
+    assert!(error.contains("could not be taken back"), "{error}");
+    drop(journal);
+    assert_eq!(open(dir.path()).0.last_seq(), 5);
 }
 
 #[test]

@@ -92,7 +92,6 @@ where
     F: FnMut(Written),
 {
     while let Ok((first, ticket)) = batches.recv() {
-        // The first batch is lent its own memory: alone, it costs no copy.
         let (mut entries, mut tickets) = (first, vec![ticket]);
         for (more, ticket) in batches.try_iter().take(QUEUED_BATCHES_MAX) {
             entries.extend(more);

@@ -1,7 +1,8 @@
 //! What only the whole set can tell: objects declared twice, references that lead nowhere, and
 //! host ports that two instances want.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -23,12 +24,21 @@ pub(crate) struct Findings {
 /// Checks the current drafts of `universe` against all others in it. `written` holds what all
 /// files say now, whether it is in force or not.
 pub(crate) fn check(universe: &Universe<'_>, written: &Universe<'_>) -> Findings {
-    let mut checker = Checker { universe, written, found: Findings::default() };
+    let mut checker = Checker {
+        universe,
+        written,
+        names: OnceCell::new(),
+        uncertain: uncertain(universe),
+        found: Findings::default(),
+    };
+    let duplicates = universe.has_duplicates();
     for (index, member) in universe.members.iter().enumerate() {
         if !member.current {
             continue;
         }
-        checker.duplicate(index, member);
+        if duplicates {
+            checker.duplicate(index, member);
+        }
         if let Some(Body::Instance(instance)) = &member.draft.body {
             checker.volumes(member, instance);
             checker.image(member, instance);
@@ -41,7 +51,17 @@ pub(crate) fn check(universe: &Universe<'_>, written: &Universe<'_>) -> Findings
 struct Checker<'c, 'a> {
     universe: &'c Universe<'a>,
     written: &'c Universe<'a>,
+    names: OnceCell<Names<'a>>,
+    /// Files of which nobody knows all that they declare.
+    uncertain: Vec<usize>,
     found: Findings,
+}
+
+/// What the files name; made only where something is not found.
+#[derive(Default)]
+struct Names<'a> {
+    objects: HashMap<(Kind, &'a Name), Vec<&'a str>>,
+    projects: HashSet<&'a Name>,
 }
 
 /// Where a name leads.
@@ -54,7 +74,7 @@ enum Target {
     Nowhere,
 }
 
-impl Checker<'_, '_> {
+impl<'a> Checker<'_, 'a> {
     fn note(&mut self, member: &Member<'_>, problem: Problem) {
         let object = Arc::from(member.draft.identity.to_string());
         self.found.problems.push((member.file, problem.within(Some(&object))));
@@ -129,7 +149,7 @@ impl Checker<'_, '_> {
         }
         if text.contains('/') {
             // A path in a registry, unless it begins with a project of ours.
-            if self.projects().contains(&key.project) {
+            if self.names().projects.contains(&key.project) {
                 let problem = Problem::new(span, format!("Image {key} is not declared"));
                 let label = format!("`{}` is a project, and has no such Image", key.project);
                 self.note(member, problem.label(label).help(explicit));
@@ -159,7 +179,6 @@ impl Checker<'_, '_> {
             held = Some(found.file);
         }
         let files = self.universe.files;
-        let settled = files.get(member.file).is_some_and(unchanged);
         let waits = |file: usize| {
             let file = files.get(file).map_or("", |candidate| candidate.file);
             let identity =
@@ -168,32 +187,40 @@ impl Checker<'_, '_> {
         };
         if let Some(file) = held {
             // What was good together stays so; a change waits until both are good.
+            let settled = files.get(member.file).is_some_and(unchanged);
             return if settled { Target::There } else { waits(file) };
         }
         if let Some(found) = self.written.find(kind, key).next() {
             return waits(found.file);
         }
-        match files
-            .iter()
-            .position(|candidate| may_declare(candidate.now, candidate.held, kind, key))
-        {
-            Some(file) => waits(file),
+        let may = |file: &&usize| {
+            files.get(**file).is_some_and(|file| may_declare(file.now, file.held, kind, key))
+        };
+        match self.uncertain.iter().find(may) {
+            Some(file) => waits(*file),
             None => Target::Nowhere,
         }
     }
 
     /// A declared object whose name is almost that of `key`.
     fn near(&self, kind: Kind, key: &Key) -> Option<String> {
-        let names = self.written.members.iter().filter_map(|member| {
-            let Identity { kind: other, project, name } = &member.draft.identity;
-            (*other == kind && project.as_ref() == Some(&key.project)).then_some(name.as_str())
-        });
-        did_you_mean(key.name.as_str(), names).map(str::to_owned)
+        let names = self.names().objects.get(&(kind, &key.project))?;
+        did_you_mean(key.name.as_str(), names.iter().copied()).map(str::to_owned)
     }
 
-    fn projects(&self) -> BTreeSet<Name> {
-        let drafts = self.written.members.iter().map(|member| member.draft);
-        drafts.filter_map(|draft| draft.identity.project.clone()).collect()
+    fn names(&self) -> &Names<'a> {
+        self.names.get_or_init(|| {
+            let mut names = Names::default();
+            for member in &self.written.members {
+                let Identity { kind, project, name } = &member.draft.identity;
+                let Some(project) = project else { continue };
+                names.projects.insert(project);
+                if matches!(kind, Kind::Image | Kind::Volume) {
+                    names.objects.entry((*kind, project)).or_default().push(name.as_str());
+                }
+            }
+            names
+        })
     }
 
     /// Notes host ports that two instances want, which can only be on one node.
@@ -285,6 +312,17 @@ fn foreign(span: Span, what: &str, project: &Name) -> Problem {
     let message =
         format!("{what} needs a grant of project `{project}`, which is not supported yet");
     Problem::new(span, message).label("only objects of the same project can be named")
+}
+
+/// The files that may declare more than is known.
+fn uncertain(universe: &Universe<'_>) -> Vec<usize> {
+    let files = universe.files.iter().enumerate();
+    let unsure = files.filter(|(_, file)| match file.now {
+        Now::Gone => false,
+        Now::Unknown(_) => true,
+        Now::Read(version) => version.incomplete,
+    });
+    unsure.map(|(index, _)| index).collect()
 }
 
 /// Whether an object may be declared in the part of a file that could not be read. A wrong yes

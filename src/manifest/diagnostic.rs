@@ -1,5 +1,6 @@
 //! Errors in spec files as users see them: for a terminal, a pipe, or a program.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -168,7 +169,13 @@ fn origin(place: &Place) -> Option<Origin<'_>> {
 }
 
 fn snippet(place: &Place, kind: AnnotationKind) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
-    Snippet::source(place.text.as_str())
+    // What was cut off an overlong line counts in the column all the same.
+    let cut = usize::try_from(place.column.saturating_sub(place.text_column)).unwrap_or(0);
+    let text = match cut {
+        0 => Cow::Borrowed(place.text.as_str()),
+        _ => Cow::Owned(format!("{}{}", " ".repeat(cut), place.text)),
+    };
+    Snippet::source(text)
         .path(place.file.as_str())
         .line_start(usize::try_from(place.line).unwrap_or(1))
         .fold(false)
@@ -176,11 +183,13 @@ fn snippet(place: &Place, kind: AnnotationKind) -> Snippet<'_, annotate_snippets
 }
 
 fn annotation(place: &Place, kind: AnnotationKind) -> annotate_snippets::Annotation<'_> {
-    let offset = |chars: u32| {
-        let chars = usize::try_from(chars).unwrap_or(0);
-        place.text.char_indices().nth(chars).map_or(place.text.len(), |(at, _)| at)
+    let number = |value: u32| usize::try_from(value).unwrap_or(0);
+    let cut = number(place.column.saturating_sub(place.text_column));
+    let offset = |chars: usize| {
+        let at = place.text.char_indices().nth(chars).map_or(place.text.len(), |(at, _)| at);
+        at + cut
     };
-    let first = place.text_column.saturating_sub(1);
-    let range = offset(first)..offset(first.saturating_add(place.width));
+    let first = number(place.text_column.saturating_sub(1));
+    let range = offset(first)..offset(first.saturating_add(number(place.width)));
     kind.span(range).label(place.label.as_deref())
 }

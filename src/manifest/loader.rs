@@ -44,8 +44,6 @@ pub struct Loader {
     /// Folders that could not be read.
     blind: BTreeMap<String, String>,
     digests: Digests,
-    /// The last good texts as they were reported last.
-    reported: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// What is remembered of a file.
@@ -58,6 +56,8 @@ struct File {
     held: Option<Held>,
     /// The last good text of an earlier run, until it is looked at.
     stored: Option<Arc<str>>,
+    /// The last good text as it was reported last.
+    reported: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone)]
@@ -84,17 +84,18 @@ impl Loader {
     pub fn new(root: PathBuf, last_good: BTreeMap<Arc<str>, Arc<str>>) -> Self {
         let file = |(name, text): (&Arc<str>, &Arc<str>)| {
             let path = root.join(&**name);
-            let stored = Some(Arc::clone(text));
-            (Arc::clone(name), File { path, stat: None, now: State::Gone, held: None, stored })
+            let file = File {
+                path,
+                stat: None,
+                now: State::Gone,
+                held: None,
+                stored: Some(Arc::clone(text)),
+                reported: Some(Arc::clone(text)),
+            };
+            (Arc::clone(name), file)
         };
         let files = last_good.iter().map(file).collect();
-        Self {
-            files,
-            blind: BTreeMap::new(),
-            digests: Digests::default(),
-            reported: last_good,
-            root,
-        }
+        Self { files, blind: BTreeMap::new(), digests: Digests::default(), root }
     }
 
     /// The directory or file that is read, as it was given.
@@ -229,6 +230,7 @@ impl Loader {
                 now: State::Gone,
                 held: None,
                 stored: None,
+                reported: None,
             });
             file.path = found.path;
             file.stat = stat;
@@ -362,7 +364,10 @@ impl Loader {
         let broken = self.broken(&candidates, &settled);
         let read = |candidate: &&Candidate<'_>| !matches!(candidate.now, Now::Gone);
         let files = candidates.iter().filter(read).count();
-        let projects = candidates.iter().flat_map(Candidate::projects).cloned().collect();
+        let projects = candidates.iter().flat_map(Candidate::projects);
+        // Thousands of objects share a few projects: compare first, clone then.
+        let projects: BTreeSet<_> = projects.collect();
+        let projects = projects.into_iter().cloned().collect();
         drop(candidates);
         let texts = self.hold(&settled);
         let specs = SpecsReading { desired: settled.desired, root, texts, broken, files, projects };
@@ -438,18 +443,18 @@ impl Loader {
                 (Choice::Current | Choice::Gone | Choice::Held(_), _) => {}
             }
             let Some(held) = &file.held else { continue };
-            let reported = self.reported.get(name);
-            if reported.is_some_and(|text| Arc::ptr_eq(text, &held.stored)) {
+            let known = file.reported.as_ref();
+            if known.is_some_and(|text| Arc::ptr_eq(text, &held.stored)) {
                 continue;
             }
-            if reported.is_none_or(|text| **text != *held.stored) {
+            if known.is_none_or(|text| **text != *held.stored) {
                 texts.insert(Arc::clone(name), Some(Arc::clone(&held.stored)));
             }
-            self.reported.insert(Arc::clone(name), Arc::clone(&held.stored));
+            file.reported = Some(Arc::clone(&held.stored));
         }
         for name in gone {
-            self.files.remove(&name);
-            if self.reported.remove(&name).is_some() {
+            let file = self.files.remove(&name);
+            if file.is_some_and(|file| file.reported.is_some()) {
                 texts.insert(name, None);
             }
         }

@@ -21,3 +21,4 @@ mod tests;
 
 pub use self::diagnostic::{Diagnostic, Place, Style, render, summary};
 pub use self::loader::{Hint, Loader, Reading};
+pub(crate) use self::scan::is_ignored;

@@ -88,9 +88,9 @@ pub(crate) struct Lines<'t> {
     starts: Vec<usize>,
 }
 
-/// Characters of a source line that a diagnostic carries: what a wide terminal shows. A line of
+/// Characters of a source line that a diagnostic carries: more than any terminal shows. A line of
 /// megabytes, as attackers and minifiers make them, is not copied into every report.
-const LINE_CHARS_MAX: usize = 240;
+const LINE_CHARS_MAX: usize = 1000;
 
 impl<'t> Lines<'t> {
     pub(crate) fn new(text: &'t str) -> Self {

@@ -29,7 +29,8 @@ impl<'a> Candidate<'a> {
             Now::Read(version) => version.drafts.as_slice(),
             Now::Gone | Now::Unknown(_) => &[],
         };
-        let held = self.held.map_or(&[][..], |held| held.version.drafts.as_slice());
+        let held = self.held.filter(|_| !unchanged(self));
+        let held = held.map_or(&[][..], |held| held.version.drafts.as_slice());
         now.iter().chain(held).filter_map(|draft| draft.identity.project.as_ref())
     }
 }
@@ -72,7 +73,10 @@ pub(crate) struct Settled {
 pub(crate) struct Universe<'a> {
     pub(crate) files: &'a [Candidate<'a>],
     pub(crate) members: Vec<Member<'a>>,
-    by_identity: HashMap<&'a Identity, Vec<usize>>,
+    /// The last draft of each object.
+    last: HashMap<&'a Identity, usize>,
+    /// For each draft of an object that is declared more than once, the one before it.
+    before: HashMap<usize, usize>,
 }
 
 /// A draft in a universe.
@@ -99,26 +103,37 @@ impl<'a> Universe<'a> {
                 members.extend(drafts.map(|draft| Member { file, draft, text, current }));
             }
         }
-        let mut by_identity: HashMap<&Identity, Vec<usize>> = HashMap::with_capacity(members.len());
+        let mut last: HashMap<&Identity, usize> = HashMap::with_capacity(members.len());
+        let mut before = HashMap::new();
         for (index, member) in members.iter().enumerate() {
-            by_identity.entry(&member.draft.identity).or_default().push(index);
+            if let Some(other) = last.insert(&member.draft.identity, index) {
+                before.insert(index, other);
+            }
         }
-        Self { files, members, by_identity }
+        Self { files, members, last, before }
+    }
+
+    /// Whether any object is declared more than once.
+    pub(crate) fn has_duplicates(&self) -> bool {
+        !self.before.is_empty()
     }
 
     /// Another draft than that at `index` of the same object.
     pub(crate) fn other(&self, index: usize, identity: &Identity) -> Option<&Member<'a>> {
-        let all = self.by_identity.get(identity)?;
-        let other = all.iter().find(|other| **other != index)?;
-        self.members.get(*other)
+        let other = self.drafts(identity).find(|other| *other != index)?;
+        self.members.get(other)
     }
 
     /// The drafts of an object: more than one where it is declared twice.
     pub(crate) fn find(&self, kind: Kind, key: &Key) -> impl Iterator<Item = &Member<'a>> {
-        let identity =
-            Identity { kind, project: Some(key.project.clone()), name: key.name.clone() };
-        let found = self.by_identity.get(&identity).map_or(&[][..], Vec::as_slice);
-        found.iter().filter_map(|index| self.members.get(*index))
+        let (project, name) = (Some(key.project.clone()), key.name.clone());
+        let drafts = self.drafts(&Identity { kind, project, name });
+        drafts.filter_map(|index| self.members.get(index))
+    }
+
+    fn drafts(&self, identity: &Identity) -> impl Iterator<Item = usize> + use<'_, 'a> {
+        let last = self.last.get(identity).copied();
+        std::iter::successors(last, |index| self.before.get(index).copied())
     }
 }
 
@@ -228,7 +243,9 @@ fn collect(universe: &Universe<'_>, choices: &[Choice], problems: Vec<Vec<Proble
 /// Whether the file says what its last good version says.
 pub(crate) fn unchanged(candidate: &Candidate<'_>) -> bool {
     match (candidate.now, candidate.held) {
-        (Now::Read(version), Some(held)) => version.same(&held.version),
+        (Now::Read(version), Some(held)) => {
+            Arc::ptr_eq(version, &held.version) || version.same(&held.version)
+        }
         (Now::Read(_) | Now::Gone | Now::Unknown(_), _) => false,
     }
 }

@@ -86,11 +86,14 @@ pub(crate) fn parse(text: &str) -> Parsed<'_> {
     }
 }
 
-/// Where the next document after line `line` begins, as bytes, lines and characters before it.
+/// Where the next document begins, at line `line` or after it, as bytes, lines and characters before it.
 fn next_document(text: &str, line: u32) -> Option<(usize, u32, u32)> {
     let (mut bytes, mut lines, mut chars) = (0, 0, 0);
     for piece in text.split_inclusive('\n') {
-        if lines >= line && (piece.trim_end() == "---" || piece.starts_with("--- ")) {
+        if bytes > 0
+            && lines + 1 >= line
+            && (piece.trim_end() == "---" || piece.starts_with("--- "))
+        {
             return Some((bytes, lines, chars));
         }
         bytes += piece.len();
@@ -178,8 +181,12 @@ impl<'t> Builder<'t> {
             Event::DocumentStart(_) => self.anchors.clear(),
             Event::Alias(id) => {
                 let Some(node) = self.anchors.get(&id).cloned() else {
-                    let problem = Problem::new(span, "an alias to what it is part of");
-                    return Err(Box::new(problem.label("this would never end")));
+                    let (message, label) = if self.stack.iter().any(|frame| frame.anchor == id) {
+                        ("an alias to what it is part of", "this would never end")
+                    } else {
+                        ("an alias to another document", "its anchor is not known here")
+                    };
+                    return Err(Box::new(Problem::new(span, message).label(label)));
                 };
                 self.spend(node.size, span)?;
                 self.value(node, 0, true);
@@ -210,9 +217,7 @@ impl<'t> Builder<'t> {
 
     fn open(&mut self, frame: Frame<'t>) -> Result<(), Box<Problem>> {
         if self.stack.len() >= DEPTH_MAX {
-            let message = format!("more than {DEPTH_MAX} levels inside each other");
-            let problem = Problem::new(first_char(frame.span), message);
-            return Err(Box::new(problem.label("too deep: no spec needs this")));
+            return Err(Box::new(too_deep(frame.span)));
         }
         self.stack.push(frame);
         Ok(())
@@ -372,6 +377,10 @@ impl<'t> Builder<'t> {
                 .label("YAML takes only spaces here");
         }
         let info = error.info();
+        if info.contains("recursion limit") {
+            // The parser looks ahead, and has a limit of its own.
+            return too_deep(span);
+        }
         let problem = Problem::new(span, format!("this is not YAML: {info}"));
         if info.contains("mapping values are not allowed") {
             problem.help("a text that holds `: ` needs quotes; check the indentation too")
@@ -381,6 +390,11 @@ impl<'t> Builder<'t> {
             problem
         }
     }
+}
+
+fn too_deep(span: Span) -> Problem {
+    let message = format!("more than {DEPTH_MAX} levels inside each other");
+    Problem::new(first_char(span), message).label("too deep: no spec needs this")
 }
 
 fn line_of(marker: &Marker) -> u32 {

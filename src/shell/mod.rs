@@ -27,6 +27,9 @@ use crate::api::protocol::{Frame, Happened, Request};
 
 pub use requests::Asker;
 
+/// Makes a driver for an endpoint. It does not wait for the engine.
+pub type Connect = Box<dyn Fn(&Endpoint) -> Arc<dyn Driver> + Send>;
+
 /// What the shell needs of the outside; [`app`](crate::app) puts it together.
 pub struct Ports {
     /// Has entries made durable; [`Input::Written`] follows.
@@ -35,8 +38,8 @@ pub struct Ports {
     pub changed: fn(&Records, &[Stamped]) -> Vec<Write>,
     /// Stores records and observations; with the number of the last entry that is in them.
     pub save: Box<dyn FnMut(Vec<Write>, u64) + Send>,
-    /// Makes a driver for an endpoint. It does not wait for the engine.
-    pub connect: Box<dyn Fn(&Endpoint) -> Arc<dyn Driver> + Send>,
+    /// Makes drivers.
+    pub connect: Connect,
     /// Has the specs directory read again; [`Input::Specs`] follows, with a number at least as
     /// high as the one that is returned.
     pub reread: Box<dyn Fn() -> u64 + Send>,
@@ -173,8 +176,9 @@ impl Shell {
             Input::Event(event) => self.event(event),
             Input::Specs { reading, errors, number } => self.specs(reading, errors, number),
             Input::Written { ticket, result, wants_checkpoint } => {
+                let unsaved = self.unsaved.remove(&ticket);
                 if result.is_ok()
-                    && let Some((writes, seq)) = self.unsaved.remove(&ticket)
+                    && let Some((writes, seq)) = unsaved
                 {
                     self.saved_seq = seq;
                     (self.ports.save)(writes, seq);

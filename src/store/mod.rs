@@ -8,11 +8,14 @@
 
 mod memory;
 mod open;
+mod quiet;
 mod rebuild;
 mod sled;
 mod state_dir;
 mod touched;
 
+#[cfg(test)]
+mod golden_tests;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use reconciler::ports::{Journal as _, StateStore as _, StoreError};
 
 use super::open::{now, open_store, owner_entry};
 use super::{SledStore, StateDir, touched};
-use crate::journal::files::{Trouble, failed, is_there, move_aside, sync_dir};
+use crate::journal::files::{Trouble, failed, is_there, move_aside, sync_name};
 use crate::journal::{self, FileJournal};
 
 /// What a rebuild did.
@@ -159,9 +159,7 @@ fn begin_anew(
         notes.push(format!("the old journal is kept in {}", aside.display()));
     }
     fs::rename(&next, path).map_err(|error| failed("rename", &next, error))?;
-    if let Some(parent) = path.parent() {
-        sync_dir(parent)?;
-    }
+    sync_name(path)?;
     notes.push(format!("a new journal begins with entry {}", entry.seq));
     let (journal, _) = FileJournal::open(path, entry.seq, &mut |_| {})?;
     Ok(journal)

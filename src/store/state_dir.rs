@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reconciler::ports::StoreError;
 
-use crate::journal::files::{FILE_MODE, failed, is_there, make_dir};
+use crate::journal::files::{FILE_MODE, failed, is_there, make_dir, sync_name};
 
 /// How often the lock is tried: [`StateDir::probe`] holds it for some microseconds, and that is no
 /// reason to refuse a start.
@@ -92,7 +92,10 @@ impl StateDir {
     /// # Errors
     /// [`StoreError`] names the process that holds the lock, or says what the system said.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        make_dir(path)?;
+        if !is_there(path)? {
+            make_dir(path)?;
+            sync_name(path)?;
+        }
         let paths = StatePaths::new(path);
         let lock_path = paths.lock();
         let mut lock = OpenOptions::new()

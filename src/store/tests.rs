@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use reconciler::model::ids::OwnerId;
-use reconciler::model::journal::Stamped;
+use reconciler::model::journal::{Entry, Stamped};
 use reconciler::model::record::Records;
 use reconciler::ports::{Journal as _, StateStore, Write};
 use tempfile::TempDir;
@@ -17,6 +18,16 @@ use super::{
     touched, writes,
 };
 use crate::journal::records_from;
+
+/// sled without us. A store that was just dropped may hold its lock for a moment more.
+fn raw(path: &Path) -> sled::Db {
+    loop {
+        match sled::open(path) {
+            Ok(db) => return db,
+            Err(error) => assert!(error.to_string().contains("could not acquire lock"), "{error}"),
+        }
+    }
+}
 
 fn error_of<T>(result: Result<T, reconciler::ports::StoreError>) -> String {
     result.err().expect("an error").to_string()
@@ -129,7 +140,7 @@ fn writing_what_entries_touch_is_enough() {
 fn records_that_cannot_be_read_are_named() {
     let dir = TempDir::new().unwrap();
     let put = |key: &str, value: &[u8]| {
-        let db = sled::open(dir.path()).unwrap();
+        let db = raw(dir.path());
         db.insert(key, value).unwrap();
         db.flush().unwrap();
     };
@@ -202,7 +213,7 @@ fn damage_store(dir: &Path) {
 #[test]
 fn a_store_with_an_unreadable_record_is_kept_aside_and_made_anew() {
     let (dir, records, seq) = filled(0);
-    let db = sled::open(dir.path().join("store")).unwrap();
+    let db = raw(&dir.path().join("store"));
     db.insert("instance/shop/web", b"\x01nonsense").unwrap();
     db.flush().unwrap();
     drop(db);
@@ -293,4 +304,61 @@ fn a_rebuild_can_take_over_another_owner() {
     assert_eq!((report.seq, report.records.owner.as_ref()), (seq + 1, Some(&owner)));
     assert_eq!(report.records.instances, records.instances);
     assert_eq!(records_from(&dir.path().join("journal")).unwrap(), (report.records, seq + 1));
+}
+
+#[test]
+fn a_record_that_sled_lost_is_missed() {
+    let (dir, records, seq) = filled(0);
+    let db = raw(&dir.path().join("store"));
+    db.remove("text/a/web.yaml").unwrap().unwrap();
+    db.flush().unwrap();
+    drop(db);
+    let error = error_of(SledStore::open(&dir.path().join("store")).unwrap().load());
+    assert!(error.contains("lost or old"), "{error}");
+    let (_state, opened) = open(dir.path());
+    assert_eq!((opened.records, opened.seq), (records, seq));
+    assert!(opened.repaired[0].contains("store.broken-1"), "{:?}", opened.repaired);
+}
+
+/// sled's flush does not reach the disk, so a power cut may leave any page of its file unwritten.
+#[test]
+fn pages_that_a_power_cut_took_from_the_store_cost_nothing() {
+    let dir = TempDir::new().unwrap();
+    let (state, mut opened) = open(dir.path());
+    for number in 0..400_u32 {
+        let file = Arc::from(format!("{}.yaml", number % 150));
+        let text = Some(Arc::from(format!("{number} {}", "x".repeat(400))));
+        let row = stamp(opened.seq + 1, vec![Entry::Text { file, text }]);
+        opened.journal.append(&row).unwrap();
+        opened.seq += 1;
+        opened.records.apply(row[0].at, &row[0].entry);
+        opened.store.save(&writes(&opened.records, &touched(&row[0].entry)), opened.seq).unwrap();
+    }
+    opened.store.flush().unwrap();
+    let (records, seq) = (opened.records, opened.seq);
+    drop((state, opened.journal, opened.store));
+
+    let good = fs::read(dir.path().join("store/db")).unwrap();
+    let sites = (0..good.len()).step_by(good.len() / 16);
+    for at in sites {
+        let mut bytes = good.clone();
+        let end = bytes.len().min(at + 4096);
+        bytes[at..end].fill(0);
+        let copy = TempDir::new().unwrap();
+        copy_files(&dir.path().join("journal"), &copy.path().join("journal"));
+        copy_files(&dir.path().join("store"), &copy.path().join("store"));
+        fs::write(copy.path().join("store/db"), bytes).unwrap();
+        let (_state, opened) = open(copy.path());
+        assert_eq!((opened.records, opened.seq), (records.clone(), seq), "page at {at}");
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        }
+    }
 }

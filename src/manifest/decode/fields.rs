@@ -154,13 +154,12 @@ impl<'n, 't> Fields<'n, 't> {
                 context.unsupported(entry.key_span, &name);
                 continue;
             }
+            let usable = list(self.asked.iter().copied());
             let known = self.asked.iter().chain(unbuilt).copied();
             let problem = Problem::new(entry.key_span, format!("unknown field `{name}`"));
-            context.note(match did_you_mean(key, known.clone()) {
+            context.note(match did_you_mean(key, known) {
                 Some(near) => problem.label(format!("did you mean `{near}`?")),
-                None => {
-                    problem.label("no such field").help(format!("known fields: {}", list(known)))
-                }
+                None => problem.label("no such field").help(format!("known fields: {usable}")),
             });
         }
     }
@@ -220,6 +219,10 @@ pub(crate) fn did_you_mean<'a>(
     let synonym = SYNONYMS.iter().find(|(theirs, _)| *theirs == wanted).map(|(_, ours)| *ours);
     if let Some(same) = known.clone().find(|name| Some(*name) == synonym) {
         return Some(same);
+    }
+    let begins = |name: &&str| wanted.len() >= 3 && plain(name).starts_with(&wanted);
+    if let Some(longer) = known.clone().find(begins) {
+        return Some(longer);
     }
     if word.len() > 64 {
         return None; // comparing costs the product of both lengths, and this is no slip

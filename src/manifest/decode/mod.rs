@@ -184,10 +184,13 @@ fn unknown_kind(context: &mut Context<'_>, fields: &mut Fields<'_, '_>) {
     let Some(node) = fields.require(context, "kind", &expected) else { return };
     let Some(given) = value::text(context, node, "kind", &expected) else { return };
     let problem = Problem::new(node.span, format!("unknown kind `{}`", fields::short(given)));
+    // The object is named by its kind, which is just what is wrong.
+    let object = context.object.take();
     context.note(match did_you_mean(given, built.chain(UNBUILT_KINDS)) {
         Some(near) => problem.label(format!("did you mean `{near}`?")),
         None => problem.label(format!("expected {expected}")),
     });
+    context.object = object;
 }
 
 /// What an object calls itself, right or wrong, for messages.

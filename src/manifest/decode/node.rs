@@ -36,9 +36,9 @@ fn endpoint(context: &mut Context<'_>, node: &Node<'_>) -> Option<Endpoint> {
         }
         return Some(Endpoint::Unix(path.to_owned()));
     }
-    if UNBUILT_ENDPOINTS.iter().any(|unbuilt| given.starts_with(unbuilt)) {
-        let word = given.split_inclusive(':').next().unwrap_or(given);
-        let problem = Problem::new(node.span, format!("`endpoint: {word}` is not supported yet"));
+    if let Some(unbuilt) = UNBUILT_ENDPOINTS.iter().find(|unbuilt| given.starts_with(**unbuilt)) {
+        let message = format!("`endpoint: {unbuilt}` is not supported yet");
+        let problem = Problem::new(node.span, message);
         context.note(problem.label("this version reaches engines at `unix://` only"));
         return None;
     }

@@ -1,8 +1,10 @@
-//! Tests of the whole way from files to objects.
+//! Tests of the whole way from files to objects; [`bad_input`] walks the cases that are files.
 
+mod bad_input;
 mod design;
 mod directory;
 mod holding;
+mod large;
 
 use std::collections::BTreeMap;
 use std::fs;
