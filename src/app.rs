@@ -23,7 +23,7 @@ use crate::api::protocol::{Frame, Request};
 use crate::api::server::{self, ListenError, Server};
 use crate::docker::DockerDriver;
 use crate::journal::{self, JournalWriter};
-use crate::shell::{Asker, End, Input, Ports, Shell};
+use crate::shell::{Asker, Connect, End, Input, Ports, Shell};
 use crate::specs::{Reader, Watching};
 use crate::store::{self, StateDir, StatePaths};
 
@@ -100,11 +100,21 @@ pub fn default_endpoint() -> Endpoint {
     Endpoint::Unix(path.unwrap_or("/var/run/docker.sock").to_owned())
 }
 
-/// Starts a loop in this process.
+/// Starts a loop in this process, on Docker engines.
 ///
 /// # Errors
 /// [`StartError`] says what could not be used, and what to do.
 pub fn start(settings: &Settings, mode: Mode) -> Result<App, StartError> {
+    let connect =
+        |endpoint: &Endpoint| -> Arc<dyn Driver> { Arc::new(DockerDriver::connect(endpoint)) };
+    start_with(settings, mode, Box::new(connect))
+}
+
+/// As [`start`], on engines of the caller's.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_with(settings: &Settings, mode: Mode, connect: Connect) -> Result<App, StartError> {
     let (sender, inputs) = mpsc::unbounded_channel();
     let asker = Asker(sender.clone());
     let opened = match mode {
@@ -132,9 +142,7 @@ pub fn start(settings: &Settings, mode: Mode) -> Result<App, StartError> {
             store::writes(records, &touched)
         },
         save,
-        connect: Box::new(|endpoint| -> Arc<dyn Driver> {
-            Arc::new(DockerDriver::connect(endpoint))
-        }),
+        connect,
         reread: Box::new(move || reader.reread()),
         specs: settings.specs.display().to_string(),
     };

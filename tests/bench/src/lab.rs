@@ -223,10 +223,8 @@ impl Engine {
 
     /// Removes all containers.
     pub(crate) async fn remove_all(&self) -> Result<(), Failure> {
-        let all = bollard::query_parameters::ListContainersOptions {
-            all: true,
-            ..Default::default()
-        };
+        let all =
+            bollard::query_parameters::ListContainersOptions { all: true, ..Default::default() };
         let listed = self.docker.list_containers(Some(all)).await;
         let listed = listed.map_err(|error| format!("list containers: {error}"))?;
         let ids = listed.into_iter().filter_map(|container| container.id);

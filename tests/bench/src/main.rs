@@ -20,6 +20,7 @@ mod twin;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use lab::Lab;
 use table::{Failure, Row};
 
 /// A bench: its name, what it measures, and the function that does.
@@ -28,8 +29,6 @@ struct Bench {
     about: &'static str,
     run: fn(&Lab) -> Result<Vec<Row>, Failure>,
 }
-
-use lab::Lab;
 
 const BENCHES: [Bench; 7] = [
     Bench { name: "latency", about: "spec written → container running", run: latency::run },

@@ -22,10 +22,7 @@ pub(crate) fn run(lab: &Lab) -> Result<Vec<Row>, Failure> {
         for pair in 0..PAIRS {
             let name = format!("victim{pair}");
             up.write(&name, &instance(&name))?;
-            engine
-                .when("start", &container(&name))
-                .await
-                .map_err(|failure| up.explain(failure))?;
+            engine.when("start", &container(&name)).await.map_err(|failure| up.explain(failure))?;
             let bare = format!("bare{pair}");
             engine.create(&bare).await?;
             engine.start(&bare).await?;
