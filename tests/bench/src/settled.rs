@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use reconciler::model::desired::{Declared, DesiredSet, RootIdentity, RootState, Source};
-use reconciler::model::ids::{Key, Name, OwnerId};
+use reconciler::model::ids::{Key, Name, ObjectId, OwnerId};
 use reconciler::model::journal::Entry;
 use reconciler::model::observed::{ObservedNode, Reach};
 use reconciler::model::quantity::Bytes;
@@ -90,7 +90,6 @@ impl World {
             self.snapshot.records.apply(now, decision);
         }
         for step in plan.steps {
-            let goal = plan.changes.iter().find(|change| change.object == step.object);
             let (object, node) = (step.object.clone(), step.node.clone());
             let deed = step.action.deed();
             let cause = step.cause.to_string();
@@ -100,11 +99,11 @@ impl World {
                 .engine
                 .execute(now, &step.action)
                 .map_err(|error| format!("{step}: {error}"))?;
-            if let (Done::Image { id, pinned }, Some(change)) = (done, goal)
-                && let reconciler::model::ids::ObjectId::Image { image, .. } = &object
-            {
-                let (image, source) = (image.clone(), change.goal.clone());
-                let entry = Entry::Resolved { image, source, node: node.clone(), id, pinned };
+            if let (Done::Image { id, pinned }, ObjectId::Image { image, .. }) = (done, &object) {
+                let change = plan.changes.iter().find(|change| change.object == object);
+                let source = change.ok_or("a step without a change")?.goal.clone();
+                let (image, node) = (image.clone(), node.clone());
+                let entry = Entry::Resolved { image, source, node, id, pinned };
                 self.snapshot.records.apply(now, &entry);
             }
             let deed = step.action.deed();
