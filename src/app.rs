@@ -25,7 +25,8 @@ use crate::docker::DockerDriver;
 use crate::journal::{self, JournalWriter};
 use crate::shell::{Asker, Connect, End, Input, Ports, Shell};
 use crate::specs::{Reader, Watching};
-use crate::store::{self, StateDir, StatePaths};
+use crate::state::{self, StateDir, StatePaths};
+use crate::store;
 
 /// Where things are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,25 @@ pub struct Settings {
     pub specs: PathBuf,
     /// The state directory.
     pub state: PathBuf,
+}
+
+impl Settings {
+    /// The socket that a daemon of this state directory listens on.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        StatePaths::new(&self.state).socket()
+    }
+}
+
+/// Makes the store anew, from the journal or what is left of both, and says what was done.
+///
+/// # Errors
+/// [`StoreError`] if another process uses the state directory, or nothing is left to start from.
+pub fn rebuild_store(
+    settings: &Settings,
+    owner: Option<OwnerId>,
+) -> Result<state::RebuildReport, StoreError> {
+    state::rebuild(&settings.state, owner)
 }
 
 /// What a loop may do.
@@ -177,7 +197,7 @@ fn open_to_act(
     sender: &mpsc::UnboundedSender<Input>,
 ) -> Result<Opened, StartError> {
     let state = StateDir::open(&settings.state)?;
-    let store::Opened { records, seq, journal, store, repaired } = store::open_records(&state)?;
+    let state::Opened { records, seq, journal, store, repaired } = state::open_records(&state)?;
     let done = sender.clone();
     let writer = JournalWriter::start(journal, move |written| {
         let journal::Written { ticket, result, wants_checkpoint } = written;

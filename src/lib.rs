@@ -6,11 +6,16 @@
 pub mod api;
 pub mod app;
 pub mod cli;
+pub mod config;
 pub mod crash_point;
 pub mod docker;
+mod files;
+pub mod hint;
 pub mod journal;
 pub mod manifest;
 pub mod shell;
 pub mod specs;
+pub mod state;
 pub mod store;
+pub mod telemetry;
 pub mod watch;

@@ -12,7 +12,8 @@ use std::time::Duration;
 use reconciler::model::desired::SpecsReading;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::manifest::{Hint, Loader, Reading};
+use crate::hint::Hint;
+use crate::manifest::{Loader, Reading};
 use crate::shell::Input;
 use crate::watch::Watch;
 

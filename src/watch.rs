@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
-use crate::manifest::{Hint, is_ignored};
+use crate::hint::{Hint, is_ignored};
 
 /// Events are collected until nothing happened for this long: an editor's rename or a checkout of
 /// several files is one change. It is a part of what a user waits for, so it is short.

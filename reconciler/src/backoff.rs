@@ -10,12 +10,17 @@ use crate::model::ids::Digest;
 /// together, and stays the same however often the same state is planned.
 #[must_use]
 pub fn wait(base: Duration, max: Duration, attempt: u32, what: &str) -> Duration {
-    let doubled =
-        base.saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
-    let whole = doubled.min(max);
+    let whole = span(base, max, attempt);
     let hash = Digest::of(format!("{what} {attempt}").as_bytes());
     let share = hash.0.get(..4).and_then(|digits| u32::from_str_radix(digits, 16).ok());
     whole.mul_f64(f64::from(share.unwrap_or(0xffff)) / f64::from(0xffff))
+}
+
+/// The longest wait after the `attempt`-th failure in a row, from 1.
+#[must_use]
+pub fn span(base: Duration, max: Duration, attempt: u32) -> Duration {
+    let factor = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+    base.saturating_mul(factor).min(max)
 }
 
 #[cfg(test)]

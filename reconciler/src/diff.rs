@@ -5,6 +5,8 @@
 //! Images add variables, labels and ports of their own, so a field that merges with the image's is
 //! compared as a part of what is there.
 
+use std::cmp::Ordering;
+
 use crate::model::ids::{ImageId, ReplicaKey};
 use crate::model::observed::{Limits, MountFrom, ObservedContainer};
 use crate::model::spec::{InstanceSpec, MountSource};
@@ -43,8 +45,11 @@ pub struct Row {
     compare: fn(&Want<'_>, &ObservedContainer, &mut dyn FnMut(FieldChange)),
 }
 
+/// The limit on cpu time: lowered and raised in place, lifted only by another container.
+pub const CPUS: &str = "cpus";
+
 /// All fields that are compared.
-pub const FIELDS: [Row; 15] = [
+pub const FIELDS: [Row; 16] = [
     Row { name: "image", class: Class::Replace, compare: image },
     Row { name: "command", class: Class::Replace, compare: command },
     Row { name: "args", class: Class::Replace, compare: args },
@@ -56,7 +61,9 @@ pub const FIELDS: [Row; 15] = [
     Row { name: "health", class: Class::Replace, compare: health },
     Row { name: "stop.signal", class: Class::Replace, compare: stop_signal },
     Row { name: "network", class: Class::Replace, compare: network },
-    Row { name: "cpus", class: Class::InPlace, compare: cpus },
+    Row { name: CPUS, class: Class::InPlace, compare: cpus },
+    // No engine lifts a cpu limit while the container lives.
+    Row { name: CPUS, class: Class::Replace, compare: cpus_lifted },
     Row { name: "memory", class: Class::InPlace, compare: memory },
     Row { name: "pids", class: Class::InPlace, compare: pids },
     Row { name: "engine restart policy", class: Class::InPlace, compare: restart_policy },
@@ -115,8 +122,16 @@ fn args(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldCh
 }
 
 fn env(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
+    // Side by side: both are sorted, and this is the longest comparison of a settled round.
+    let mut present = have.config.env.iter();
     for (name, value) in &want.spec.env {
-        if have.config.env.get(name) != Some(value) {
+        let mut at = present.by_ref().map(|(at, value)| (at.cmp(name), value));
+        let reached = at.find(|(order, _)| *order != Ordering::Less);
+        if reached != Some((Ordering::Equal, value)) {
+            if reached.is_some() {
+                // It went past: what comes next is looked up from the start.
+                present = have.config.env.iter();
+            }
             // Never the value: it may be a secret.
             found(change(&format!("env.{name}"), "", ""));
         }
@@ -243,12 +258,22 @@ fn network(_: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldCh
 
 fn cpus(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
     let (from, to) = (have.config.limits.nano_cpus, want.limits.nano_cpus);
-    if from != to {
-        let show = |nano| match nano {
-            0 => "unlimited".to_owned(),
-            nano => crate::model::quantity::Cpus(nano).to_string(),
-        };
-        found(change("cpus", show(from), show(to)));
+    if from != to && to != 0 {
+        found(change(CPUS, show_cpus(from), show_cpus(to)));
+    }
+}
+
+fn cpus_lifted(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
+    let (from, to) = (have.config.limits.nano_cpus, want.limits.nano_cpus);
+    if from != to && to == 0 {
+        found(change(CPUS, show_cpus(from), show_cpus(to)));
+    }
+}
+
+fn show_cpus(nano: u64) -> String {
+    match nano {
+        0 => "unlimited".to_owned(),
+        nano => crate::model::quantity::Cpus(nano).to_string(),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::ids::{Digest, Revision};
+use crate::model::ids::{Digest, Revision, hex};
 use crate::model::spec::{InstanceSpec, MountSource};
 
 /// Version of the list. A change of an existing line needs a new version, and re-creates every
@@ -77,6 +77,12 @@ pub fn revision_basis(spec: &InstanceSpec) -> Digest {
 /// The revision of a spec whose image was resolved to `content`.
 #[must_use]
 pub fn revision(basis: &Digest, content: &str) -> Revision {
-    let digest = Digest::of(format!("{basis} {content}").as_bytes());
-    Revision(std::sync::Arc::from(digest.short()))
+    use sha2::Digest as _;
+    // Once an instance in each round, so it is put together without a text.
+    let mut hash = sha2::Sha256::new();
+    hash.update(basis.0.as_bytes());
+    hash.update(b" ");
+    hash.update(content.as_bytes());
+    let digest: [u8; 32] = hash.finalize().into();
+    Revision(std::sync::Arc::from(hex(&digest[..8])))
 }

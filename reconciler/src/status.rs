@@ -284,7 +284,7 @@ fn replica(snapshot: &Snapshot, notes: &Notes<'_>, key: ReplicaKey) -> ReplicaSt
     });
     let (state, since) = state(newest, record.map(|record| &record.life), note, reachable);
     ReplicaStatus {
-        ready: reachable && newest.is_some_and(is_ready),
+        ready: reachable && newest.is_some_and(Located::is_ready),
         node,
         state,
         since,
@@ -361,13 +361,6 @@ fn ports(located: &Located) -> Vec<String> {
         Some(format!("{address}:{}->{}/{}", host.port, port.container, port.protocol.as_str()))
     });
     published.collect()
-}
-
-/// Whether a container is ready: it runs, and its health check does not say otherwise.
-#[must_use]
-pub fn is_ready(located: &Located) -> bool {
-    matches!(located.container.state, ContainerState::Running { .. })
-        && matches!(located.container.health, HealthState::None | HealthState::Healthy)
 }
 
 /// The word for a reason, for machines.

@@ -186,6 +186,39 @@ impl Action {
         }
     }
 
+    /// The container that it works on, by id or name, which has to be there before.
+    #[must_use]
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Self::StartContainer { container, .. }
+            | Self::StopContainer { container, .. }
+            | Self::PauseContainer { container }
+            | Self::UnpauseContainer { container }
+            | Self::UpdateContainer { container, .. }
+            | Self::RenameContainer { container, .. }
+            | Self::RemoveContainer { container, .. } => Some(container),
+            Self::PullImage { .. }
+            | Self::LoadImage { .. }
+            | Self::ImportImage { .. }
+            | Self::CreateVolume { .. }
+            | Self::RemoveVolume { .. }
+            | Self::CreateContainer { .. } => None,
+        }
+    }
+
+    /// The name of the container that it makes.
+    #[must_use]
+    pub fn created(&self) -> Option<&str> {
+        if let Self::CreateContainer { name, .. } = self { Some(name) } else { None }
+    }
+
+    /// Whether `verb` is a word for it. A restart is a start.
+    #[must_use]
+    pub fn is_called(&self, verb: &str) -> bool {
+        self.verb() == verb
+            || matches!(self, Self::StartContainer { .. }) && matches!(verb, "start" | "restart")
+    }
+
     /// The word for it in plans and progress lines.
     #[must_use]
     pub fn verb(&self) -> &'static str {

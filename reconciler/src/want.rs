@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::ids::{Name, OwnerId, ReplicaKey, Revision};
+use crate::model::ids::{NAME_JOINT, Name, OwnerId, ReplicaKey, Revision};
 use crate::model::observed::{
     CgroupDriver, ContainerConfig, HealthCheck, HostPort, Limits, MountFrom, MountPoint,
     PortBinding,
@@ -31,6 +31,27 @@ pub fn is_hostname(text: &str, replica: &ReplicaKey) -> bool {
         .and_then(|rest| rest.strip_prefix('-'))
         .and_then(|digits| digits.parse::<u32>().ok())
         == Some(replica.ordinal)
+}
+
+/// Whether `text` is the container name of this incarnation of `replica`; as
+/// [`ReplicaKey::container_name`], without making a text.
+#[must_use]
+pub fn is_container_name(text: &str, replica: &ReplicaKey, incarnation: u64) -> bool {
+    let mut parts = text.split(NAME_JOINT);
+    let ReplicaKey { instance, ordinal } = replica;
+    // A number has one form: `+1` and `01` are other texts.
+    let is_number = |part: Option<&str>, number: u64| {
+        part.is_some_and(|part| {
+            part.parse() == Ok(number)
+                && !part.starts_with('+')
+                && (part.len() == 1 || !part.starts_with('0'))
+        })
+    };
+    parts.next() == Some(instance.project.as_str())
+        && parts.next() == Some(instance.name.as_str())
+        && is_number(parts.next(), u64::from(*ordinal))
+        && is_number(parts.next(), incarnation)
+        && parts.next().is_none()
 }
 
 /// The limits that a spec's resources stand for.

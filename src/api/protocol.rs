@@ -366,6 +366,8 @@ impl Outcome {
 pub struct Trouble {
     /// The object.
     pub object: String,
+    /// Why, in one word for machines: `BackingOff`, `NodeUnreachable`.
+    pub reason: String,
     /// Why.
     pub message: String,
 }

@@ -238,6 +238,7 @@ pub fn outcome(engine: &Engine) -> Option<Outcome> {
         .filter(|note| is_trouble(&note.reason))
         .map(|note| Trouble {
             object: note.object.to_string(),
+            reason: status::reason_word(&note.reason).to_owned(),
             message: status::describe(&note.reason),
         })
         .collect();

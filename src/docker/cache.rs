@@ -123,3 +123,62 @@ impl Drop for Watching<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use reconciler::model::ids::{ImageId, ReplicaKey, Revision};
+    use reconciler::model::observed::{ContainerConfig, ContainerState, HealthState, Identity};
+    use reconciler::model::time::Timestamp;
+
+    use super::*;
+
+    fn container() -> Arc<ObservedContainer> {
+        Arc::new(ObservedContainer {
+            name: "shop.web.0.1".to_owned(),
+            identity: Identity {
+                replica: ReplicaKey::new("shop/web".parse().expect("a key"), 0),
+                revision: Revision("r".into()),
+                incarnation: 1,
+                uid: "u".to_owned(),
+            },
+            state: ContainerState::Created,
+            health: HealthState::None,
+            image: ImageId("sha256:0".into()),
+            config: ContainerConfig::default(),
+            address: None,
+            created_at: Timestamp(0),
+        })
+    }
+
+    #[test]
+    fn answers_are_kept_only_while_nothing_can_have_changed() {
+        let cache = InspectCache::default();
+        let (a, b) = (ContainerId("a".into()), ContainerId("b".into()));
+        let ask = |id: &ContainerId| cache.ask(id).answered(id, &container());
+
+        ask(&a);
+        assert!(cache.get(&a).is_none(), "without a watch");
+
+        let early = cache.ask(&a);
+        let watching = cache.watching();
+        early.answered(&a, &container());
+        assert!(cache.get(&a).is_none(), "asked before the watch began");
+
+        ask(&a);
+        ask(&b);
+        assert!(cache.get(&a).is_some() && cache.get(&b).is_some());
+        cache.drop_one(&a);
+        assert!(cache.get(&a).is_none() && cache.get(&b).is_some(), "an event of a");
+
+        let asking = cache.ask(&a);
+        cache.drop_one(&a);
+        asking.answered(&a, &container());
+        assert!(cache.get(&a).is_none(), "an event while it was asked for");
+
+        cache.retain(|id| *id != b);
+        assert!(cache.get(&b).is_none(), "gone from the list");
+        ask(&a);
+        drop(watching);
+        assert!(cache.get(&a).is_none(), "a gap in the stream");
+    }
+}

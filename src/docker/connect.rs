@@ -20,6 +20,7 @@ use reconciler::step::Action;
 use tokio::sync::{Mutex, Notify};
 
 use super::cache::InspectCache;
+use super::convert::event_time;
 use super::{error, events, execute, logs, observe};
 
 /// How long the driver waits, by the kind of call.
@@ -89,7 +90,7 @@ pub(super) struct Session {
     pub(super) engine: EngineInfo,
     /// Whether its kernel can limit swap. Where it cannot, the engine drops that limit.
     pub(super) limits_swap: bool,
-    /// The engine's own clock when it was asked, as it writes it.
+    /// The engine's own clock when it was asked, as event queries want it.
     pub(super) engine_time: Option<String>,
     asked_at: Instant,
 }
@@ -198,8 +199,8 @@ impl DockerDriver {
 
     async fn open(&self, operation: &str) -> Result<Session, DriverError> {
         let work = async {
-            let docker = client(&self.endpoint, API_DEFAULT_VERSION, None)?;
-            let docker = docker.negotiate_version().await?;
+            let docker = client(&self.endpoint, None, None)?.negotiate_version().await?;
+            let docker = client(&self.endpoint, Some(docker.client_version()), None)?;
             let info = docker.info().await?;
             Ok::<_, Error>((docker, info))
         };
@@ -209,7 +210,7 @@ impl DockerDriver {
             Err(_) => return Err(error::timed_out(operation, self.deadlines.look)),
         };
         let limits_swap = info.swap_limit.unwrap_or(false);
-        let engine_time = info.system_time.as_deref().and_then(unix_time);
+        let engine_time = info.system_time.as_deref().and_then(event_time);
         let engine = engine_info(info, docker.client_version());
         Ok(Session { docker, engine, limits_swap, engine_time, asked_at: Instant::now() })
     }
@@ -220,7 +221,7 @@ impl DockerDriver {
         session: &Session,
         opened: Arc<Notify>,
     ) -> Result<Docker, Error> {
-        client(&self.endpoint, &session.docker.client_version(), Some(opened))
+        client(&self.endpoint, Some(session.docker.client_version()), Some(opened))
     }
 }
 
@@ -246,19 +247,33 @@ fn engine_info(info: SystemInfo, version: ClientVersion) -> EngineInfo {
 
 /// A client with a transport of our own: bollard's keeps no connection, and cannot say when an
 /// event stream is open. TLS will need one too (bollard's costs 44 ms a call).
+///
+/// bollard 0.21 leaves the version out of what it asks for, so an engine answers in its newest
+/// form, whatever was agreed on. `version` puts it in; without one, the newest that bollard knows
+/// is where negotiation begins.
 fn client(
     endpoint: &Endpoint,
-    version: &ClientVersion,
+    version: Option<ClientVersion>,
     answered: Option<Arc<Notify>>,
 ) -> Result<Docker, Error> {
     let Endpoint::Unix(path) = endpoint;
+    // A URL cannot hold a path where it has its host: the connector reads it in hexadecimal.
+    let address = format!("unix://{}", hex(path.as_bytes()));
+    let prefix = version.map(|version| format!("{address}/v{version}"));
     let client = Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
         .build(UnixConnector);
-    let transport = move |request: BollardRequest| {
+    let transport = move |mut request: BollardRequest| {
         let client = client.clone();
         let answered = answered.clone();
+        let asked = prefix.as_ref().map(|prefix| {
+            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            format!("{prefix}{path}").parse()
+        });
         async move {
+            if let Some(asked) = asked {
+                *request.uri_mut() = asked?;
+            }
             let response = client.request(request).await.map_err(Error::from)?;
             if let Some(answered) = answered.filter(|_| response.status().is_success()) {
                 answered.notify_one();
@@ -266,8 +281,7 @@ fn client(
             Ok(response)
         }
     };
-    // A URL cannot hold a path where it has its host: the connector reads it in hexadecimal.
-    let address = format!("unix://{}", hex(path.as_bytes()));
+    let version = version.as_ref().unwrap_or(API_DEFAULT_VERSION);
     Docker::connect_with_custom_transport(transport, Some(address), CLIENT_TIMEOUT_S, version)
 }
 
@@ -308,10 +322,4 @@ impl Driver for DockerDriver {
     ) -> Answer<'a, ()> {
         Box::pin(logs::logs(self, container, query, sink))
     }
-}
-
-/// A time as the engine writes it, in the form in which it takes one: seconds and nanoseconds.
-fn unix_time(text: &str) -> Option<String> {
-    let time: jiff::Timestamp = text.parse().ok()?;
-    Some(format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()))
 }

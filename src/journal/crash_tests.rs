@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::{FileJournal, replay};
 use crate::crash_point::CRASH_AT;
-use crate::store::samples::{checkpoint, full_records, small};
+use crate::state::samples::{checkpoint, full_records, small};
 
 /// Tells the child where its journal is; without it the child's test does nothing.
 const CHILD_DIR: &str = "WINDLASS_TEST_JOURNAL_DIR";

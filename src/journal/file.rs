@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use reconciler::model::journal::{Entry, Stamped};
 use reconciler::ports::{Journal, StoreError};
 
-use super::files::{FILE_MODE, failed, make_dir, sync_dir, sync_name};
 use super::line::{self, Sum};
 use super::scan::{self, Segment, Walked};
 use crate::crash_point;
+use crate::files::{FILE_MODE, failed, make_dir, sync_dir, sync_name};
 
 /// A checkpoint is not due before so many bytes: below this a start reads the journal within some
 /// 20 ms, and small setups would rewrite their records all the time.
@@ -35,7 +35,7 @@ const UNFINISHED: &str = ".tmp";
 /// is not there. If that cannot be brought about, it refuses everything from then on.
 ///
 /// # Assumptions
-/// Nobody else writes: [`StateDir`](crate::store::StateDir) holds the lock.
+/// Nobody else writes: [`StateDir`](crate::state::StateDir) holds the lock.
 #[derive(Debug)]
 pub struct FileJournal {
     dir: PathBuf,

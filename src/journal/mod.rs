@@ -19,7 +19,6 @@
 //! [`MemoryJournal`].
 
 mod file;
-pub(crate) mod files;
 mod line;
 mod memory;
 mod scan;

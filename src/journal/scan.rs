@@ -9,8 +9,8 @@ use reconciler::model::record::Records;
 use reconciler::model::time::Timestamp;
 use reconciler::ports::StoreError;
 
-use super::files::{Trouble, failed};
 use super::line::{FORMAT_VERSION, Header, HeaderFlaw, Line, Sum};
+use crate::files::{Trouble, failed};
 
 /// Bytes read at a time: a few dozen entries a call, and little memory.
 const READ_BYTES: usize = 64 * 1024;

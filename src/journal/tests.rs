@@ -13,7 +13,7 @@ use super::{
     CHECKPOINT_AFTER_BYTES_MIN, FileJournal, JournalWriter, MemoryJournal, SEGMENTS_KEPT_MAX,
     records_from, replay, scan, verify,
 };
-use crate::store::samples::{checkpoint, entries, fold, full_records, small, stamp};
+use crate::state::samples::{checkpoint, entries, fold, full_records, small, stamp};
 
 fn open(dir: &Path) -> (FileJournal, Vec<Stamped>, Option<String>) {
     let mut found = Vec::new();

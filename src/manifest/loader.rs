@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,20 +13,11 @@ use reconciler::model::desired::{BrokenFile, RootIdentity, RootState, SpecsReadi
 
 use super::diagnostic::{Diagnostic, shown};
 use super::digests::Digests;
-use super::problem::{Lines, Problem, Span};
+use super::problem::{Lines, PROBLEMS_MAX, Problem, Span};
 use super::scan::{self, Found, OpenError, Stat};
 use super::set::{self, Candidate, Choice, Now, Settled};
 use super::version::{Held, Version};
-
-/// What may have changed. A hint only: a wrong one costs time, never truth, as long as a reading
-/// of all follows some day.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hint {
-    /// Anything.
-    All,
-    /// Files at these paths, absolute or below the root.
-    Paths(Vec<PathBuf>),
-}
+use crate::hint::Hint;
 
 /// One reading: the objects in force, and all errors with their places.
 #[derive(Debug, Clone, Default)]
@@ -66,10 +58,6 @@ enum State {
     Unknown(String),
     Read(Arc<Version>),
 }
-
-/// Diagnostics that are made of one file. Someone who mends that many errors runs again anyway,
-/// and a binary file that looks like YAML must not fill the memory.
-const DIAGNOSTICS_PER_FILE_MAX: usize = 1000;
 
 /// Most threads that read: past this the file system is what takes the time.
 const THREADS_MAX: usize = 8;
@@ -154,7 +142,7 @@ impl Loader {
                 Err(_) if path.is_absolute() => return None,
                 Err(_) => path.to_str()?,
             };
-            if below.split('/').any(scan::is_ignored) {
+            if below.split('/').any(crate::hint::is_ignored) {
                 continue;
             }
             let is_folder = |name: &Arc<str>| {
@@ -316,7 +304,11 @@ impl Loader {
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
-        Arc::new(Version::read(Arc::from(text), &folder, &|path| self.digests.of(path)))
+        let text: Arc<str> = Arc::from(text);
+        let read = || Version::read(text, &folder, &|path| self.digests.of(path));
+        // A fault of the parser, which is not ours, may cost this file and nothing else.
+        let version = catch_unwind(AssertUnwindSafe(read));
+        Arc::new(version.unwrap_or_else(|_| Version::unreadable("the YAML parser gave up on it")))
     }
 
     /// Makes versions of the last good texts of an earlier run.
@@ -389,7 +381,7 @@ impl Loader {
             let lines = Lines::new(&version.text);
             let mut problems: Vec<_> = version.problems.iter().chain(between).collect();
             problems.sort_by_key(|problem| problem.span);
-            let problems = problems.into_iter().take(DIAGNOSTICS_PER_FILE_MAX);
+            let problems = problems.into_iter().take(PROBLEMS_MAX);
             diagnostics
                 .extend(problems.map(|problem| lines.diagnostic(candidate.file, problem, shown)));
         }

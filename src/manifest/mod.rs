@@ -1,8 +1,8 @@
 //! Specs: YAML text → tree with places → all errors of all files → typed objects.
 //!
-//! Read in this order: [`loader`] (the directory, read again and again), [`scan`] (which files
-//! there are), [`version`] (one text of one file), [`tree`] (YAML with places), [`decode`] (typed
-//! objects), [`set`] and [`checks`] (all files together, and what is in force), [`problem`] and
+//! Read in this order: [`loader`] (the directory, read again and again), `scan` (which files
+//! there are), `version` (one text of one file), `tree` (YAML with places), `decode` (typed
+//! objects), `set` and `checks` (all files together, and what is in force), `problem` and
 //! [`diagnostic`] (what users see when something is wrong).
 
 mod checks;
@@ -20,5 +20,4 @@ mod version;
 mod tests;
 
 pub use self::diagnostic::{Diagnostic, Place, Style, render, summary};
-pub use self::loader::{Hint, Loader, Reading};
-pub(crate) use self::scan::is_ignored;
+pub use self::loader::{Loader, Reading};

@@ -20,6 +20,10 @@ pub(crate) struct Span {
     pub(crate) end: u32,
 }
 
+/// Problems that are noted of one file. Someone who mends that many errors runs again anyway, and
+/// a megabyte of something else that looks like YAML must cost neither memory nor seconds.
+pub(crate) const PROBLEMS_MAX: usize = 1000;
+
 /// An error in a file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {

@@ -2,6 +2,7 @@
 //!
 //! Symlinks are followed, to files and to folders: ConfigMaps and git-sync are made of them.
 
+use crate::hint::is_ignored;
 use std::fs::{self, File, Metadata};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -76,16 +77,6 @@ pub(crate) struct Walk {
     pub(crate) files: Vec<Found>,
     /// Folders that could not be read, by their path below the root, and why.
     pub(crate) blind: Vec<(String, String)>,
-}
-
-/// Whether windlass never looks at a file or folder of that name: hidden ones, and what editors
-/// leave beside the file they write.
-#[must_use]
-pub(crate) fn is_ignored(name: &str) -> bool {
-    name.starts_with('.')
-        || name.ends_with('~')
-        || name.ends_with(".swp")
-        || (name.starts_with('#') && name.ends_with('#'))
 }
 
 /// Whether a name is that of a spec file.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
-use super::problem::{Problem, Span};
+use super::problem::{PROBLEMS_MAX, Problem, Span};
 
 /// Deepest nesting. Specs need about ten levels; what is deeper is an attack or a mistake, and
 /// would cost stack in whatever walks the tree.
@@ -299,7 +299,9 @@ impl<'t> Builder<'t> {
                 seen.entry(&entry.key).or_insert(entry.key_span);
                 first
             };
-            if let Some(first) = first {
+            if let Some(first) = first
+                && self.problems.len() < PROBLEMS_MAX
+            {
                 let problem = Problem::new(entry.key_span, format!("key `{}` twice", entry.key));
                 self.problems.push(
                     problem.label("take one of them out").also(first, "it stands here first"),

@@ -166,8 +166,38 @@ impl Shell {
             self.round();
             self.answer_waiting();
             if let Some(end) = self.end {
+                self.save_the_rest().await;
                 return end;
             }
+        }
+    }
+
+    /// Waits for entries that are on their way to the journal, so that the store ends where the
+    /// journal does: it may be all that is left one day. Nothing new is begun.
+    async fn save_the_rest(&mut self) {
+        // A journal that hangs holds up the end no longer than this; the next start reads it.
+        const WAIT_MAX: Duration = Duration::from_secs(2);
+        let saved = async {
+            while !self.unsaved.is_empty() {
+                match self.inputs.recv().await {
+                    Some(Input::Written { ticket, result, .. }) => self.written(ticket, &result),
+                    Some(_) => {}
+                    None => return,
+                }
+            }
+        };
+        // What is not saved by then is in the journal.
+        let _ = tokio::time::timeout(WAIT_MAX, saved).await;
+    }
+
+    /// Stores what a commit changed, if it is durable.
+    fn written(&mut self, ticket: u64, result: &Result<(), String>) {
+        let unsaved = self.unsaved.remove(&ticket);
+        if result.is_ok()
+            && let Some((writes, seq)) = unsaved
+        {
+            self.saved_seq = seq;
+            (self.ports.save)(writes, seq);
         }
     }
 
@@ -176,13 +206,7 @@ impl Shell {
             Input::Event(event) => self.event(event),
             Input::Specs { reading, errors, number } => self.specs(reading, errors, number),
             Input::Written { ticket, result, wants_checkpoint } => {
-                let unsaved = self.unsaved.remove(&ticket);
-                if result.is_ok()
-                    && let Some((writes, seq)) = unsaved
-                {
-                    self.saved_seq = seq;
-                    (self.ports.save)(writes, seq);
-                }
+                self.written(ticket, &result);
                 let checkpoint = result.is_ok() && wants_checkpoint;
                 self.event(Event::Committed { ticket, result });
                 if checkpoint {

@@ -25,7 +25,7 @@ use sha2::Digest as _;
 use sled::{Batch, IVec};
 
 use super::quiet::quietly;
-use crate::journal::files::{Trouble, failed};
+use crate::files::{Trouble, failed};
 
 /// Version of the form of values. A higher one is refused: it was written by a newer windlass.
 pub const RECORD_VERSION: u8 = 1;
@@ -63,7 +63,7 @@ const FOUND_DAMAGED: &str = "sled finds its files damaged";
 /// Records in sled.
 ///
 /// # Assumptions
-/// One process has it open: [`StateDir`](super::StateDir) holds the lock.
+/// One process has it open: [`StateDir`](crate::state::StateDir) holds the lock.
 #[derive(Debug)]
 pub struct SledStore {
     path: PathBuf,
@@ -91,7 +91,7 @@ impl SledStore {
     }
 
     /// [`open`](Self::open), with errors that tell damage from the rest.
-    pub(super) fn open_or_trouble(path: &Path) -> Result<Self, Trouble> {
+    pub(crate) fn open_or_trouble(path: &Path) -> Result<Self, Trouble> {
         // sled checks some of what it reads by assertions.
         let config = sled::Config::new()
             .path(path)
@@ -115,7 +115,7 @@ impl SledStore {
     }
 
     /// [`load`](StateStore::load), with errors that tell damage from the rest.
-    pub(super) fn load_or_trouble(&self) -> Result<(Records, u64), Trouble> {
+    pub(crate) fn load_or_trouble(&self) -> Result<(Records, u64), Trouble> {
         quietly(|| self.read_all()).unwrap_or_else(|| {
             Err(Trouble::damage(failed("read store", &self.path, FOUND_DAMAGED)))
         })

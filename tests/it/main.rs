@@ -2,5 +2,7 @@
 
 #[macro_use]
 mod lab;
+mod cli;
 mod docker;
 mod tidy;
+mod walk;

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::chain::{Chain, ChainState, takes_a_place};
 use super::{Effect, Engine, Happening, JOURNAL_RETRY_AFTER};
 use crate::backoff;
 use crate::check::check;
@@ -18,29 +19,6 @@ use crate::model::time::Timestamp;
 use crate::plan::{self, Change};
 use crate::ports::{Done, DriverError, DriverErrorKind};
 use crate::step::{Action, Step};
-
-/// The steps of one object that are under way.
-#[derive(Debug)]
-pub(super) struct Chain {
-    node: Name,
-    goal: Digest,
-    cause: String,
-    steps: VecDeque<Action>,
-    state: ChainState,
-    /// Containers that were touched, by the id or name that the steps used.
-    touched: BTreeSet<String>,
-}
-
-/// How far a chain has come.
-#[derive(Debug)]
-enum ChainState {
-    /// Its intents are not durable yet.
-    Committing { ticket: u64 },
-    /// The first of its steps runs.
-    Running { since: Timestamp },
-    /// What it touched is being looked at.
-    Looking { since: Timestamp, waiting: BTreeSet<String>, list: bool },
-}
 
 impl Engine {
     /// Plans, verifies, and brings what is ready under way.
@@ -57,6 +35,7 @@ impl Engine {
             self.effects.push(Effect::Tell(Happening::Violated { rules }));
         }
         self.violations = violations;
+        self.watch_repeats();
         let may_act = self.acts && self.is_oriented() && self.journal_error.is_none();
         if may_act && self.violations.is_empty() {
             for decision in self.plan.decisions.clone() {
@@ -65,8 +44,8 @@ impl Engine {
             }
             self.start_chains();
         }
-        self.watch_settling(now);
         self.relist_due(now);
+        self.watch_settling(now);
         self.effects.push(Effect::Planned);
     }
 
@@ -94,6 +73,7 @@ impl Engine {
                 rows.push((change.clone(), row));
             }
         }
+        rows.retain(|(change, row)| !self.repeats_in_vain(change, row));
         if rows.is_empty() {
             return;
         }
@@ -114,6 +94,7 @@ impl Engine {
                 cause: cause.clone(),
             });
         }
+        let signature = super::repeat::signature(change, &row);
         let steps: VecDeque<Action> = row.into_iter().map(|step| step.action).collect();
         let what = steps.front().map_or("nothing", Action::verb);
         let since = self.snapshot.now;
@@ -121,6 +102,7 @@ impl Engine {
         let chain = Chain {
             node: change.node.clone(),
             goal: change.goal.clone(),
+            signature,
             cause,
             steps,
             state: ChainState::Committing { ticket },
@@ -137,11 +119,13 @@ impl Engine {
         let entries = std::mem::take(&mut self.riding);
         let ticket = self.next_ticket;
         self.next_ticket += 1;
+        self.commits_under_way += 1;
         self.uncommitted.extend(entries.iter().map(|entry| (ticket, entry.clone())));
         self.effects.push(Effect::Commit { ticket, entries });
     }
 
     pub(super) fn committed(&mut self, ticket: u64, result: Result<(), String>) {
+        self.commits_under_way = self.commits_under_way.saturating_sub(1);
         match result {
             Ok(()) => {
                 if self.journal_error.take().is_some() {
@@ -198,7 +182,7 @@ impl Engine {
             return;
         };
         chain.state = ChainState::Running { since: now };
-        if let Some(container) = touched(&action) {
+        if let Some(container) = action.container().or(action.created()) {
             chain.touched.insert(container.to_owned());
         }
         let verb = action.verb();
@@ -219,6 +203,7 @@ impl Engine {
         let Some(action) = chain.steps.pop_front() else { return };
         let (node, goal) = (chain.node.clone(), chain.goal.clone());
         let last = chain.steps.is_empty() || result.is_err();
+        let over = chain.steps.is_empty().then(|| chain.signature.clone()).flatten();
         let ended = Happening::Ended {
             object: object.clone(),
             node: node.clone(),
@@ -236,6 +221,9 @@ impl Engine {
                     deed: action.deed(),
                 });
                 self.take_result(&object, &node, &action, &goal, done);
+                if let Some(signature) = over {
+                    self.row_is_done(&object, &signature);
+                }
                 self.next_step(&object);
             }
             Err(error) => {
@@ -298,10 +286,13 @@ impl Engine {
                 records.volumes.get(volume).and_then(|record| record.failures.get(node))
             }
         };
-        let count =
-            earlier.filter(|failure| failure.goal == goal).map_or(0, |failure| failure.count) + 1;
         let config = &self.snapshot.config;
         let now = self.snapshot.now;
+        // One that is long ago is not in a row with this one: what failed then went well since.
+        let recent = config.backoff_max * 2;
+        let earlier =
+            earlier.filter(|failure| failure.goal == goal && now.since(failure.retry_at) <= recent);
+        let count = earlier.map_or(0, |failure| failure.count).saturating_add(1);
         let wait = match error.kind {
             // Another state than expected is an outcome: the next look decides. But not for ever.
             DriverErrorKind::NotFound | DriverErrorKind::Conflict if count == 1 => {
@@ -322,6 +313,7 @@ impl Engine {
             retry_at: now + wait,
             step: action.verb().to_owned(),
             message: error.message.clone(),
+            name_taken: error.kind == DriverErrorKind::Conflict && action.created().is_some(),
         };
         self.record(Entry::Failed { object: object.clone(), node: node.clone(), failure });
     }
@@ -447,11 +439,14 @@ impl Engine {
     /// while, removals are counted anew.
     fn watch_settling(&mut self, now: Timestamp) {
         let settled = self.report.settled && self.is_oriented() && !self.round_wanted;
-        if !settled {
+        if self.journal_error.is_some() {
+            // Until it can be written again that is all there is to do.
             self.settled_since = None;
-            if self.journal_error.is_some() {
+            if self.commits_under_way == 0 {
                 self.flush();
             }
+        } else if !settled {
+            self.settled_since = None;
         } else {
             let since = *self.settled_since.get_or_insert(now);
             let again = since + self.snapshot.config.settled_after;
@@ -470,7 +465,7 @@ impl Engine {
                 self.flush();
             }
         }
-        let relist = self.nodes.values().map(|state| state.relist_at).min();
+        let relist = self.nodes.values().filter_map(super::observe::NodeState::relist_due_at).min();
         let wake = [self.report.wake_at, relist].into_iter().flatten().min();
         if let Some(at) = wake {
             self.effects.push(Effect::WakeAt(at));
@@ -487,58 +482,5 @@ impl Engine {
         for node in due {
             self.list(&node);
         }
-    }
-}
-
-impl Chain {
-    fn waits_for(&self, ticket: u64) -> bool {
-        matches!(self.state, ChainState::Committing { ticket: waits } if waits == ticket)
-    }
-
-    /// Whether it counts against the node's limit of steps under way.
-    fn takes_a_place(&self) -> bool {
-        match self.state {
-            ChainState::Committing { .. } => self.steps.iter().any(takes_a_place),
-            ChainState::Running { .. } => self.steps.iter().any(takes_a_place),
-            ChainState::Looking { .. } => false,
-        }
-    }
-}
-
-/// Whether an action works the engine. One that only waits (for a container to end, for bytes to
-/// arrive) holds no place that others could use.
-fn takes_a_place(action: &Action) -> bool {
-    match action {
-        Action::PullImage { .. } | Action::StopContainer { .. } => false,
-        Action::LoadImage { .. }
-        | Action::ImportImage { .. }
-        | Action::CreateVolume { .. }
-        | Action::RemoveVolume { .. }
-        | Action::CreateContainer { .. }
-        | Action::StartContainer { .. }
-        | Action::PauseContainer { .. }
-        | Action::UnpauseContainer { .. }
-        | Action::UpdateContainer { .. }
-        | Action::RenameContainer { .. }
-        | Action::RemoveContainer { .. } => true,
-    }
-}
-
-/// The container that an action changes, by the id or name that it uses.
-fn touched(action: &Action) -> Option<&str> {
-    match action {
-        Action::CreateContainer { name, .. } => Some(name),
-        Action::StartContainer { container, .. }
-        | Action::StopContainer { container, .. }
-        | Action::PauseContainer { container }
-        | Action::UnpauseContainer { container }
-        | Action::UpdateContainer { container, .. }
-        | Action::RenameContainer { container, .. }
-        | Action::RemoveContainer { container, .. } => Some(container),
-        Action::PullImage { .. }
-        | Action::LoadImage { .. }
-        | Action::ImportImage { .. }
-        | Action::CreateVolume { .. }
-        | Action::RemoveVolume { .. } => None,
     }
 }

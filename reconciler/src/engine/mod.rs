@@ -2,7 +2,8 @@
 //!
 //! [`Engine::handle`] is synchronous and deterministic, so the production shell and a simulator
 //! drive the very same code. Read in this order: this file (what comes in and goes out),
-//! [`observe`] (what is seen of nodes), [`act`] (rounds, chains of steps, and their ends).
+//! [`observe`] (what is seen of nodes), [`act`] (rounds, [chains](chain) of steps, and their ends),
+//! [`repeat`] (what is done again and again, and makes no difference).
 //!
 //! # What the shell guarantees
 //! It performs effects in the order in which they are given; it answers each
@@ -10,7 +11,9 @@
 //! event; and after [`Effect::Round`] it hands over [`Event::Round`] once no other event waits.
 
 mod act;
+mod chain;
 mod observe;
+mod repeat;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,14 +29,20 @@ use crate::model::time::Timestamp;
 use crate::plan::{Plan, managed};
 use crate::policy::Policies;
 use crate::ports::{Done, DriverError, NodeEvent, Write};
-use crate::report::Report;
+use crate::report::{HeldSet, Report};
 use crate::step::Action;
 
 /// Nodes are listed again after this long, give or take a tenth: what events missed is found then.
 const RELIST_AFTER: Duration = Duration::from_secs(60);
 
+/// A node that did not answer is tried again after this long. Its events say more when they come.
+const RETRY_NODE_AFTER: Duration = Duration::from_secs(5);
+
 /// A journal that could not be written is tried again after this long.
 const JOURNAL_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// An approval names at least so many digits of the digest that it means: fewer could be another's.
+const APPROVAL_DIGITS_MIN: usize = 8;
 
 /// Something happened.
 #[derive(Debug, Clone)]
@@ -225,7 +234,7 @@ pub struct Engine {
     plan: Plan,
     report: Report,
     effects: Vec<Effect>,
-    chains: BTreeMap<ObjectId, act::Chain>,
+    chains: BTreeMap<ObjectId, chain::Chain>,
     nodes: BTreeMap<Name, observe::NodeState>,
     /// Where the node `local` listens, if no Node is declared.
     default_endpoint: Endpoint,
@@ -235,9 +244,14 @@ pub struct Engine {
     uncommitted: Vec<(u64, Stamped)>,
     /// Entries that wait to ride on the next commit.
     riding: Vec<Stamped>,
+    /// Commits whose answer has not come.
+    commits_under_way: u32,
     journal_error: Option<String>,
-    /// When steps of an object last came to their end: older observations do not count.
+    /// When steps of an object last came to their end, or it was last looked at: older
+    /// observations do not count.
     ended_at: BTreeMap<ObjectId, Timestamp>,
+    /// What was done to objects of late.
+    repeats: BTreeMap<ObjectId, repeat::Repeat>,
     round_wanted: bool,
     settled_since: Option<Timestamp>,
     violations: Vec<String>,
@@ -269,8 +283,10 @@ impl Engine {
             next_ticket: 1,
             uncommitted: Vec::new(),
             riding: Vec::new(),
+            commits_under_way: 0,
             journal_error: None,
             ended_at: BTreeMap::new(),
+            repeats: BTreeMap::new(),
             round_wanted: false,
             settled_since: None,
             violations: Vec::new(),
@@ -297,6 +313,9 @@ impl Engine {
     /// Takes one event in, and says what shall be done about it.
     #[must_use]
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Effect> {
+        if now < self.snapshot.now {
+            self.clock_was_put_back(now);
+        }
         self.snapshot.now = now;
         match event {
             Event::Specs(reading) => self.specs(*reading),
@@ -394,8 +413,11 @@ impl Engine {
             }
         }
         for node in before.iter().filter(|node| !desired.nodes.contains_key(*node)) {
+            // No look at it will come back any more, and what it holds is unknown from now on.
+            self.stop_looking(node);
             self.nodes.remove(node);
             self.snapshot.nodes.remove(node);
+            self.forget_containers(node);
             self.effects.push(Effect::Disconnect { node: node.clone() });
         }
         self.snapshot.desired = desired;
@@ -409,7 +431,10 @@ impl Engine {
         match operator {
             Operator::Approve { digest } => {
                 let held = self.report.held.as_ref();
-                if let Some(held) = held.filter(|held| held.digest.0.starts_with(&digest)) {
+                let is_meant = |held: &&HeldSet| {
+                    digest.len() >= APPROVAL_DIGITS_MIN && held.digest.0.starts_with(&digest)
+                };
+                if let Some(held) = held.filter(is_meant) {
                     let mut objects = held.objects.clone();
                     if let Some(earlier) = &self.snapshot.records.guard.approval {
                         objects.extend(earlier.objects.iter().cloned());
@@ -457,6 +482,25 @@ impl Engine {
         self.snapshot.records.apply(self.snapshot.now, &entry);
         self.riding.push(Stamped { seq: self.next_seq, at: self.snapshot.now, entry });
         self.next_seq += 1;
+    }
+
+    /// Instants that were noted before cannot be waited for any more.
+    fn clock_was_put_back(&mut self, now: Timestamp) {
+        for ended in self.ended_at.values_mut() {
+            *ended = now.min(*ended);
+        }
+        for state in self.nodes.values_mut() {
+            state.clock_was_put_back(now);
+        }
+        for chain in self.chains.values_mut() {
+            chain.clock_was_put_back(now);
+        }
+        for repeat in self.repeats.values_mut() {
+            repeat.clock_was_put_back(now);
+        }
+        self.settled_since = self.settled_since.map(|since| since.min(now));
+        // The wake that was asked for may be far away now.
+        self.want_round();
     }
 
     fn want_round(&mut self) {

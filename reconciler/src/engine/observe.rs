@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Effect, Engine, Happening, RELIST_AFTER, replica_of};
+use super::{Effect, Engine, Happening, RELIST_AFTER, RETRY_NODE_AFTER, chain, replica_of};
 use crate::backoff;
 use crate::model::ids::{ContainerId, Name, ObjectId, ReplicaKey};
 use crate::model::journal::Entry;
@@ -23,19 +23,35 @@ pub(super) struct NodeState {
     /// Another list is wanted after that.
     list_again: bool,
     pub(super) relist_at: Timestamp,
+    /// When it was connected to: what was asked for before was asked of another endpoint.
+    connected_at: Timestamp,
     /// Containers that are being inspected because of a hint.
     inspecting: BTreeSet<String>,
     /// Of these, those for which another hint came meanwhile.
     inspect_again: BTreeSet<String>,
 }
 
+impl NodeState {
+    pub(super) fn clock_was_put_back(&mut self, now: Timestamp) {
+        self.connected_at = self.connected_at.min(now);
+        self.relist_at = self.relist_at.min(now + RELIST_AFTER);
+    }
+
+    /// When it has to be listed again, unless a list is on its way.
+    pub(super) fn relist_due_at(&self) -> Option<Timestamp> {
+        (!self.listing).then_some(self.relist_at)
+    }
+}
+
 impl Engine {
     pub(super) fn connect(&mut self, node: &Name, endpoint: Endpoint) {
+        self.stop_looking(node);
         let state = NodeState {
             endpoint: endpoint.clone(),
             listing: false,
             list_again: false,
             relist_at: self.snapshot.now + RELIST_AFTER,
+            connected_at: self.snapshot.now,
             inspecting: BTreeSet::new(),
             inspect_again: BTreeSet::new(),
         };
@@ -60,10 +76,11 @@ impl Engine {
             NodeEvent::Opened | NodeEvent::Images | NodeEvent::Volumes => self.list(node),
             NodeEvent::Container { id, replica } => {
                 let replica = replica.or_else(|| replica_of(&self.snapshot, node, &id.0).cloned());
-                let under_way = replica
-                    .is_some_and(|replica| self.chains.contains_key(&ObjectId::Replica(replica)));
-                // The end of a chain is looked at anyway.
-                if !under_way {
+                let object = replica.map(ObjectId::Replica);
+                let chain = object.and_then(|object| self.chains.get(&object));
+                // The end of a chain is looked at anyway. Once that look is on its way it may have
+                // missed this.
+                if chain.is_none_or(chain::Chain::is_looking) {
                     self.inspect_hinted(node, id.0.to_string());
                 }
             }
@@ -88,6 +105,10 @@ impl Engine {
         };
         let news = !matches!(&seen.reach, Reach::Unreachable { .. });
         seen.reach = Reach::Unreachable { since, reason: error.message.clone() };
+        // Its event stream may be alive, and tell nothing of its being back.
+        if let Some(state) = self.nodes.get_mut(node) {
+            state.relist_at = state.relist_at.min(now + RETRY_NODE_AFTER);
+        }
         self.stop_looking(node);
         if news {
             let (node, error) = (node.clone(), Some(error.message.clone()));
@@ -105,6 +126,13 @@ impl Engine {
         let now = self.snapshot.now;
         let Some(state) = self.nodes.get_mut(node) else { return };
         state.listing = false;
+        // Asked of an earlier endpoint, or by a clock that has been put back since: it cannot be
+        // told how old this is.
+        if asked_at <= state.connected_at || asked_at > now {
+            state.list_again = false;
+            self.list(node);
+            return;
+        }
         let jitter =
             backoff::wait(RELIST_AFTER / 5, RELIST_AFTER / 5, 1, &format!("{node} {}", now.0));
         state.relist_at = now + RELIST_AFTER - RELIST_AFTER / 10 + jitter;
@@ -148,6 +176,22 @@ impl Engine {
         let Some(state) = self.nodes.get(node) else { return false };
         let recorded =
             self.snapshot.records.nodes.get(node).and_then(|record| record.engine.clone());
+        let records = &self.snapshot.records.nodes;
+        let twin = self.snapshot.desired.nodes.keys().find(|other| {
+            *other != node
+                && records.get(*other).and_then(|record| record.engine.as_deref()) == Some(engine)
+        });
+        if let Some(twin) = twin {
+            // Each container would be there twice, and one of them too many.
+            let message = format!(
+                "the engine at {} is the one of node {twin}: one engine is one node; remove one of \
+                 the two declarations",
+                state.endpoint
+            );
+            let kind = DriverErrorKind::Refused;
+            self.unreachable(node, &DriverError { kind, message });
+            return false;
+        }
         match recorded {
             Some(recorded) if recorded != engine => {
                 let message = format!(
@@ -225,6 +269,15 @@ impl Engine {
         asked_at: Timestamp,
         result: Result<Option<Box<(ContainerId, ObservedContainer)>>, DriverError>,
     ) {
+        if asked_at > self.snapshot.now {
+            // By a clock that has been put back since: it cannot be told how old this is.
+            let (node, container) = (node.clone(), container.to_owned());
+            self.effects.push(Effect::Inspect { node, container });
+            return;
+        }
+        if self.nodes.get(node).is_some_and(|state| asked_at < state.connected_at) {
+            return;
+        }
         if let Some(state) = self.nodes.get_mut(node)
             && state.inspecting.remove(container)
             && state.inspect_again.remove(container)
@@ -252,9 +305,19 @@ impl Engine {
                 return;
             }
             self.put_container(node, container, replica, found.map(|found| *found));
+            // Answers overtake each other: what was asked for earlier says less.
+            self.ended_at.insert(object, asked_at);
         }
         self.seen_one_after_step(node, container, asked_at);
         self.want_round();
+    }
+
+    /// Forgets what a node holds.
+    pub(super) fn forget_containers(&mut self, node: &Name) {
+        self.snapshot.containers.retain(|_, located| {
+            located.retain(|at| at.node != *node);
+            !located.is_empty()
+        });
     }
 
     /// Forgets a container that the engine confirmed to be removed.

@@ -13,7 +13,7 @@ use super::desired::RootIdentity;
 use super::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision};
 use super::observed::Limits;
 use super::record::{
-    Approval, Failure, HISTORY_REVISIONS_MAX, Life, PastRevision, Records, Restarts,
+    Approval, Failure, HISTORY_REVISIONS_MAX, Life, PastRevision, Records, ReplicaRecord, Restarts,
 };
 use super::time::Timestamp;
 
@@ -109,7 +109,7 @@ pub enum Entry {
         /// Why, for readers.
         cause: String,
     },
-    /// An engine did it.
+    /// An engine did it: it said so, or what it holds shows it.
     Done {
         /// To what.
         object: ObjectId,
@@ -127,14 +127,16 @@ pub enum Entry {
         /// What it said, and when it is tried again.
         failure: Failure,
     },
-    /// A replica ended, and its restart policy lets it rest.
+    /// What became of a replica without a step: it ended, and its restart policy lets it rest, or
+    /// it runs or is stopped by another hand, as declared.
     Ended {
         /// Which replica.
         replica: ReplicaKey,
-        /// `Completed` or `Failed`.
+        /// What it does now.
         life: Life,
     },
-    /// Nothing is left of a replica that is no longer declared.
+    /// Nothing is left of a replica that is no longer declared. Of an instance without replicas:
+    /// nothing is left of the instance.
     Gone {
         /// Which replica.
         replica: ReplicaKey,
@@ -232,6 +234,32 @@ impl Deed {
     }
 }
 
+impl Deed {
+    /// Whether `verb` is a word for it. A restart is a start.
+    fn is_called(&self, verb: &str) -> bool {
+        self.verb() == verb
+            || matches!(self, Self::Start { .. }) && matches!(verb, "start" | "restart")
+    }
+}
+
+impl ReplicaRecord {
+    /// A container of that number is there.
+    fn confirm(&mut self, incarnation: u64, revision: &Revision) {
+        match &self.revision {
+            Some(recorded) if recorded == revision => {}
+            // Its successor was begun and is not wanted any more: how it ended says nothing, since
+            // it may have been stopped for that.
+            Some(_) => self.life = Life::New,
+            // Records were lost. Whoever made it meant it to run.
+            None if self.life == Life::New => self.life = Life::Started,
+            None => {}
+        }
+        self.revision = Some(revision.clone());
+        self.incarnation = self.incarnation.max(incarnation);
+        self.confirmed = true;
+    }
+}
+
 impl Records {
     /// Folds one entry into the records.
     pub fn apply(&mut self, at: Timestamp, entry: &Entry) {
@@ -286,8 +314,10 @@ impl Records {
             Entry::Ended { replica, life } => self.replica(replica).life = life.clone(),
             Entry::Gone { replica } => {
                 if let Some(record) = self.instances.get_mut(&replica.instance) {
-                    record.replicas.remove(&replica.ordinal);
-                    if record.replicas.is_empty() {
+                    let known = record.replicas.remove(&replica.ordinal).is_some();
+                    // An instance may be declared with no replica: its history stays, and only an
+                    // entry of its own, once no replica is left, ends it.
+                    if !known && record.replicas.is_empty() {
                         self.instances.remove(&replica.instance);
                     }
                 }
@@ -342,10 +372,11 @@ impl Records {
                     };
                 }
             }
-            Deed::Stop { power: true } => record.life = Life::Stopped,
+            // Also where it makes way: should its successor no longer be wanted, it did not end by
+            // itself. The start of a successor stands later in the same row.
+            Deed::Stop { power: _ } => record.life = Life::Stopped,
             Deed::Update { limits } => record.applied = *limits,
-            Deed::Stop { power: false }
-            | Deed::Pause
+            Deed::Pause
             | Deed::Unpause
             | Deed::Rename
             | Deed::Remove { .. }
@@ -364,9 +395,14 @@ impl Records {
                     .get_mut(&replica.instance)
                     .and_then(|record| record.replicas.get_mut(&replica.ordinal));
                 if let Some(record) = known {
-                    record.failure = None;
-                    if let Deed::Create { incarnation, .. } = deed {
-                        record.confirmed |= record.incarnation == *incarnation;
+                    // Only what failed clears the failure: steps before it in the row succeed each
+                    // time, and would keep the wait from growing.
+                    if record.failure.as_ref().is_some_and(|failure| deed.is_called(&failure.step))
+                    {
+                        record.failure = None;
+                    }
+                    if let Deed::Create { incarnation, revision, .. } = deed {
+                        record.confirm(*incarnation, revision);
                     }
                 }
             }
@@ -376,6 +412,11 @@ impl Records {
                 }
             }
             ObjectId::Volume { volume, .. } => {
+                if let Deed::CreateVolume { retain } = deed {
+                    let record = self.volumes.entry(volume.clone()).or_default();
+                    record.retain = *retain;
+                    record.nodes.insert(node.clone());
+                }
                 if let Some(record) = self.volumes.get_mut(volume) {
                     record.failures.remove(node);
                     if matches!(deed, Deed::RemoveVolume) {
@@ -403,7 +444,7 @@ impl Records {
         }
     }
 
-    fn replica(&mut self, replica: &ReplicaKey) -> &mut super::record::ReplicaRecord {
+    fn replica(&mut self, replica: &ReplicaKey) -> &mut ReplicaRecord {
         self.instances
             .entry(replica.instance.clone())
             .or_default()

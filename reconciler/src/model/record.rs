@@ -140,6 +140,19 @@ pub struct Failure {
     pub step: String,
     /// What the engine said.
     pub message: String,
+    /// Whether a container could not be created since its name is taken. If it is not taken by
+    /// that container, created after all, it is by somebody else's, and another number is tried.
+    #[serde(default)]
+    pub name_taken: bool,
+}
+
+impl Failure {
+    /// Whether it is too early to try again. A failure later than now was stamped by a clock that
+    /// has been put back since: nobody waits for that time to come again.
+    #[must_use]
+    pub fn waits(&self, now: Timestamp) -> bool {
+        self.at <= now && now < self.retry_at
+    }
 }
 
 /// What an image was resolved to. A tag that moves later changes nothing.

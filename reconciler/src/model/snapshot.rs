@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::desired::{BrokenFile, DesiredSet, RootState};
 use super::ids::{ContainerId, Name, ObjectId, ReplicaKey};
-use super::observed::{ObservedContainer, ObservedNode};
+use super::observed::{ContainerState, HealthState, ObservedContainer, ObservedNode};
 use super::record::Records;
 use super::time::Timestamp;
 
@@ -44,6 +44,15 @@ pub struct Located {
     pub id: ContainerId,
     /// The container.
     pub container: ObservedContainer,
+}
+
+impl Located {
+    /// Whether it is ready: it runs, and its health check does not say otherwise.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        matches!(self.container.state, ContainerState::Running { .. })
+            && matches!(self.container.health, HealthState::None | HealthState::Healthy)
+    }
 }
 
 /// What is under way for an object.

@@ -1,14 +1,18 @@
 //! Decides what to do: one function from a snapshot to a plan and a report.
 //!
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
-//! life of one replica), [`power`] (whether it runs, rests or is started again), [`needs`] (images and volumes that come first), [`removal`] (what is no
-//! longer declared, and the guard that holds removals back).
+//! life of one replica), [`turns`] (one after the other), [`containers`] (which of them is in force), [`make`] (another container, and how it takes its place), [`power`]
+//! (whether it runs, rests or is started again), [`needs`] (images and volumes that come first),
+//! [`removal`] (what is no longer declared, and the guard that holds removals back).
 
+mod containers;
 pub mod goal;
+mod make;
 mod needs;
 mod power;
 mod removal;
 mod replica;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -106,6 +110,7 @@ pub enum ChangeKind {
 pub fn plan(snapshot: &Snapshot, policies: &Policies) -> (Plan, Report) {
     let mut round = Round::new(snapshot, policies);
     round.walk();
+    round.declared_volumes();
     round.undeclared_volumes();
     round.removals();
     round.finish()
@@ -122,6 +127,8 @@ struct Round<'a> {
     load: Option<Load>,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
     candidates: Vec<removal::Candidate>,
+    /// A node that is declared and answers: most replicas are on the same one.
+    answering: std::cell::RefCell<Option<Name>>,
 }
 
 /// A replica's containers beside its key, as the snapshot holds them.
@@ -139,6 +146,7 @@ impl<'a> Round<'a> {
             load: None,
             undeclared: BTreeMap::new(),
             candidates: Vec::new(),
+            answering: std::cell::RefCell::default(),
         }
     }
 
@@ -176,6 +184,12 @@ impl<'a> Round<'a> {
         {
             for (ordinal, replica) in &record.replicas {
                 self.undeclared(ReplicaKey::new(instance.clone(), *ordinal)).record = Some(replica);
+            }
+            let first = ReplicaKey::new(instance.clone(), 0);
+            let mut left = self.snapshot.containers.range(&first..);
+            let is_left = left.next().is_some_and(|(at, _)| at.instance == *instance);
+            if record.replicas.is_empty() && !is_left {
+                self.decide(Entry::Gone { replica: first });
             }
         }
         while let Some((replica, located)) =
@@ -259,11 +273,17 @@ impl<'a> Round<'a> {
 
     /// Why nothing can be done on `node` now, if so.
     fn blocked_node(&self, node: &Name) -> Option<Reason> {
+        if self.answering.borrow().as_ref() == Some(node) {
+            return None;
+        }
         if !self.snapshot.desired.nodes.contains_key(node) {
             return Some(Reason::NodeNotDeclared);
         }
         match self.snapshot.nodes.get(node).map(|seen| &seen.reach) {
-            Some(Reach::Reachable) => None,
+            Some(Reach::Reachable) => {
+                *self.answering.borrow_mut() = Some(node.clone());
+                None
+            }
             Some(Reach::Unreachable { since, reason }) => {
                 Some(Reason::Unknown { since: Some(*since), message: reason.clone() })
             }

@@ -18,7 +18,15 @@ pub(super) struct ImageState<'a> {
     /// The record, if it is of this very source.
     record: Option<&'a ImageRecord>,
     /// Resolved in this round, by what a node holds.
-    fresh: Option<(Name, ImageId, Arc<str>)>,
+    fresh: Option<Fresh>,
+}
+
+/// What a node holds under a reference that no record is of.
+struct Fresh {
+    node: Name,
+    id: ImageId,
+    content: Arc<str>,
+    pinned: Option<Arc<str>>,
 }
 
 /// Where an image comes from.
@@ -71,12 +79,27 @@ impl<'a> Round<'a> {
         })
     }
 
+    /// What the image's content is known by, and its id on `node`, as far as they are known.
+    pub(super) fn image(
+        &mut self,
+        name: &'a ImageName,
+        node: &Name,
+    ) -> (Option<Arc<str>>, Option<ImageId>) {
+        let state = self.image_state(name);
+        if let Some(record) = state.record.filter(|_| state.fresh.is_none())
+            && let Some(content) = &record.content
+        {
+            return (Some(Arc::clone(content)), record.ids.get(node).cloned());
+        }
+        (self.image_content(name, node), self.image_id(name, node))
+    }
+
     /// What the image's content is known by, if it is resolved, or can be by what `node` holds.
-    pub(super) fn image_content(&mut self, name: &'a ImageName, node: &Name) -> Option<Arc<str>> {
+    fn image_content(&mut self, name: &'a ImageName, node: &Name) -> Option<Arc<str>> {
         let snapshot = self.snapshot;
         let state = self.image_state(name);
-        if let Some((_, _, content)) = &state.fresh {
-            return Some(Arc::clone(content));
+        if let Some(fresh) = &state.fresh {
+            return Some(Arc::clone(&fresh.content));
         }
         if let Some(content) = state.record.and_then(|record| record.content.as_ref()) {
             return Some(Arc::clone(content));
@@ -100,20 +123,20 @@ impl<'a> Round<'a> {
             source: digest.clone(),
             node: node.clone(),
             id: id.clone(),
-            pinned,
+            pinned: pinned.clone(),
         };
-        state.fresh = Some((node.clone(), id.clone(), Arc::clone(&content)));
+        let content_of = Arc::clone(&content);
+        state.fresh =
+            Some(Fresh { node: node.clone(), id: id.clone(), content: content_of, pinned });
         self.decide(decision);
         Some(content)
     }
 
     /// The image's id on `node`, if it was resolved there.
-    pub(super) fn image_id(&mut self, name: &'a ImageName, node: &Name) -> Option<ImageId> {
+    fn image_id(&mut self, name: &'a ImageName, node: &Name) -> Option<ImageId> {
         let state = self.image_state(name);
-        if let Some((at, id, _)) = &state.fresh
-            && at == node
-        {
-            return Some(id.clone());
+        if let Some(fresh) = state.fresh.as_ref().filter(|fresh| fresh.node == *node) {
+            return Some(fresh.id.clone());
         }
         state.record.and_then(|record| record.ids.get(node)).cloned()
     }
@@ -166,7 +189,10 @@ impl<'a> Round<'a> {
                     );
                     return Need::Blocked(Reason::Stalled { message });
                 }
-                let pinned = state.record.and_then(|record| record.pinned.clone());
+                // One content on all nodes: by digest, where it is known.
+                let recorded = state.record.and_then(|record| record.pinned.clone());
+                let fresh = || state.fresh.as_ref().and_then(|fresh| fresh.pinned.clone());
+                let pinned = recorded.or_else(fresh);
                 Action::PullImage { reference: pinned.unwrap_or_else(|| Arc::clone(reference)) }
             }
             ImageSource::Archive(file) => Action::LoadImage { file: file.clone() },
@@ -178,7 +204,7 @@ impl<'a> Round<'a> {
             },
         };
         if let Some(failure) = failure.filter(|failure| failure.goal == digest)
-            && failure.retry_at > now
+            && failure.waits(now)
         {
             self.report.wake(failure.retry_at);
             return Need::Blocked(backing_off(&failure));
@@ -222,7 +248,7 @@ impl<'a> Round<'a> {
         let failures = snapshot.records.volumes.get(volume).map(|record| &record.failures);
         let failure = failures.and_then(|failures| failures.get(node));
         if let Some(failure) = failure.filter(|failure| failure.goal == declared.digest)
-            && failure.retry_at > snapshot.now
+            && failure.waits(snapshot.now)
         {
             self.report.wake(failure.retry_at);
             return Need::Blocked(backing_off(failure));

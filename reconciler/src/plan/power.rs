@@ -1,7 +1,8 @@
 //! Whether a replica's container runs, is stopped or frozen, and what happens when it ends by
 //! itself: windlass is the only restarter, so restarts, their waits and their end are decided here.
 
-use super::replica::{Replica, id, start, stop};
+use super::containers::{id, start, stop};
+use super::replica::Replica;
 use super::{ChangeKind, Round};
 use crate::backoff;
 use crate::model::journal::Entry;
@@ -69,7 +70,7 @@ impl<'a> Round<'a> {
             }
             (ContainerState::Exited(exit), Power::Running) => {
                 let life = replica.record.map(|record| &record.life);
-                if life == Some(&Life::Stopped) {
+                if life == Some(&Life::Stopped) && !is_superseded(replica, target) {
                     return power("running", vec![start(container)], true);
                 }
                 self.ended(replica, target, exit).map(Some)
@@ -85,6 +86,11 @@ impl<'a> Round<'a> {
         exit: &Exit,
     ) -> Result<PowerWork, Reason> {
         let restart = replica.instance.declared.spec.restart;
+        let life = replica.record.map(|record| &record.life);
+        let begun = replica.record.is_some_and(|record| record.revision.is_some());
+        // In the middle of a replacement that was called off it may have been stopped for that.
+        let ended_by_itself =
+            !(is_superseded(replica, target) || begun && life == Some(&Life::New));
         let rest = match (restart, exit.code) {
             (Restart::Always, _) => None,
             (Restart::OnFailure | Restart::Never, 0) => {
@@ -96,8 +102,11 @@ impl<'a> Round<'a> {
                 Reason::Failed { code: Some(code) },
             )),
         };
-        if let Some((life, reason)) = rest {
-            self.decide(Entry::Ended { replica: replica.key.clone(), life });
+        if let Some((rests, reason)) = rest.filter(|_| ended_by_itself) {
+            if life != Some(&rests) {
+                let (replica, life) = (replica.key.clone(), rests);
+                self.decide(Entry::Ended { replica, life });
+            }
             return Err(reason);
         }
         let config = &self.snapshot.config;
@@ -109,7 +118,8 @@ impl<'a> Round<'a> {
             let wait = backoff::wait(base, max, streak, &replica.key.to_string());
             // Counted by our own clock: the node's may be wrong.
             let retry_at = restarts.last_at + wait;
-            if retry_at > self.snapshot.now {
+            // A restart later than now was stamped before the clock was put back.
+            if restarts.last_at <= self.snapshot.now && retry_at > self.snapshot.now {
                 let crash_loop = streak >= config.crash_loop_restarts;
                 self.report.wake(retry_at);
                 return Err(Reason::Restarting { code: exit.code, streak, retry_at, crash_loop });
@@ -121,6 +131,12 @@ impl<'a> Round<'a> {
         let cause = Cause::Ended { code: exit.code, oom_killed: exit.oom_killed };
         Ok(PowerWork { kind: ChangeKind::Restart, cause, actions, starts: true })
     }
+}
+
+/// Whether records are of a successor of the container already.
+fn is_superseded(replica: &Replica<'_, '_>, target: &Located) -> bool {
+    let recorded = replica.record.and_then(|record| record.revision.as_ref());
+    recorded.is_some_and(|recorded| *recorded != target.container.identity.revision)
 }
 
 /// The word for a state.

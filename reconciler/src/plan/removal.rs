@@ -10,9 +10,9 @@ use super::goal::removal_goal;
 use super::{Change, ChangeKind, Round};
 use crate::model::desired::RootState;
 use crate::model::ids::{Digest, Name, ObjectId, ReplicaKey};
-use crate::model::journal::Entry;
+use crate::model::journal::{Deed, Entry};
 use crate::model::quantity::Span;
-use crate::model::record::ReplicaRecord;
+use crate::model::record::{ReplicaRecord, VolumeRecord};
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::InstanceSpec;
 use crate::report::{HeldSet, Reason};
@@ -32,6 +32,9 @@ pub(super) struct Undeclared<'a> {
 pub(super) struct Candidate {
     change: Change,
     actions: Vec<Action>,
+    /// Whether it counts against the share. Where someone wrote a smaller number of replicas that
+    /// is no accident of a checkout, but the directory may still be the wrong one.
+    counts: bool,
 }
 
 impl Round<'_> {
@@ -42,7 +45,7 @@ impl Round<'_> {
         }
         let candidates = std::mem::take(&mut self.candidates);
         let held = held(self.snapshot, &candidates);
-        for Candidate { change, actions } in candidates {
+        for Candidate { change, actions, counts: _ } in candidates {
             if held.as_ref().is_some_and(|held| held.objects.contains(&change.object)) {
                 self.wait(&change.object, Some(&change.node), Reason::Held);
             } else {
@@ -61,14 +64,18 @@ impl Round<'_> {
         let declared = (!self.snapshot.down)
             .then(|| self.snapshot.desired.instances.get(&replica.instance))
             .flatten();
-        let Some(first) = undeclared.containers.first() else {
+        let mut containers: Vec<&Located> = undeclared.containers.iter().collect();
+        containers.sort_by_key(|at| (&at.node, at.container.identity.incarnation, &at.id));
+        let Some(first) = containers.first() else {
             match recorded.as_ref().and_then(|node| self.blocked_node(node)) {
                 Some(reason) => self.wait(&object, recorded.as_ref(), reason),
                 None => self.decide(Entry::Gone { replica }),
             }
             return;
         };
-        let node = first.node.clone();
+        // One node at a time; one that does not answer holds up no other.
+        let answers = |at: &&&Located| self.blocked_node(&at.node).is_none();
+        let node = containers.iter().find(answers).unwrap_or(first).node.clone();
         if let Some(reason) = self.blocked_node(&node) {
             return self.wait(&object, Some(&node), reason);
         }
@@ -76,7 +83,7 @@ impl Round<'_> {
             return;
         }
         let spec = declared.map(|declared| &*declared.spec);
-        let here = undeclared.containers.iter().filter(|at| at.node == node);
+        let here = containers.iter().copied().filter(|at| at.node == node);
         let actions = here.clone().filter_map(|at| stop_for_good(at, spec));
         let actions = actions.chain(here.clone().map(remove_for_good)).collect();
         let cause = match (self.snapshot.down, declared) {
@@ -86,12 +93,7 @@ impl Round<'_> {
         };
         let (kind, goal) = (ChangeKind::Destroy, removal_goal());
         let change = Change { object, node, kind, cause, goal };
-        if declared.is_some() {
-            // Someone wrote a smaller number: that is no accident of a directory.
-            self.chain(change, actions, &[]);
-        } else {
-            self.candidates.push(Candidate { change, actions });
-        }
+        self.candidates.push(Candidate { change, actions, counts: declared.is_none() });
     }
 
     fn backs_off(
@@ -100,13 +102,49 @@ impl Round<'_> {
         node: &Name,
         record: Option<&ReplicaRecord>,
     ) -> bool {
-        let failure = record.and_then(|record| record.failure.as_ref()).filter(|failure| {
-            failure.retry_at > self.snapshot.now && failure.goal == removal_goal()
-        });
+        let failure = record
+            .and_then(|record| record.failure.as_ref())
+            .filter(|failure| failure.waits(self.snapshot.now) && failure.goal == removal_goal());
         let Some(failure) = failure else { return false };
         self.report.wake(failure.retry_at);
         self.wait(object, Some(node), super::needs::backing_off(failure));
         true
+    }
+
+    /// Volumes that are there, as declared: whether their data stays is remembered for the time when
+    /// no declaration says it any more.
+    pub(super) fn declared_volumes(&mut self) {
+        let snapshot = self.snapshot;
+        if snapshot.down {
+            return;
+        }
+        for (volume, declared) in &snapshot.desired.volumes {
+            let (name, spec) = (volume.engine_name(), &declared.spec);
+            let record = snapshot.records.volumes.get(volume);
+            for (node, seen) in &snapshot.nodes {
+                let Some(present) = seen.volumes.get(&name) else { continue };
+                let object = ObjectId::Volume { node: node.clone(), volume: volume.clone() };
+                if self.blocked_node(node).is_some() || self.under_way(&object).is_some() {
+                    continue;
+                }
+                let is_known = |record: &VolumeRecord| {
+                    record.retain == spec.retain && record.nodes.contains(node)
+                };
+                if !record.is_some_and(is_known) {
+                    let deed = Deed::CreateVolume { retain: spec.retain };
+                    let (object, node) = (object.clone(), node.clone());
+                    self.decide(Entry::Done { object, node, deed });
+                }
+                if present.driver != spec.driver {
+                    let message = format!(
+                        "it is there with driver {}, and {} is declared: its data is kept; to make \
+                         it anew, save the data and remove volume {name} on {node}",
+                        present.driver, spec.driver
+                    );
+                    self.wait(&object, Some(node), Reason::Stalled { message });
+                }
+            }
+        }
     }
 
     /// Volumes that are no longer declared: their data stays, unless their declaration said not.
@@ -124,13 +162,14 @@ impl Round<'_> {
                 let name = volume.engine_name();
                 let present =
                     snapshot.nodes.get(node).is_some_and(|seen| seen.volumes.contains_key(&name));
-                if record.retain {
-                    if present {
-                        self.note(&object, Some(node), Reason::Retained);
-                    }
+                if !present {
+                    // Another hand removed it.
+                    let (node, deed) = (node.clone(), Deed::RemoveVolume);
+                    self.decide(Entry::Done { object, node, deed });
                     continue;
                 }
-                if !present {
+                if record.retain {
+                    self.note(&object, Some(node), Reason::Retained);
                     continue;
                 }
                 let used = snapshot.containers.values().flatten().any(|at| {
@@ -145,7 +184,7 @@ impl Round<'_> {
                     continue;
                 }
                 let failure = record.failures.get(node).filter(|failure| {
-                    failure.retry_at > snapshot.now && failure.goal == removal_goal()
+                    failure.waits(snapshot.now) && failure.goal == removal_goal()
                 });
                 if let Some(failure) = failure {
                     self.report.wake(failure.retry_at);
@@ -156,7 +195,7 @@ impl Round<'_> {
                 let (node, kind, goal) = (node.clone(), ChangeKind::Destroy, removal_goal());
                 let change = Change { object, node, kind, cause, goal };
                 let actions = vec![Action::RemoveVolume { name }];
-                self.candidates.push(Candidate { change, actions });
+                self.candidates.push(Candidate { change, actions, counts: true });
             }
         }
     }
@@ -207,35 +246,39 @@ fn held(snapshot: &Snapshot, candidates: &[Candidate]) -> Option<HeldSet> {
         return None;
     }
     let guard = &snapshot.records.guard;
-    let wanted: BTreeSet<ObjectId> =
-        candidates.iter().map(|candidate| candidate.change.object.clone()).collect();
     let approved = guard.approval.as_ref().map(|approval| &approval.objects);
-    let open: BTreeSet<ObjectId> = wanted
-        .iter()
-        .filter(|object| approved.is_none_or(|set| !set.contains(object)))
-        .cloned()
-        .collect();
-    if open.is_empty() {
-        return None;
-    }
-    let why = doubt(snapshot).or_else(|| {
-        // What was approved was looked at by a person: only the rest counts.
-        let counted = |object: &&ObjectId| approved.is_none_or(|set| !set.contains(object));
-        let removed = guard.removed.iter().filter(counted).count();
-        let total = u32::try_from(removed + open.len()).unwrap_or(u32::MAX);
-        let managed = guard.managed.max(managed(snapshot));
-        let config = &snapshot.config;
-        let share = u64::from(managed) * u64::from(config.removals_percent_max) / 100;
-        let limit = u64::from(config.removals_free).max(share);
-        (u64::from(total) > limit).then(|| {
-            format!(
+    // What was approved was looked at by a person: only the rest counts.
+    let is_open = |object: &ObjectId| approved.is_none_or(|set| !set.contains(object));
+    let open = |all: bool| -> BTreeSet<ObjectId> {
+        let candidates = candidates.iter().filter(|candidate| all || candidate.counts);
+        candidates.map(|candidate| candidate.change.object.clone()).filter(is_open).collect()
+    };
+    let (objects, why) = match doubt(snapshot) {
+        Some(why) => (open(true), why),
+        None => {
+            let objects = open(false);
+            // One whose removal failed is in both, and is one.
+            let earlier = guard.removed.iter().filter(|object| is_open(object));
+            let total = earlier.filter(|object| !objects.contains(object)).count() + objects.len();
+            let managed = guard.managed.max(managed(snapshot));
+            let config = &snapshot.config;
+            let share = u64::from(managed) * u64::from(config.removals_percent_max) / 100;
+            let limit = u64::from(config.removals_free).max(share);
+            if total as u64 <= limit {
+                return None;
+            }
+            let why = format!(
                 "{total} of {managed} managed objects would be removed since things were last \
                  settled, and {limit} may be without being asked"
-            )
-        })
-    })?;
-    let list: Vec<String> = open.iter().map(|object| format!("{object:?}")).collect();
-    Some(HeldSet { digest: Digest::of(list.join("\n").as_bytes()), objects: open, why })
+            );
+            (objects, why)
+        }
+    };
+    if objects.is_empty() {
+        return None;
+    }
+    let list: Vec<String> = objects.iter().map(|object| format!("{object:?}")).collect();
+    Some(HeldSet { digest: Digest::of(list.join("\n").as_bytes()), objects, why })
 }
 
 /// Why the directory cannot be trusted to say what shall go, if so.

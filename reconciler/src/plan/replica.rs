@@ -1,15 +1,18 @@
 //! The life of one replica: which container is in force, and what brings it to what is declared.
 
+use super::containers::{
+    can_be_left_out, in_force, in_place, is_running, removals_of_others, remove, stop,
+};
 use super::needs::{Need, backing_off};
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
-use crate::diff::{Class, Want, differences};
+use crate::diff::{self, Class, Want, differences};
 use crate::model::desired::Declared;
 use crate::model::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, ReplicaKey, Revision};
-use crate::model::journal::Entry;
+use crate::model::journal::{Deed, Entry};
 use crate::model::observed::{ContainerState, Limits};
 use crate::model::record::{InstanceRecord, Life, ReplicaRecord};
 use crate::model::snapshot::Located;
-use crate::model::spec::{InstanceSpec, MountSource, Power, Restart};
+use crate::model::spec::{InstanceSpec, Power, Restart};
 use crate::placement::{self, Load};
 use crate::policy::{Subject, Verdict};
 use crate::report::Reason;
@@ -38,18 +41,20 @@ pub(super) struct Replica<'a, 'r> {
     pub(super) image: Option<&'r ImageId>,
     /// The container in force, if there is one.
     pub(super) target: Option<&'a Located>,
-    /// Its other containers.
+    /// Its other containers on its node.
     pub(super) others: Vec<&'a Located>,
+    /// All of them, also those that are on other nodes.
+    pub(super) all: &'a [Located],
     /// What its new image waits for, while an earlier container is in force.
     pub(super) pending: Option<Reason>,
 }
 
 /// What brings a replica to what is declared.
-struct Work {
-    kind: ChangeKind,
-    cause: Cause,
-    actions: Vec<Action>,
-    after: Vec<StepId>,
+pub(super) struct Work {
+    pub(super) kind: ChangeKind,
+    pub(super) cause: Cause,
+    pub(super) actions: Vec<Action>,
+    pub(super) after: Vec<StepId>,
 }
 
 impl<'a> Round<'a> {
@@ -90,7 +95,7 @@ impl<'a> Round<'a> {
     }
 
     /// The instance's unique id: the recorded one, or one made of what is unique about now.
-    fn uid(&self, instance: Instance<'_>) -> String {
+    pub(super) fn uid(&self, instance: Instance<'_>) -> String {
         if let Some(record) = instance.record.filter(|record| !record.uid.is_empty()) {
             return record.uid.clone();
         }
@@ -122,14 +127,14 @@ impl<'a> Round<'a> {
             return self.wait(&object, Some(&node), reason);
         }
         let spec = &*instance.declared.spec;
-        if let Some(content) = self.image_content(&spec.image, &node)
+        let (content, image) = self.image(&spec.image, &node);
+        if let Some(content) = content
             && known_revision.is_none()
         {
             *known_revision = Some(revision(&instance.declared.basis, &content));
         }
         let revision = known_revision.as_ref();
-        let image = self.image_id(&spec.image, &node);
-        let (target, others) = in_force(containers, revision);
+        let (target, others) = in_force(key, containers, &node, revision);
         // A container that is in force stays so until its successor's image is there.
         let pending = match (revision, target) {
             (None, Some(_)) => self.pending_image(&spec.image, &node, instance.key),
@@ -145,15 +150,9 @@ impl<'a> Round<'a> {
             image: image.as_ref(),
             target,
             others,
+            all: containers,
             pending,
         };
-        if let Some(failure) = record.and_then(|record| record.failure.as_ref())
-            && failure.retry_at > self.snapshot.now
-            && failure.goal == goal::replica(revision, spec.power, instance.limits)
-        {
-            self.report.wake(failure.retry_at);
-            return self.wait(&object, Some(&node), backing_off(failure));
-        }
         match target {
             Some(target) => self.live(&replica, target),
             None => self.absent(&replica),
@@ -179,7 +178,9 @@ impl<'a> Round<'a> {
         if let Some(node) = record.and_then(|record| record.node.as_ref()) {
             return Ok(node.clone());
         }
-        let newest = containers.iter().max_by_key(|at| at.container.identity.incarnation);
+        let newest = containers
+            .iter()
+            .max_by_key(|at| (at.container.identity.incarnation, &at.node, &at.id));
         let node = match newest {
             Some(located) => located.node.clone(),
             None => {
@@ -197,83 +198,93 @@ impl<'a> Round<'a> {
 
     /// A container is in force: brings it to its declared state.
     fn live(&mut self, replica: &Replica<'a, '_>, target: &'a Located) {
+        self.adopt(replica, target);
+        if self.rests(replica) {
+            return self.rest(replica);
+        }
         let Instance { declared, limits, .. } = replica.instance;
         let want =
             Want { replica: replica.key, spec: &declared.spec, limits, image: replica.image };
         // While the image is not resolved nothing is known to be wrong with what runs.
-        let found = match replica.revision {
+        let mut found = match replica.revision {
             Some(_) => differences(&want, &target.container),
             None => Vec::new(),
         };
-        if self.rests(replica) {
-            return self.tidy_or_settle(replica, target);
+        let mut left = None;
+        if let Some(fields) = lifted(replica, &found) {
+            return self.make(replica, ChangeKind::Replace, Cause::Changed { fields });
         }
         if let Some(drift) = drifted(&found, Class::Replace) {
-            return self.repair(replica, drift);
+            left = self.drift_left(replica, &drift);
+            if left.is_none() {
+                return self.make(replica, ChangeKind::Replace, Cause::Drifted { fields: drift });
+            }
+            found.clear();
         }
-        let expected = replica.key.container_name(target.container.identity.incarnation);
-        let renamed = target.container.name != expected;
-        let mut actions = Vec::new();
-        let mut cause = None;
-        if renamed {
-            let from = target.container.name.clone();
-            let field = FieldChange { field: "name".to_owned(), from, to: expected.clone() };
-            cause = Some(Cause::Drifted { fields: vec![field] });
-            actions.push(Action::RenameContainer { container: id(target), name: expected });
-        }
-        let fields: Vec<FieldChange> = found.into_iter().map(|(_, change)| change).collect();
-        if !fields.is_empty() {
-            actions.push(Action::UpdateContainer { container: id(target), limits });
-            let asked = replica.record.is_none_or(|record| record.applied == limits);
-            cause = Some(match (asked, cause) {
-                (true, Some(Cause::Drifted { fields: mut names })) => {
-                    names.extend(fields);
-                    Cause::Drifted { fields: names }
-                }
-                (true, _) => Cause::Drifted { fields },
-                (false, _) => Cause::Changed { fields },
-            });
-        }
-        if let Some(Cause::Drifted { fields }) = &cause
-            && self.drift_is_left(replica, fields)
+        let mut in_place = in_place(replica, target, found);
+        if let Some((Cause::Drifted { fields }, _)) = &in_place
+            && let Some(reason) = self.drift_left(replica, fields)
         {
-            return;
+            left = Some(reason);
+            in_place = None;
         }
+        let (mut cause, mut actions) =
+            in_place.map_or((None, Vec::new()), |(cause, actions)| (Some(cause), actions));
         let mut kind = ChangeKind::InPlace;
-        let power = match self.power(replica, target) {
-            Ok(power) => power,
+        match self.power(replica, target) {
+            Ok(None) => {}
+            Ok(Some(power)) => {
+                if cause.is_none() {
+                    kind = power.kind;
+                }
+                cause.get_or_insert(power.cause);
+                if power.starts {
+                    actions.extend(self.stops(replica));
+                }
+                actions.extend(power.actions);
+            }
             Err(reason) => {
                 // What can be repaired while it rests is repaired all the same.
-                if let Some(cause) = cause {
-                    self.commit(replica, Work { kind, cause, actions, after: vec![] });
-                } else {
-                    self.wait(replica.object, Some(replica.node), reason);
-                }
-                return;
+                return match cause {
+                    Some(cause) => {
+                        self.commit(replica, Work { kind, cause, actions, after: vec![] });
+                    }
+                    None => self.wait(replica.object, Some(replica.node), reason),
+                };
             }
-        };
-        if let Some(power) = power {
-            if cause.is_none() {
-                kind = power.kind;
-            }
-            cause.get_or_insert(power.cause);
-            if power.starts {
-                actions.extend(self.stops(replica));
-            }
-            actions.extend(power.actions);
         }
-        let removals = self.removals_of_others(replica);
+        let removals = removals_of_others(replica);
         match cause {
             Some(cause) => {
                 actions.extend(removals);
                 self.commit(replica, Work { kind, cause, actions, after: vec![] });
             }
-            None if !removals.is_empty() => {
-                let cause = Cause::Superseded;
-                let kind = ChangeKind::Tidy;
-                self.commit(replica, Work { kind, cause, actions: removals, after: vec![] });
-            }
-            None => self.settle(replica),
+            None if !removals.is_empty() => self.tidy(replica, removals),
+            None => match left {
+                Some(reason) => self.wait(replica.object, Some(replica.node), reason),
+                None => self.settle(replica, target),
+            },
+        }
+    }
+
+    /// Has records say that the container in force is there, where they do not.
+    ///
+    /// That is so if its creation was not confirmed, if the replica went back to an earlier
+    /// container in the middle of a replacement, and if records were lost.
+    fn adopt(&mut self, replica: &Replica<'_, '_>, target: &Located) {
+        let Some(revision) = replica.revision else { return };
+        let incarnation = target.container.identity.incarnation;
+        let is_known = |record: &ReplicaRecord| {
+            record.revision.as_ref() == Some(revision)
+                && (record.incarnation > incarnation
+                    || record.incarnation == incarnation && record.confirmed)
+        };
+        if !replica.record.is_some_and(is_known) {
+            let (object, node) = (replica.object.clone(), replica.node.clone());
+            let image = replica.instance.declared.spec.image.clone();
+            let limits = target.container.config.limits;
+            let deed = Deed::Create { incarnation, revision: revision.clone(), image, limits };
+            self.decide(Entry::Done { object, node, deed });
         }
     }
 
@@ -282,25 +293,29 @@ impl<'a> Round<'a> {
         let Some(record) = replica.record else { return false };
         let of_this_revision =
             replica.revision.is_none() || record.revision.as_ref() == replica.revision;
+        let spec = &replica.instance.declared.spec;
+        // The restart policy may have changed since.
+        let may_rest = match (&record.life, spec.restart) {
+            (Life::Completed { .. }, Restart::OnFailure | Restart::Never)
+            | (Life::Failed { .. }, Restart::Never) => true,
+            (Life::Completed { .. }, Restart::Always)
+            | (Life::Failed { .. }, Restart::Always | Restart::OnFailure)
+            | (Life::New | Life::Started | Life::Stopped, _) => false,
+        };
         of_this_revision
-            && replica.instance.declared.spec.power == Power::Running
-            && matches!(record.life, Life::Completed { .. } | Life::Failed { .. })
+            && may_rest
+            && spec.power != Power::Paused
             && replica
                 .target
                 .is_none_or(|target| matches!(target.container.state, ContainerState::Exited(_)))
     }
 
     /// Notes how the replica rests; leftovers beside it go.
-    fn tidy_or_settle(&mut self, replica: &Replica<'a, '_>, _target: &Located) {
-        self.note_rest(replica);
-        let actions = self.removals_of_others(replica);
-        if !actions.is_empty() {
-            let (kind, cause) = (ChangeKind::Tidy, Cause::Superseded);
-            self.commit(replica, Work { kind, cause, actions, after: vec![] });
+    fn rest(&mut self, replica: &Replica<'a, '_>) {
+        let removals = removals_of_others(replica);
+        if !removals.is_empty() {
+            return self.tidy(replica, removals);
         }
-    }
-
-    fn note_rest(&mut self, replica: &Replica<'_, '_>) {
         let reason = match replica.record.map(|record| &record.life) {
             Some(Life::Failed { code, .. }) => Reason::Failed { code: *code },
             _ => Reason::Completed,
@@ -308,28 +323,24 @@ impl<'a> Round<'a> {
         self.wait(replica.object, Some(replica.node), reason);
     }
 
-    /// A field that cannot change in place is not what it was made to be.
-    fn repair(&mut self, replica: &Replica<'a, '_>, fields: Vec<FieldChange>) {
-        if self.drift_is_left(replica, &fields) {
-            return;
-        }
-        self.make(replica, ChangeKind::Replace, Cause::Drifted { fields });
+    fn tidy(&mut self, replica: &Replica<'a, '_>, actions: Vec<Action>) {
+        let (kind, cause) = (ChangeKind::Tidy, Cause::Superseded);
+        self.commit(replica, Work { kind, cause, actions, after: vec![] });
     }
 
-    fn drift_is_left(&mut self, replica: &Replica<'_, '_>, fields: &[FieldChange]) -> bool {
+    /// Why drift in these fields is left as it is, if policy says so.
+    fn drift_left(&self, replica: &Replica<'_, '_>, fields: &[FieldChange]) -> Option<Reason> {
         let subject = Subject::Drift { object: replica.object, fields };
-        let left = matches!(self.policies.judge(&subject), Verdict::Deny { .. });
-        if left {
-            let reason = Reason::DriftReported { fields: fields.to_vec() };
-            self.wait(replica.object, Some(replica.node), reason);
+        match self.policies.judge(&subject) {
+            Verdict::Deny { .. } => Some(Reason::DriftReported { fields: fields.to_vec() }),
+            Verdict::Allow => None,
         }
-        left
     }
 
     /// No container is in force: makes one, unless the replica rests without.
     fn absent(&mut self, replica: &Replica<'a, '_>) {
         if self.rests(replica) {
-            return self.note_rest(replica);
+            return self.rest(replica);
         }
         let record = replica.record;
         let made = record.filter(|record| {
@@ -347,7 +358,11 @@ impl<'a> Round<'a> {
             let reason = Reason::Failed { code: None };
             return self.wait(replica.object, Some(replica.node), reason);
         }
-        let newest = replica.others.iter().max_by_key(|at| at.container.identity.incarnation);
+        // One of the very revision is not in force only if the engine is removing it.
+        let newest = replica
+            .others
+            .iter()
+            .rfind(|at| Some(&at.container.identity.revision) != replica.revision);
         let (kind, cause) = match newest {
             Some(present) => (ChangeKind::Replace, self.why_replaced(replica, present)),
             None if made.is_some() => (ChangeKind::Create, Cause::Missing),
@@ -362,184 +377,109 @@ impl<'a> Round<'a> {
         self.make(replica, kind, cause);
     }
 
-    fn why_replaced(&self, replica: &Replica<'_, '_>, present: &Located) -> Cause {
-        let Instance { declared, limits, record, .. } = replica.instance;
-        let want =
-            Want { replica: replica.key, spec: &declared.spec, limits, image: replica.image };
-        let past = record.and_then(|record| {
-            let of = &present.container.identity.revision;
-            record.history.iter().rev().find(|past| past.revision == *of)
-        });
-        let mut fields: Vec<FieldChange> =
-            differences(&want, &present.container).into_iter().map(|(_, change)| change).collect();
-        for field in fields.iter_mut().filter(|change| change.field == "image") {
-            if let Some(past) = past {
-                field.from = past.image.to_string();
-            }
+    /// Adds the steps of `work`, or notes why they have to wait.
+    pub(super) fn commit(&mut self, replica: &Replica<'_, '_>, work: Work) {
+        if let Err(reason) = self.try_commit(replica, work) {
+            self.wait(replica.object, Some(replica.node), reason);
         }
-        if fields.is_empty() {
-            // What went away (a variable, a label) cannot be told from what the image brings.
-            let field = "spec".to_owned();
-            let (from, to) = (present.container.identity.revision.to_string(), String::new());
-            let to = replica.revision.map_or(to, ToString::to_string);
-            fields.push(FieldChange { field, from, to });
-        }
-        Cause::Changed { fields }
     }
 
-    /// Makes a container, and lets it take the place of those that are there.
+    /// Adds the steps of `work`.
     ///
-    /// What can fail comes first: images and volumes, then the new container, and only then is the
-    /// old one stopped.
-    fn make(&mut self, replica: &Replica<'a, '_>, kind: ChangeKind, cause: Cause) {
-        let Instance { key, declared, limits, .. } = replica.instance;
-        let spec = &*declared.spec;
-        let subject = Subject::Revision { instance: key, declared };
-        if let Verdict::Deny { policy, message } = self.policies.judge(&subject) {
-            let reason = Reason::Denied { policy, message };
-            return self.wait(replica.object, Some(replica.node), reason);
-        }
-        let mut after = Vec::new();
-        let mut needs = vec![self.need_image(&spec.image, replica.node, key)];
-        for mount in &spec.volumes {
-            if let MountSource::Volume(volume) = &mount.source {
-                needs.push(self.need_volume(volume, replica.node, key));
-            }
-        }
-        for need in needs {
-            match need {
-                Need::Ready => {}
-                Need::After(step) => after.push(step),
-                Need::Blocked(reason) => {
-                    return self.wait(replica.object, Some(replica.node), reason);
-                }
-            }
-        }
-        let (Some(revision), Some(image)) = (replica.revision, replica.image) else {
-            // Its image is on the way; what it is made from is known when that has come.
-            let what = format!("image {}", spec.image);
-            return self.wait(replica.object, Some(replica.node), Reason::WaitingOn { what });
-        };
-        let incarnation = next_incarnation(replica, revision);
-        let name = replica.key.container_name(incarnation);
-        let uid = self.uid(replica.instance);
-        let owner = self.snapshot.records.owner.clone();
-        let Some(owner) = owner else {
-            let message = "the state directory has no owner id yet".to_owned();
-            return self.wait(replica.object, Some(replica.node), Reason::Stalled { message });
-        };
-        let mut config = want::config(spec, replica.key, &self.cgroup_parent(replica));
-        config.limits = limits;
-        let labels = want::identity_labels(&owner, replica.key, revision, incarnation, &uid);
-        let mut actions = vec![Action::CreateContainer {
-            name: name.clone(),
-            image: image.clone(),
-            image_name: spec.image.clone(),
-            config: Box::new(config),
-            labels,
-            revision: revision.clone(),
-            incarnation,
-        }];
-        actions.extend(self.stops(replica));
-        actions.extend(replica.target.and_then(|target| stop(target, spec, false)));
-        match spec.power {
-            Power::Stopped => {}
-            Power::Running => actions.push(start(name)),
-            Power::Paused => {
-                actions.push(start(name.clone()));
-                actions.push(Action::PauseContainer { container: name });
-            }
-        }
-        actions.extend(self.removals_of_others(replica));
-        actions.extend(replica.target.map(remove));
-        self.commit(replica, Work { kind, cause, actions, after });
-    }
-
-    fn cgroup_parent(&self, replica: &Replica<'_, '_>) -> String {
-        let snapshot = self.snapshot;
-        let recorded = snapshot.records.nodes.get(replica.node);
-        let declared = snapshot.desired.nodes.get(replica.node);
-        let root = recorded
-            .and_then(|record| record.cgroup_root.clone())
-            .or_else(|| declared.and_then(|node| node.spec.cgroup_root.clone()))
-            .or_else(|| {
-                let owner = snapshot.records.owner.as_ref()?;
-                Some(want::cgroup_root(owner, replica.node))
-            })
-            .unwrap_or_default();
-        let engine = snapshot.nodes.get(replica.node).and_then(|node| node.engine.as_ref());
-        let driver = engine
-            .map_or(crate::model::observed::CgroupDriver::Cgroupfs, |engine| engine.cgroup_driver);
-        want::cgroup_parent(driver, &root, &replica.key.instance.project)
-    }
-
-    /// Steps that stop the replica's other containers.
-    fn stops(&self, replica: &Replica<'_, '_>) -> Vec<Action> {
-        let spec = &replica.instance.declared.spec;
-        replica.others.iter().filter_map(|other| stop(other, spec, false)).collect()
-    }
-
-    /// Steps that remove the replica's other containers.
-    fn removals_of_others(&self, replica: &Replica<'_, '_>) -> Vec<Action> {
-        replica.others.iter().map(|other| remove(other)).collect()
-    }
-
-    fn commit(&mut self, replica: &Replica<'_, '_>, work: Work) {
-        let Work { kind, cause, actions, after } = work;
-        let (object, node) = (replica.object.clone(), replica.node.clone());
+    /// # Errors
+    /// The failure that they have to wait for. It holds up what holds what failed, and no more: a
+    /// leftover that cannot be removed is no reason not to start what ended.
+    pub(super) fn try_commit(
+        &mut self,
+        replica: &Replica<'_, '_>,
+        mut work: Work,
+    ) -> Result<(), Reason> {
         let Instance { declared, limits, .. } = replica.instance;
         let goal = goal::replica(replica.revision, declared.spec.power, limits);
+        let failure = replica.record.and_then(|record| record.failure.as_ref());
+        if let Some(failure) = failure
+            && failure.waits(self.snapshot.now)
+            && failure.goal == goal
+            && work.actions.iter().any(|action| action.is_called(&failure.step))
+        {
+            work.actions
+                .retain(|action| !(action.is_called(&failure.step) && can_be_left_out(action)));
+            let is_held = work.actions.iter().any(|action| action.is_called(&failure.step));
+            self.report.wake(failure.retry_at);
+            if is_held || work.actions.is_empty() {
+                return Err(backing_off(failure));
+            }
+        }
+        let Work { kind, cause, actions, after } = work;
+        let (object, node) = (replica.object.clone(), replica.node.clone());
         self.chain(Change { object, node, kind, cause, goal }, actions, &after);
+        Ok(())
     }
 
-    fn settle(&mut self, replica: &Replica<'_, '_>) {
+    fn settle(&mut self, replica: &Replica<'_, '_>, target: &Located) {
         if let Some(reason) = &replica.pending {
             return self.wait(replica.object, Some(replica.node), reason.clone());
         }
-        let life = replica.record.map(|record| &record.life);
-        if replica.instance.declared.spec.power == Power::Stopped && life == Some(&Life::Started) {
+        let runs = is_running(target);
+        let life = match replica.record.map(|record| &record.life) {
             // It ended before it was asked to stop: the next start is no restart.
-            let life = Life::Stopped;
+            Some(Life::Started) if !runs => Some(Life::Stopped),
+            // Another hand started it, or its stop was called off: should it end, it ended by
+            // itself.
+            Some(life) if runs && *life != Life::Started => Some(Life::Started),
+            Some(_) | None => None,
+        };
+        if let Some(life) = life {
             self.decide(Entry::Ended { replica: replica.key.clone(), life });
+        }
+        if replica.all.len() > 1 && self.tidy_elsewhere(replica) {
+            return;
         }
         self.report.counts.settled += 1;
     }
-}
 
-/// The container in force, and the others.
-///
-/// In force is the newest one of the wanted revision; while that is unknown, the newest of all.
-fn in_force<'a>(
-    containers: &'a [Located],
-    revision: Option<&Revision>,
-) -> (Option<&'a Located>, Vec<&'a Located>) {
-    let target = containers
-        .iter()
-        .filter(|at| revision.is_none_or(|revision| at.container.identity.revision == *revision))
-        .max_by_key(|at| (at.container.identity.incarnation, &at.id));
-    if containers.len() <= 1 && target.is_some() {
-        return (target, Vec::new());
-    }
-    let is_target = |at: &Located| target.is_some_and(|target| target.id == at.id);
-    (target, containers.iter().filter(|at| !is_target(at)).collect())
-}
-
-/// The number of the container that is made next. A number whose container the engine never
-/// confirmed is tried again, so that a create that did happen is adopted.
-fn next_incarnation(replica: &Replica<'_, '_>, revision: &Revision) -> u64 {
-    let observed = replica.others.iter().copied().chain(replica.target);
-    let observed = observed.map(|at| at.container.identity.incarnation).max().unwrap_or(0);
-    match replica.record {
-        Some(record)
-            if !record.confirmed
-                && record.revision.as_ref() == Some(revision)
-                && record.incarnation > observed =>
+    /// Removes the replica's containers on other nodes than its own, now that all is well there.
+    fn tidy_elsewhere(&mut self, replica: &Replica<'_, '_>) -> bool {
+        let elsewhere = |at: &&Located| at.node != *replica.node;
+        let mut strays: Vec<&Located> = replica.all.iter().filter(elsewhere).collect();
+        strays.sort_by_key(|at| (&at.node, &at.id));
+        let answers = |at: &&&Located| self.blocked_node(&at.node).is_none();
+        let Some(first) = strays.iter().find(answers).copied() else {
+            return false;
+        };
+        let actions =
+            strays.iter().copied().filter(|at| at.node == first.node).map(remove).collect();
+        let Instance { declared, limits, .. } = replica.instance;
+        let goal = goal::replica(replica.revision, declared.spec.power, limits);
+        let failure = replica.record.and_then(|record| record.failure.as_ref());
+        if let Some(failure) = failure
+            && failure.waits(self.snapshot.now)
+            && failure.goal == goal
         {
-            record.incarnation
+            self.report.wake(failure.retry_at);
+            self.wait(replica.object, Some(&first.node), backing_off(failure));
+            return true;
         }
-        Some(record) => record.incarnation.max(observed) + 1,
-        None => observed + 1,
+        let (object, node) = (replica.object.clone(), first.node.clone());
+        let (kind, cause) = (ChangeKind::Tidy, Cause::Superseded);
+        self.chain(Change { object, node, kind, cause, goal }, actions, &[]);
+        true
     }
+
+    /// Steps that stop the replica's other containers.
+    pub(super) fn stops(&self, replica: &Replica<'_, '_>) -> Vec<Action> {
+        let spec = &replica.instance.declared.spec;
+        replica.others.iter().filter_map(|other| stop(other, spec, false)).collect()
+    }
+}
+
+/// The fields that changed, if the spec lifts a limit that cannot be lifted in place.
+fn lifted(replica: &Replica<'_, '_>, found: &[(Class, FieldChange)]) -> Option<Vec<FieldChange>> {
+    let is_lift = |change: &FieldChange| change.field == diff::CPUS;
+    let mut replacing = found.iter().filter(|(class, _)| *class == Class::Replace);
+    let only_that = replacing.clone().count() == 1 && replacing.all(|(_, change)| is_lift(change));
+    let of_spec = replica.record.is_some_and(|record| record.applied.nano_cpus != 0);
+    (only_that && of_spec).then(|| found.iter().map(|(_, change)| change.clone()).collect())
 }
 
 fn drifted(found: &[(Class, FieldChange)], class: Class) -> Option<Vec<FieldChange>> {
@@ -547,34 +487,4 @@ fn drifted(found: &[(Class, FieldChange)], class: Class) -> Option<Vec<FieldChan
         .iter()
         .any(|(of, _)| *of == class)
         .then(|| found.iter().map(|(_, change)| change.clone()).collect())
-}
-
-pub(super) fn id(located: &Located) -> String {
-    located.id.0.to_string()
-}
-
-pub(super) fn start(container: String) -> Action {
-    Action::StartContainer { container, restart: false, in_a_row: false }
-}
-
-/// The step that stops a container, if it runs.
-pub(super) fn stop(located: &Located, spec: &InstanceSpec, power: bool) -> Option<Action> {
-    let runs = match located.container.state {
-        ContainerState::Running { .. } | ContainerState::Paused { .. } => true,
-        ContainerState::Created | ContainerState::Exited(_) | ContainerState::Removing => false,
-    };
-    runs.then(|| Action::StopContainer {
-        container: id(located),
-        timeout: spec.stop.timeout,
-        power,
-    })
-}
-
-/// The step that removes a container for which another one comes.
-fn remove(located: &Located) -> Action {
-    Action::RemoveContainer {
-        container: id(located),
-        incarnation: located.container.identity.incarnation,
-        for_good: false,
-    }
 }

@@ -1,11 +1,11 @@
 //! The twin of an engine: it holds containers, images and volumes, and does what actions say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::model::ids::{ContainerId, Digest, ImageId, Key, Name, ReplicaKey, Revision};
 use crate::model::observed::{
-    CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, NodeListing,
+    CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, MountFrom, NodeListing,
     ObservedContainer, ObservedImage, ObservedVolume,
 };
 use crate::model::time::Timestamp;
@@ -24,10 +24,35 @@ pub struct FakeEngine {
     pub volumes: BTreeMap<String, ObservedVolume>,
     /// What its registry serves: reference to content. What is missing cannot be pulled.
     pub registry: BTreeMap<String, String>,
+    /// Names of containers that are not ours.
+    pub foreign: Vec<String>,
     /// Whether it answers.
     pub reachable: bool,
+    /// What goes wrong with the next actions, one each.
+    pub faults: VecDeque<Fault>,
+    /// Limits of memory have no effect, as on kernels without that controller.
+    pub drops_memory_limits: bool,
+    /// Actions that it was asked for and did not do yet.
+    late: Vec<Action>,
     id: String,
     made: u64,
+}
+
+/// What goes wrong with an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing does.
+    None,
+    /// The engine refuses it.
+    Refused,
+    /// No answer comes, and it was not done.
+    TimedOutUndone,
+    /// No answer comes, and it was done.
+    TimedOutDone,
+    /// No answer comes, and it is done later, by [`FakeEngine::catch_up`].
+    TimedOutLate,
+    /// The connection breaks, and it was done.
+    LostDone,
 }
 
 type Found = Result<ContainerId, DriverError>;
@@ -42,7 +67,11 @@ impl FakeEngine {
             images: BTreeMap::new(),
             volumes: BTreeMap::new(),
             registry: served.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect(),
+            foreign: Vec::new(),
             reachable: true,
+            faults: VecDeque::new(),
+            drops_memory_limits: false,
+            late: Vec::new(),
             id: id.to_owned(),
             made: 0,
         }
@@ -64,7 +93,7 @@ impl FakeEngine {
                 memory: 1 << 34,
             },
             containers: self.containers.clone(),
-            foreign: Vec::new(),
+            foreign: self.foreign.clone(),
             images: self.images.clone(),
             volumes: self.volumes.clone(),
         })
@@ -92,23 +121,54 @@ impl FakeEngine {
         }
     }
 
-    /// Does what an action says.
+    /// Does what it was asked for when it gave no answer.
+    pub fn catch_up(&mut self, now: Timestamp) {
+        for action in std::mem::take(&mut self.late) {
+            // Whether that still can be done is nobody's concern any more.
+            let _ = self.obey(now, &action);
+        }
+    }
+
+    /// Another hand copies a container, labels and all.
+    pub fn copy(&mut self, id: &ContainerId, name: &str) {
+        if let Some(mut copy) = self.containers.get(id).cloned() {
+            name.clone_into(&mut copy.name);
+            let id = self.new_id();
+            self.containers.insert(id, copy);
+        }
+    }
+
+    /// Does what an action says, or goes wrong as it shall.
     ///
     /// # Errors
     /// As an engine would answer.
     pub fn execute(&mut self, now: Timestamp, action: &Action) -> Result<Done, DriverError> {
         self.answers()?;
-        match action {
-            Action::PullImage { reference } => {
-                let name = reference.split('@').next().unwrap_or(reference).to_owned();
-                let Some(content) = self.registry.get(&name).cloned() else {
-                    let kind = DriverErrorKind::Refused;
-                    return Err(error(kind, format!("manifest for {reference} not found")));
-                };
-                Ok(self.hold_image(&content, &name))
+        let timed_out = || error(DriverErrorKind::TimedOut, "no answer in time".to_owned());
+        match self.faults.pop_front().unwrap_or(Fault::None) {
+            Fault::None => self.obey(now, action),
+            Fault::Refused => Err(error(DriverErrorKind::Refused, "out of luck".to_owned())),
+            Fault::TimedOutUndone => Err(timed_out()),
+            Fault::TimedOutDone => {
+                let _ = self.obey(now, action);
+                Err(timed_out())
             }
-            Action::LoadImage { file } => Ok(self.hold_image(&file.digest, &file.path)),
-            Action::ImportImage { file, tag, .. } => Ok(self.hold_image(&file.digest, tag)),
+            Fault::TimedOutLate => {
+                self.late.push(action.clone());
+                Err(timed_out())
+            }
+            Fault::LostDone => {
+                let _ = self.obey(now, action);
+                Err(super::unreachable())
+            }
+        }
+    }
+
+    fn obey(&mut self, now: Timestamp, action: &Action) -> Result<Done, DriverError> {
+        match action {
+            Action::PullImage { reference } => self.pull(reference),
+            Action::LoadImage { file } => Ok(self.hold_image(&file.digest, &file.path, None)),
+            Action::ImportImage { file, tag, .. } => Ok(self.hold_image(&file.digest, tag, None)),
             Action::CreateVolume { name, driver, options, labels, .. } => {
                 let volume = Key::new(label(labels, "project")?, label(labels, "volume")?);
                 let (driver, options) = (driver.clone(), options.clone());
@@ -116,6 +176,12 @@ impl FakeEngine {
                 Ok(Done::AsAsked)
             }
             Action::RemoveVolume { name } => {
+                let is_it =
+                    |from: &MountFrom| matches!(from, MountFrom::Volume(used) if used == name);
+                let mut mounts = self.containers.values().flat_map(|found| &found.config.mounts);
+                if mounts.any(|mount| is_it(&mount.source)) {
+                    return Err(error(DriverErrorKind::Conflict, format!("{name} is in use")));
+                }
                 self.volumes.remove(name);
                 Ok(Done::AsAsked)
             }
@@ -123,40 +189,77 @@ impl FakeEngine {
                 if !self.images.contains_key(image) {
                     return Err(error(DriverErrorKind::NotFound, format!("no image {image}")));
                 }
-                if self.find(name).is_ok() {
+                if self.find(name).is_ok() || self.foreign.contains(name) {
                     return Err(error(DriverErrorKind::Conflict, format!("{name} is taken")));
                 }
-                self.made += 1;
-                let digest = Digest::of(format!("{} {}", self.id, self.made).as_bytes());
-                let id = ContainerId(digest.0);
+                let mut config = (**config).clone();
+                if self.drops_memory_limits {
+                    (config.limits.memory, config.limits.memory_swap) = (0, 0);
+                }
+                let id = self.new_id();
                 let container = ObservedContainer {
                     name: name.clone(),
                     identity: identity(labels, revision)?,
                     state: ContainerState::Created,
                     health: HealthState::None,
                     image: image.clone(),
-                    config: (**config).clone(),
+                    config,
                     address: None,
                     created_at: now,
                 };
                 self.containers.insert(id.clone(), container);
                 Ok(Done::Container(id))
             }
-            Action::StartContainer { container, .. } | Action::UnpauseContainer { container } => {
-                self.change(container, |found| found.state = ContainerState::Running { since: now })
-            }
+            Action::StartContainer { container, .. } => self.change(container, |found| {
+                match found.state {
+                    ContainerState::Created | ContainerState::Exited(_) => {
+                        found.state = ContainerState::Running { since: now };
+                    }
+                    ContainerState::Running { .. } => {}
+                    ContainerState::Paused { .. } | ContainerState::Removing => return false,
+                }
+                true
+            }),
+            Action::UnpauseContainer { container } => self.change(container, |found| {
+                let ContainerState::Paused { since } = found.state else { return false };
+                found.state = ContainerState::Running { since };
+                true
+            }),
             Action::StopContainer { container, .. } => self.change(container, |found| {
-                found.state = exited(now, &found.state, 143);
+                match found.state {
+                    ContainerState::Running { .. } | ContainerState::Paused { .. } => {
+                        found.state = exited(now, &found.state, 143);
+                    }
+                    ContainerState::Created
+                    | ContainerState::Exited(_)
+                    | ContainerState::Removing => {}
+                }
+                true
             }),
-            Action::PauseContainer { container } => {
-                self.change(container, |found| found.state = ContainerState::Paused { since: now })
+            Action::PauseContainer { container } => self.change(container, |found| {
+                let ContainerState::Running { since } = found.state else { return false };
+                found.state = ContainerState::Paused { since };
+                true
+            }),
+            Action::UpdateContainer { container, limits } => {
+                let drops = self.drops_memory_limits;
+                self.change(container, |found| {
+                    found.config.limits = *limits;
+                    if drops {
+                        (found.config.limits.memory, found.config.limits.memory_swap) = (0, 0);
+                    }
+                    "no".clone_into(&mut found.config.restart_policy);
+                    true
+                })
             }
-            Action::UpdateContainer { container, limits } => self.change(container, |found| {
-                found.config.limits = *limits;
-                "no".clone_into(&mut found.config.restart_policy);
-            }),
             Action::RenameContainer { container, name } => {
-                self.change(container, |found| found.name.clone_from(name))
+                if self.find(name).is_ok() || self.foreign.contains(name) {
+                    return Err(error(DriverErrorKind::Conflict, format!("{name} is taken")));
+                }
+                self.change(container, |found| {
+                    found.name.clone_from(name);
+                    true
+                })
             }
             Action::RemoveContainer { container, .. } => {
                 let id = self.find(container)?;
@@ -166,14 +269,46 @@ impl FakeEngine {
         }
     }
 
-    fn hold_image(&mut self, content: &str, tag: &str) -> Done {
+    /// Pulls by tag, or by a digest that the registry serves under some tag.
+    fn pull(&mut self, reference: &str) -> Result<Done, DriverError> {
+        let served = self.registry.iter().find(|(name, content)| {
+            let repository = name.split(':').next().unwrap_or(name);
+            reference == name.as_str() || reference == pinned(repository, content)
+        });
+        let Some((name, content)) = served.map(|(name, content)| (name.clone(), content.clone()))
+        else {
+            let kind = DriverErrorKind::Refused;
+            return Err(error(kind, format!("manifest for {reference} not found")));
+        };
+        let repository = name.split(':').next().unwrap_or(&name);
+        let digest = pinned(repository, &content);
+        // A pull by digest leaves tags alone.
+        let tag = if reference.contains('@') { "" } else { name.as_str() };
+        Ok(self.hold_image(&content, tag, Some(digest)))
+    }
+
+    fn new_id(&mut self) -> ContainerId {
+        self.made += 1;
+        ContainerId(Digest::of(format!("{} {}", self.id, self.made).as_bytes()).0)
+    }
+
+    fn hold_image(&mut self, content: &str, tag: &str, pinned: Option<String>) -> Done {
         let id = ImageId(Arc::from(format!("sha256:{}", Digest::of(content.as_bytes()))));
         let tag: Arc<str> = Arc::from(tag);
-        for image in self.images.values_mut() {
-            image.tags.retain(|held| *held != tag);
+        let pinned: Option<Arc<str>> = pinned.map(Arc::from);
+        let held = self.images.entry(id.clone()).or_default();
+        if let Some(pinned) = &pinned
+            && !held.digests.contains(pinned)
+        {
+            held.digests.push(Arc::clone(pinned));
         }
-        self.images.entry(id.clone()).or_default().tags.push(tag);
-        Done::Image { id, pinned: None }
+        if !tag.is_empty() {
+            for image in self.images.values_mut() {
+                image.tags.retain(|held| *held != tag);
+            }
+            self.images.entry(id.clone()).or_default().tags.push(tag);
+        }
+        Done::Image { id, pinned }
     }
 
     fn answers(&self) -> Result<(), DriverError> {
@@ -192,14 +327,18 @@ impl FakeEngine {
     fn change(
         &mut self,
         container: &str,
-        how: impl FnOnce(&mut ObservedContainer),
+        how: impl FnOnce(&mut ObservedContainer) -> bool,
     ) -> Result<Done, DriverError> {
         let id = self.find(container)?;
-        if let Some(found) = self.containers.get_mut(&id) {
-            how(found);
-        }
-        Ok(Done::AsAsked)
+        let is_done = self.containers.get_mut(&id).is_some_and(how);
+        let conflict = || error(DriverErrorKind::Conflict, "it is in another state".to_owned());
+        is_done.then_some(Done::AsAsked).ok_or_else(conflict)
     }
+}
+
+/// The reference by digest under which the registry serves a content.
+fn pinned(repository: &str, content: &str) -> String {
+    format!("{repository}@sha256:{}", Digest::of(format!("manifest {content}").as_bytes()))
 }
 
 fn exited(now: Timestamp, state: &ContainerState, code: i64) -> ContainerState {

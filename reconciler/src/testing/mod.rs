@@ -8,19 +8,20 @@ mod engine;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-pub use engine::FakeEngine;
+pub use engine::{FakeEngine, Fault};
 
 use crate::engine::{Effect, Engine, Event};
 use crate::model::desired::{Declared, DesiredSet, RootIdentity, RootState, Source, SpecsReading};
-use crate::model::ids::{ImageName, Key, Name, OwnerId};
+use crate::model::ids::{ContainerId, ImageName, Key, Name, OwnerId};
 use crate::model::journal::Stamped;
+use crate::model::observed::ObservedContainer;
 use crate::model::quantity::Span;
 use crate::model::record::Records;
 use crate::model::snapshot::Config;
 use crate::model::spec::{Endpoint, InstanceSpec, NodeSpec, Power, Resources, Restart, Stop};
 use crate::model::time::Timestamp;
 use crate::policy::Policies;
-use crate::ports::{DriverError, DriverErrorKind};
+use crate::ports::{DriverError, DriverErrorKind, NodeEvent};
 
 /// So many effects in one go mean that the loop does not settle.
 const EFFECTS_MAX: usize = 200_000;
@@ -40,9 +41,34 @@ pub struct World {
     pub wake_at: Option<Timestamp>,
     /// Actions that engines were asked for, as text: `node: verb object`.
     pub actions: Vec<String>,
+    /// So many commits fail before the next one succeeds.
+    pub commits_to_fail: u32,
+    /// The loop dies when it has performed so many more effects, in the midst of what one event
+    /// brought about.
+    pub dies_after: Option<u32>,
+    /// What becomes of hints.
+    pub hints: Hints,
+    /// Lists are held back until [`release_lists`](Self::release_lists).
+    pub holds_lists: bool,
+    /// What the loop did that it never may; a test looks here.
+    pub faults: Vec<String>,
+    reading: SpecsReading,
+    held_lists: Vec<Event>,
+    handled_at: Timestamp,
     queue: VecDeque<Event>,
     round_wanted: bool,
     policies: fn() -> Policies,
+}
+
+/// What becomes of hints that engines give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hints {
+    /// Each comes once.
+    Once,
+    /// None comes.
+    Lost,
+    /// Each comes twice.
+    Twice,
 }
 
 impl World {
@@ -65,6 +91,14 @@ impl World {
             now,
             wake_at: None,
             actions: Vec::new(),
+            commits_to_fail: 0,
+            dies_after: None,
+            hints: Hints::Once,
+            holds_lists: false,
+            faults: Vec::new(),
+            reading: SpecsReading::default(),
+            held_lists: Vec::new(),
+            handled_at: now,
             queue: VecDeque::new(),
             round_wanted: false,
             policies,
@@ -73,7 +107,8 @@ impl World {
         world
     }
 
-    /// The loop dies here and now, and another one starts from what was durable.
+    /// The loop dies here and now, and another one starts from what was durable and reads the same
+    /// specs.
     pub fn restart(&mut self) {
         let mut records = Records::default();
         for stamped in &self.journal {
@@ -81,10 +116,67 @@ impl World {
         }
         let last = self.journal.last().map_or(0, |stamped| stamped.seq);
         self.queue.clear();
+        self.held_lists.clear();
         self.round_wanted = false;
         self.wake_at = None;
+        self.dies_after = None;
         self.engine = start(records, last, (self.policies)());
         self.engine.adopt_owner(self.now, OwnerId("8899aabbccddeeff".to_owned()));
+        self.send(Event::Specs(Box::new(self.reading.clone())));
+    }
+
+    /// Another hand changes a node, and its engine tells of what changed.
+    pub fn disturb(&mut self, node: &Name, how: impl FnOnce(Timestamp, &mut FakeEngine)) {
+        let now = self.now;
+        let Some(engine) = self.nodes.get_mut(node) else { return };
+        let before = engine.containers.clone();
+        how(now, engine);
+        self.hint_changes(node, &before);
+    }
+
+    /// A node stops answering, or answers again.
+    pub fn set_reachable(&mut self, node: &Name, reachable: bool) {
+        let Some(engine) = self.nodes.get_mut(node) else { return };
+        if engine.reachable == reachable {
+            return;
+        }
+        engine.reachable = reachable;
+        let node = node.clone();
+        if reachable {
+            self.send(Event::Hint { node, event: NodeEvent::Opened });
+        } else {
+            self.send(Event::Lost { node, error: unreachable() });
+        }
+    }
+
+    /// Lists that were held back arrive now.
+    pub fn release_lists(&mut self) {
+        self.queue.extend(std::mem::take(&mut self.held_lists));
+    }
+
+    /// The next look at the specs directory finds this.
+    pub fn read(&mut self, reading: SpecsReading) {
+        self.reading = reading.clone();
+        self.send(Event::Specs(Box::new(reading)));
+    }
+
+    fn hint_changes(&mut self, node: &Name, before: &BTreeMap<ContainerId, ObservedContainer>) {
+        let Some(engine) = self.nodes.get(node).filter(|engine| engine.reachable) else { return };
+        let times = match self.hints {
+            Hints::Once => 1,
+            Hints::Lost => 0,
+            Hints::Twice => 2,
+        };
+        let after = &engine.containers;
+        let ids: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
+        for id in ids.into_iter().filter(|id| before.get(id) != after.get(id)) {
+            let found = after.get(id).or_else(|| before.get(id));
+            let replica = found.map(|found| found.identity.replica.clone());
+            let event = NodeEvent::Container { id: id.clone(), replica };
+            for _ in 0..times {
+                self.queue.push_back(Event::Hint { node: node.clone(), event: event.clone() });
+            }
+        }
     }
 
     /// The specs directory holds these instances now.
@@ -114,7 +206,7 @@ impl World {
         let empty = desired.instances.is_empty();
         let identity = RootIdentity { path: "/specs".to_owned(), device: 1 };
         let root = RootState::Present { identity, empty };
-        self.send(Event::Specs(Box::new(SpecsReading { desired, root, ..Default::default() })));
+        self.read(SpecsReading { desired, root, ..Default::default() });
     }
 
     /// Hands over an event.
@@ -144,12 +236,16 @@ impl World {
         let end = self.now + limit;
         loop {
             self.run()?;
-            match self.wake_at.take().filter(|at| *at <= end) {
+            match self.wake_at.filter(|at| *at <= end) {
                 Some(at) => {
+                    self.wake_at = None;
                     self.now = self.now.max(at);
                     self.send(Event::Wake);
                 }
-                None => return Ok(()),
+                None => {
+                    self.now = self.now.max(end);
+                    return Ok(());
+                }
             }
         }
     }
@@ -161,8 +257,17 @@ impl World {
             None if std::mem::take(&mut self.round_wanted) => Event::Round,
             None => return false,
         };
+        self.handled_at = self.now;
         for effect in self.engine.handle(self.now, event) {
+            if self.dies_after == Some(0) {
+                self.restart();
+                return true;
+            }
+            self.dies_after = self.dies_after.map(|left| left - 1);
             self.perform(effect);
+        }
+        if let Some(degraded) = self.engine.degraded().filter(|why| why.contains("broke a rule")) {
+            self.faults.push(degraded);
         }
         true
     }
@@ -170,23 +275,35 @@ impl World {
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Commit { ticket, entries } => {
-                self.journal.extend(entries);
-                self.send(Event::Committed { ticket, result: Ok(()) });
+                let result = self.append(entries);
+                self.send(Event::Committed { ticket, result });
             }
             Effect::Run { object, node, action } => {
                 self.actions.push(format!("{node}: {} {object}", action.verb()));
                 let now = self.now;
-                let result = match self.nodes.get_mut(&node) {
-                    Some(engine) => engine.execute(now, &action),
-                    None => Err(unreachable()),
+                let Some(engine) = self.nodes.get_mut(&node) else {
+                    return self.send(Event::Finished { object, result: Err(unreachable()) });
                 };
+                let touched = action.container();
+                if touched.is_some_and(|name| engine.foreign.iter().any(|foreign| foreign == name))
+                {
+                    self.faults.push(format!("touches what is not ours: {action:?}"));
+                }
+                let before = engine.containers.clone();
+                let result = engine.execute(now, &action);
+                self.hint_changes(&node, &before);
                 self.send(Event::Finished { object, result });
             }
             Effect::List { node } => {
                 let result =
                     self.nodes.get(&node).map_or_else(|| Err(unreachable()), FakeEngine::list);
                 let asked_at = self.tick();
-                self.send(Event::Listed { node, asked_at, result: result.map(Box::new) });
+                let event = Event::Listed { node, asked_at, result: result.map(Box::new) };
+                if self.holds_lists {
+                    self.held_lists.push(event);
+                } else {
+                    self.send(event);
+                }
             }
             Effect::Inspect { node, container } => {
                 let engine = self.nodes.get(&node);
@@ -197,12 +314,37 @@ impl World {
                 self.send(Event::Inspected { node, container, asked_at, result });
             }
             Effect::Connect { node, .. } => {
-                self.send(Event::Hint { node, event: crate::ports::NodeEvent::Opened });
+                let is_there = self.nodes.get(&node).is_some_and(|engine| engine.reachable);
+                let event = NodeEvent::Opened;
+                self.send(match is_there {
+                    true => Event::Hint { node, event },
+                    false => Event::Lost { node, error: unreachable() },
+                });
             }
-            Effect::WakeAt(at) => self.wake_at = Some(at),
+            Effect::WakeAt(at) => {
+                let now = self.handled_at;
+                if at <= now {
+                    self.faults.push(format!("wants to be woken at {at:?}, and it is {now:?}"));
+                }
+                self.wake_at = Some(at);
+            }
             Effect::Round => self.round_wanted = true,
             Effect::Disconnect { .. } | Effect::Store(_) | Effect::Tell(_) | Effect::Planned => {}
         }
+    }
+
+    /// Appends to the journal, which takes entries in a row only.
+    fn append(&mut self, entries: Vec<Stamped>) -> Result<(), String> {
+        if self.commits_to_fail > 0 {
+            self.commits_to_fail -= 1;
+            return Err("no space left on device".to_owned());
+        }
+        let last = self.journal.last().map_or(0, |stamped| stamped.seq);
+        if entries.first().is_some_and(|first| first.seq != last + 1) {
+            return Err(format!("entry {last} is the last one, and {:?} comes", entries.first()));
+        }
+        self.journal.extend(entries);
+        Ok(())
     }
 
     /// Time passes with each look at a node, as it does outside.

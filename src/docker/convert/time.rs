@@ -14,6 +14,12 @@ pub(super) fn timestamp(text: Option<&str>) -> Timestamp {
     text.parse::<jiff::Timestamp>().map_or(Timestamp(0), |at| Timestamp(at.as_millisecond()))
 }
 
+/// The same instant as event queries want it, `seconds.nanoseconds`; `None` if it cannot be read.
+pub(in super::super) fn event_time(text: &str) -> Option<String> {
+    let at: jiff::Timestamp = text.parse().ok()?;
+    Some(format!("{}.{:09}", at.as_second(), at.subsec_nanosecond()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,5 +35,8 @@ mod tests {
         ] {
             assert_eq!(timestamp(Some(text)), Timestamp(at), "{text}");
         }
+        let text = "2026-11-21T15:47:55.000792858Z";
+        assert_eq!(event_time(text).as_deref(), Some("1795276075.000792858"));
+        assert_eq!(event_time("soon"), None);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::super::problem::{Problem, Span};
+use super::super::problem::{PROBLEMS_MAX, Problem, Span};
 use super::super::tree::{Entry, Node, Value};
 
 /// Where problems go, and which object they are in.
@@ -17,7 +17,9 @@ pub(crate) struct Context<'p> {
 impl Context<'_> {
     /// Notes a problem in the present object.
     pub(crate) fn note(&mut self, problem: Problem) {
-        self.problems.push(problem.within(self.object.as_ref()));
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem.within(self.object.as_ref()));
+        }
     }
 
     /// Notes that a value has another type than the field needs.
@@ -148,6 +150,9 @@ impl<'n, 't> Fields<'n, 't> {
             let key = &*entry.key;
             if self.asked.contains(&key) {
                 continue;
+            }
+            if context.problems.len() >= PROBLEMS_MAX {
+                return;
             }
             let name = self.name(&short(key));
             if unbuilt.contains(&key) {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::super::{Hint, Loader, Style, render, summary};
+use super::super::{Loader, Style, render, summary};
+use crate::hint::Hint;
 
 #[test]
 fn every_bad_input_has_its_message() {

@@ -6,8 +6,9 @@ use std::os::unix::net::UnixListener;
 
 use reconciler::model::desired::RootState;
 
-use super::super::{Hint, Loader};
+use super::super::Loader;
 use super::{Specs, instance, instances, messages};
+use crate::hint::Hint;
 
 #[test]
 fn what_is_no_spec_is_left_alone() {

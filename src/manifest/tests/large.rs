@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::super::Hint;
 use super::{Specs, messages};
+use crate::hint::Hint;
 
 fn document(number: usize) -> String {
     // Half of them name what could be a declared Image.
@@ -38,9 +38,31 @@ fn ten_thousand_documents() {
         let text = std::fs::read_to_string(specs.path("d0/f0.yaml")).unwrap();
         specs.write("d0/f0.yaml", &text.replace("64Mi", "65Mi"));
         let hint = Hint::Paths(vec![specs.path("d0/f0.yaml")]);
-        let one = timed(&mut specs, &hint);
+        let mut one = timed(&mut specs, &hint);
+        // The shortest of several, since other work on the machine only adds to it.
+        for memory in 66..100 {
+            specs.write("d0/f0.yaml", &text.replace("64Mi", &format!("{memory}Mi")));
+            one = one.min(timed(&mut specs, &hint));
+        }
         println!(
             "{documents_per_file} documents a file: first {first:?}, again {racy:?} {again:?}, one file {one:?}"
         );
+    }
+}
+
+#[test]
+#[ignore = "measures; it proves nothing"]
+#[expect(clippy::print_stdout, reason = "the figures are what it is for")]
+fn hostile_texts_of_the_largest_size() {
+    let hostile = [
+        "[", "{a: ", "- ", "? ", "x", "x ", "\"", "a\n", "---\n", "- a\n", "#", "'a' ", "&a ",
+        "*a ", "\n", "!!str ", "a: ", "|\n", "k: v\n",
+    ];
+    for piece in hostile {
+        let text = piece.repeat((4 << 20) / piece.len());
+        let mut specs = Specs::new(&[("a.yaml", &text)]);
+        let start = Instant::now();
+        let reading = specs.read();
+        println!("{piece:?}: {:?}, {} errors", start.elapsed(), reading.diagnostics.len());
     }
 }

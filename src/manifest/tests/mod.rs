@@ -5,6 +5,8 @@ mod design;
 mod directory;
 mod holding;
 mod large;
+mod mangled;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +15,8 @@ use std::sync::Arc;
 
 use reconciler::model::desired::SpecsReading;
 
-use super::{Hint, Loader, Reading};
+use super::{Loader, Reading};
+use crate::hint::Hint;
 
 /// A specs directory of its own, with a loader.
 struct Specs {

@@ -1,12 +1,11 @@
 //! Where the tests get their engine from, and what they share.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 use reconciler::model::ids::{ContainerId, ImageId, ImageName, OwnerId, ReplicaKey, Revision};
@@ -17,70 +16,90 @@ use reconciler::ports::{Done, Driver, DriverError, Progress};
 use reconciler::step::Action;
 use windlass::docker::{DockerDriver, labels};
 
-/// An engine, and an image on it that holds busybox.
-#[derive(Debug, Clone)]
-pub(super) struct Engine {
-    pub(super) endpoint: Endpoint,
-    pub(super) image: String,
-}
+use crate::lab::engine::shared;
+use crate::lab::wait::Place;
+use crate::lab::{Engine, Version, skipped};
 
-/// The engine that the tests may use, if there is one.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-pub(super) fn engine() -> Option<Engine> {
-    let Ok(address) = env::var("WINDLASS_TEST_ENGINE") else {
-        eprintln!("skipped: no engine (WINDLASS_TEST_ENGINE=unix:///path)");
-        return None;
-    };
-    let path = address.strip_prefix("unix://").expect("a unix:// address");
-    let image = env::var("WINDLASS_TEST_IMAGE").unwrap_or_else(|_| "busybox:latest".to_owned());
-    Some(Engine { endpoint: Endpoint::Unix(path.to_owned()), image })
-}
+/// The engines that windlass is tested on.
+const VERSIONS: [Version; 2] = [Version::V20_10, Version::V26_1];
 
 /// One test's own place on an engine: an owner that no other test has.
 pub(super) struct World {
+    pub(super) engine: &'static Engine,
     pub(super) driver: DockerDriver,
     pub(super) owner: OwnerId,
+    /// An image that holds busybox.
     pub(super) image: ImageId,
-    pub(super) engine: Engine,
     next: AtomicU64,
 }
 
-/// Runs a test in a world of its own, and removes what it made, also when it fails.
-pub(super) fn live<F>(test: impl FnOnce(Arc<World>) -> F)
+/// Runs a test on each engine, in a world of its own, and removes what it made, also when it fails.
+pub(super) fn live<F>(test: impl Fn(Arc<World>) -> F)
 where
     F: Future<Output = ()>,
 {
-    let Some(engine) = engine() else { return };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    let _place = Place::take();
+    for version in VERSIONS {
+        match shared(version) {
+            Ok(engine) => on(engine, &test),
+            Err(reason) => skipped(&reason),
+        }
+    }
+}
+
+fn on<F>(engine: &'static Engine, test: impl Fn(Arc<World>) -> F)
+where
+    F: Future<Output = ()>,
+{
+    runtime().block_on(async {
         let world = Arc::new(World::new(engine).await);
         let outcome = AssertUnwindSafe(test(Arc::clone(&world))).catch_unwind().await;
         world.clean().await;
         if let Err(panic) = outcome {
+            skipped(&format!("the rest, after a failure on engine {}", engine.version()));
             resume_unwind(panic);
         }
     });
 }
 
+pub(super) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+/// Where an engine of the lab listens.
+pub(super) fn endpoint(engine: &Engine) -> Endpoint {
+    let path = engine.endpoint().strip_prefix("unix://").expect("a unix:// address");
+    Endpoint::Unix(path.to_owned())
+}
+
+/// Longer than anything takes on a starved machine.
+pub(super) const SOON: Duration = Duration::from_secs(20);
+
+/// An owner that nobody else is.
+pub(super) fn new_owner() -> OwnerId {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    OwnerId(format!("test-{now:x}-{count}"))
+}
+
 impl World {
-    async fn new(engine: Engine) -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let owner = OwnerId(format!("test-{now:x}-{count}"));
-        let driver = DockerDriver::connect(&engine.endpoint);
+    pub(super) async fn new(engine: &'static Engine) -> Self {
+        let reference = engine.import_busybox();
+        let owner = new_owner();
+        let driver = DockerDriver::connect(&endpoint(engine));
         let listing = driver.list(&owner).await.expect("a list");
-        let has_tag = |tags: &[Arc<str>]| tags.iter().any(|tag| **tag == *engine.image);
+        let has_tag = |tags: &[Arc<str>]| tags.iter().any(|tag| **tag == *reference);
         let (image, _) = listing
             .images
             .iter()
             .find(|(_, image)| has_tag(&image.tags))
             .expect("the image is there");
-        Self { driver, owner, image: image.clone(), engine, next: AtomicU64::new(1) }
+        Self { engine, driver, owner, image: image.clone(), next: AtomicU64::new(1) }
     }
 
     /// A name that nobody else has.
@@ -109,7 +128,7 @@ impl World {
         Action::CreateContainer {
             name: name.to_owned(),
             image: self.image.clone(),
-            image_name: ImageName::Reference(Arc::from(self.engine.image.as_str())),
+            image_name: ImageName::Reference(Arc::from("busybox:latest")),
             config: Box::new(config),
             labels: self.labels(),
             revision: Revision(Arc::from("0123456789abcdef")),
@@ -135,7 +154,8 @@ impl World {
         found.expect("it is there").1
     }
 
-    async fn clean(&self) {
+    /// Removes all that is of this owner.
+    pub(super) async fn clean(&self) {
         let Ok(listing) = self.driver.list(&self.owner).await else { return };
         for id in listing.containers.keys() {
             let _ = self.act(remove(id)).await;

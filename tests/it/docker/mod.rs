@@ -1,5 +1,10 @@
-//! The Docker driver against a real engine.
+//! The Docker driver against real engines.
 
 mod engine;
+mod events;
+mod images;
 mod life;
+mod logs;
+mod loss;
+mod measure;
 mod round_trip;

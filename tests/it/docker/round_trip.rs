@@ -22,7 +22,7 @@ fn map<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
 }
 
 /// Every field with a value that no default has.
-fn full_config(volume: &str, bind: &str) -> ContainerConfig {
+fn full_config(volume: &str, cgroup: &str, host_port: u16) -> ContainerConfig {
     let port = |container, protocol, host: Option<(&str, u16)>| PortBinding {
         container,
         protocol,
@@ -40,14 +40,14 @@ fn full_config(volume: &str, bind: &str) -> ContainerConfig {
         labels: map([("team", "front"), ("tier", "web")]),
         hostname: "web-0".to_owned(),
         ports: vec![
-            port(53, Protocol::Udp, Some(("", 45_353))),
-            port(80, Protocol::Tcp, Some(("127.0.0.1", 48_080))),
+            port(53, Protocol::Udp, Some(("", host_port))),
+            port(80, Protocol::Tcp, Some(("127.0.0.1", host_port))),
             port(81, Protocol::Tcp, None),
         ],
         mounts: vec![
             mount("/cache", MountFrom::Tmpfs(1 << 20), false),
             mount("/data", MountFrom::Volume(volume.to_owned()), false),
-            mount("/host", MountFrom::Bind(bind.to_owned()), true),
+            mount("/host", MountFrom::Bind("/etc".to_owned()), true),
             mount("/scratch", MountFrom::Tmpfs(0), false),
         ],
         limits: Limits {
@@ -64,7 +64,7 @@ fn full_config(volume: &str, bind: &str) -> ContainerConfig {
             start_period_ms: 5000,
         }),
         stop_signal: Some("USR1".to_owned()),
-        cgroup_parent: "/windlass-test/shop".to_owned(),
+        cgroup_parent: format!("{cgroup}/shop"),
         restart_policy: "no".to_owned(),
         network: "bridge".to_owned(),
     }
@@ -85,11 +85,14 @@ fn every_field_is_read_back_as_asked() {
         assert_eq!(world.act(create_volume.clone()).await, Ok(Done::AsAsked));
         assert_eq!(world.act(create_volume).await, Ok(Done::AsAsked), "a second time");
 
-        let asked = full_config(&volume, "/etc");
+        let asked = full_config(&volume, world.engine.cgroup(), world.engine.ports(1));
         let name = world.unique("full");
         let id = world.create(&name, asked.clone()).await;
         for round in ["created", "started"] {
             let listing = world.driver.list(&world.owner).await.expect("a list");
+            assert!(listing.engine.version.starts_with(world.engine.version()));
+            assert!(listing.engine.api_version.starts_with("1.4"), "{:?}", listing.engine);
+            assert!(!listing.engine.id.is_empty() && listing.engine.cpus > 0);
             let listed = listing.containers.get(&id).expect("it is listed");
             assert_eq!(*listed, world.inspect(&id).await, "{round}");
             assert_eq!(listed.name, name);

@@ -1,0 +1,126 @@
+//! The containers of one replica: which of them is in force, and the steps that work on them.
+
+use super::replica::Replica;
+use crate::diff::Class;
+use crate::model::ids::{Name, ReplicaKey, Revision};
+use crate::model::observed::ContainerState;
+use crate::model::snapshot::Located;
+use crate::model::spec::InstanceSpec;
+use crate::step::{Action, Cause, FieldChange};
+use crate::want;
+
+/// The container in force on the replica's node, and the others there.
+///
+/// In force is the newest one of the wanted revision; while that is unknown, the newest of those
+/// that run. One that the engine is removing is never in force.
+pub(super) fn in_force<'a>(
+    replica: &ReplicaKey,
+    containers: &'a [Located],
+    node: &Name,
+    revision: Option<&Revision>,
+) -> (Option<&'a Located>, Vec<&'a Located>) {
+    let here = containers.iter().filter(|at| at.node == *node);
+    let target = here
+        .clone()
+        .filter(|at| !matches!(at.container.state, ContainerState::Removing))
+        .filter(|at| revision.is_none_or(|revision| at.container.identity.revision == *revision))
+        .max_by_key(|at| {
+            let first = revision.is_none() && is_running(at);
+            let incarnation = at.container.identity.incarnation;
+            // Of copies, the one that has its name counts.
+            let named = want::is_container_name(&at.container.name, replica, incarnation);
+            (first, incarnation, named, &at.id)
+        });
+    let is_target = |at: &&Located| target.is_some_and(|target| target.id == at.id);
+    let mut others: Vec<&Located> = here.filter(|at| !is_target(at)).collect();
+    others.sort_by_key(|at| (at.container.identity.incarnation, &at.id));
+    (target, others)
+}
+
+/// Whether a container's processes exist, frozen or not.
+pub(super) fn is_running(located: &Located) -> bool {
+    match located.container.state {
+        ContainerState::Running { .. } | ContainerState::Paused { .. } => true,
+        ContainerState::Created | ContainerState::Exited(_) | ContainerState::Removing => false,
+    }
+}
+
+/// Steps that remove the replica's other containers on its node.
+pub(super) fn removals_of_others(replica: &Replica<'_, '_>) -> Vec<Action> {
+    replica.others.iter().map(|other| remove(other)).collect()
+}
+
+pub(super) fn id(located: &Located) -> String {
+    located.id.0.to_string()
+}
+
+pub(super) fn start(container: String) -> Action {
+    Action::StartContainer { container, restart: false, in_a_row: false }
+}
+
+/// The step that stops a container, if it runs.
+pub(super) fn stop(located: &Located, spec: &InstanceSpec, power: bool) -> Option<Action> {
+    is_running(located).then(|| Action::StopContainer {
+        container: id(located),
+        timeout: spec.stop.timeout,
+        power,
+    })
+}
+
+/// The step that removes a container for which another one comes.
+pub(super) fn remove(located: &Located) -> Action {
+    Action::RemoveContainer {
+        container: id(located),
+        incarnation: located.container.identity.incarnation,
+        for_good: false,
+    }
+}
+
+/// Whether the rest of a row makes sense without this step.
+pub(super) fn can_be_left_out(action: &Action) -> bool {
+    match action {
+        Action::RemoveContainer { .. }
+        | Action::RenameContainer { .. }
+        | Action::UpdateContainer { .. } => true,
+        Action::PullImage { .. }
+        | Action::LoadImage { .. }
+        | Action::ImportImage { .. }
+        | Action::CreateVolume { .. }
+        | Action::RemoveVolume { .. }
+        | Action::CreateContainer { .. }
+        | Action::StartContainer { .. }
+        | Action::StopContainer { .. }
+        | Action::PauseContainer { .. }
+        | Action::UnpauseContainer { .. } => false,
+    }
+}
+
+/// What brings a container that lives on to its declared name and limits.
+pub(super) fn in_place(
+    replica: &Replica<'_, '_>,
+    target: &Located,
+    found: Vec<(Class, FieldChange)>,
+) -> Option<(Cause, Vec<Action>)> {
+    let limits = replica.instance.limits;
+    let mut names = Vec::new();
+    let mut actions = Vec::new();
+    let incarnation = target.container.identity.incarnation;
+    if !want::is_container_name(&target.container.name, replica.key, incarnation) {
+        let (from, to) = (target.container.name.clone(), replica.key.container_name(incarnation));
+        names.push(FieldChange { field: "name".to_owned(), from, to: to.clone() });
+        actions.push(Action::RenameContainer { container: id(target), name: to });
+    }
+    if found.is_empty() {
+        let is_renamed = !names.is_empty();
+        return is_renamed.then_some((Cause::Drifted { fields: names }, actions));
+    }
+    actions.push(Action::UpdateContainer { container: id(target), limits });
+    let fields = found.into_iter().map(|(_, change)| change);
+    let asked = replica.record.is_none_or(|record| record.applied == limits);
+    let cause = if asked {
+        Cause::Drifted { fields: names.into_iter().chain(fields).collect() }
+    } else {
+        Cause::Changed { fields: fields.collect() }
+    };
+    Some((cause, actions))
+}

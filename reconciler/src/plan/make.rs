@@ -1,0 +1,194 @@
+//! Another container for a replica, and how it takes the place of those that are there.
+//!
+//! What can fail comes first: images and volumes, then the new container, and only then is the old
+//! one stopped. While the new one cannot be made, the old one is kept alive.
+
+use super::containers::{is_running, removals_of_others, remove, start, stop};
+use super::needs::Need;
+use super::power::PowerWork;
+use super::replica::{Instance, Replica, Work};
+use super::{ChangeKind, Round};
+use crate::diff::{Want, differences};
+use crate::model::ids::Revision;
+use crate::model::observed::{CgroupDriver, ContainerState};
+use crate::model::snapshot::Located;
+use crate::model::spec::{MountSource, Power, Restart};
+use crate::policy::{Subject, Verdict};
+use crate::report::Reason;
+use crate::step::{Action, Cause, FieldChange};
+use crate::want;
+
+impl<'a> Round<'a> {
+    /// Makes a container, and lets it take the place of those that are there.
+    pub(super) fn make(&mut self, replica: &Replica<'a, '_>, kind: ChangeKind, cause: Cause) {
+        let done =
+            self.successor(replica, kind, cause).and_then(|work| self.try_commit(replica, work));
+        if let Err(reason) = done
+            && !self.keep_alive(replica)
+        {
+            self.wait(replica.object, Some(replica.node), reason);
+        }
+    }
+
+    /// What makes the new container and puts it in force.
+    ///
+    /// # Errors
+    /// The reason why it cannot be made now.
+    fn successor(
+        &mut self,
+        replica: &Replica<'a, '_>,
+        kind: ChangeKind,
+        cause: Cause,
+    ) -> Result<Work, Reason> {
+        let Instance { key, declared, limits, .. } = replica.instance;
+        let spec = &*declared.spec;
+        let subject = Subject::Revision { instance: key, declared };
+        if let Verdict::Deny { policy, message } = self.policies.judge(&subject) {
+            return Err(Reason::Denied { policy, message });
+        }
+        let mut after = Vec::new();
+        // What is needed is prepared also for those whose turn has not come.
+        let mut needs = vec![self.need_image(&spec.image, replica.node, key)];
+        for mount in &spec.volumes {
+            if let MountSource::Volume(volume) = &mount.source {
+                needs.push(self.need_volume(volume, replica.node, key));
+            }
+        }
+        for need in needs {
+            match need {
+                Need::Ready => {}
+                Need::After(step) => after.push(step),
+                Need::Blocked(reason) => return Err(reason),
+            }
+        }
+        let (Some(revision), Some(image)) = (replica.revision, replica.image) else {
+            // Its image is on the way; what it is made from is known when that has come.
+            return Err(Reason::WaitingOn { what: format!("image {}", spec.image) });
+        };
+        let Some(owner) = self.snapshot.records.owner.clone() else {
+            let message = "the state directory has no owner id yet".to_owned();
+            return Err(Reason::Stalled { message });
+        };
+        if let Cause::Changed { .. } = cause {
+            self.turn(replica)?;
+        }
+        let incarnation = next_incarnation(replica, revision);
+        let name = replica.key.container_name(incarnation);
+        let uid = self.uid(replica.instance);
+        let mut config = want::config(spec, replica.key, &self.cgroup_parent(replica));
+        config.limits = limits;
+        let labels = want::identity_labels(&owner, replica.key, revision, incarnation, &uid);
+        let mut actions = vec![Action::CreateContainer {
+            name: name.clone(),
+            image: image.clone(),
+            image_name: spec.image.clone(),
+            config: Box::new(config),
+            labels,
+            revision: revision.clone(),
+            incarnation,
+        }];
+        actions.extend(self.stops(replica));
+        actions.extend(replica.target.and_then(|target| stop(target, spec, false)));
+        match spec.power {
+            Power::Stopped => {}
+            Power::Running => actions.push(start(name)),
+            Power::Paused => {
+                actions.push(start(name.clone()));
+                actions.push(Action::PauseContainer { container: name });
+            }
+        }
+        actions.extend(removals_of_others(replica));
+        actions.extend(replica.target.map(remove));
+        Ok(Work { kind, cause, actions, after })
+    }
+
+    /// Keeps the container that is there in its power state while its successor cannot be made.
+    /// Returns whether that takes a step.
+    fn keep_alive(&mut self, replica: &Replica<'a, '_>) -> bool {
+        let present = replica.others.iter().copied().chain(replica.target);
+        let current = present
+            .filter(|at| match at.container.state {
+                ContainerState::Running { .. }
+                | ContainerState::Paused { .. }
+                | ContainerState::Exited(_) => true,
+                // It never was in force.
+                ContainerState::Created | ContainerState::Removing => false,
+            })
+            .max_by_key(|at| (is_running(at), at.container.identity.incarnation, &at.id));
+        let Some(current) = current else { return false };
+        let replaced = replica.record.is_none_or(|record| {
+            record.revision.as_ref() != Some(&current.container.identity.revision)
+        });
+        if replaced && replica.instance.declared.spec.restart != Restart::Always {
+            // How it ended is not known any more, and a job is not run twice.
+            return false;
+        }
+        match self.power(replica, current) {
+            Ok(Some(PowerWork { kind, cause, actions, .. })) => {
+                self.try_commit(replica, Work { kind, cause, actions, after: vec![] }).is_ok()
+            }
+            Ok(None) | Err(_) => false,
+        }
+    }
+
+    pub(super) fn why_replaced(&self, replica: &Replica<'_, '_>, present: &Located) -> Cause {
+        let Instance { declared, limits, record, .. } = replica.instance;
+        let want =
+            Want { replica: replica.key, spec: &declared.spec, limits, image: replica.image };
+        let past = record.and_then(|record| {
+            let of = &present.container.identity.revision;
+            record.history.iter().rev().find(|past| past.revision == *of)
+        });
+        let mut fields: Vec<FieldChange> =
+            differences(&want, &present.container).into_iter().map(|(_, change)| change).collect();
+        for field in fields.iter_mut().filter(|change| change.field == "image") {
+            if let Some(past) = past {
+                field.from = past.image.to_string();
+            }
+        }
+        if fields.is_empty() {
+            // What went away (a variable, a label) cannot be told from what the image brings.
+            let field = "spec".to_owned();
+            let (from, to) = (present.container.identity.revision.to_string(), String::new());
+            let to = replica.revision.map_or(to, ToString::to_string);
+            fields.push(FieldChange { field, from, to });
+        }
+        Cause::Changed { fields }
+    }
+
+    fn cgroup_parent(&self, replica: &Replica<'_, '_>) -> String {
+        let snapshot = self.snapshot;
+        let recorded = snapshot.records.nodes.get(replica.node);
+        let declared = snapshot.desired.nodes.get(replica.node);
+        let root = recorded
+            .and_then(|record| record.cgroup_root.clone())
+            .or_else(|| declared.and_then(|node| node.spec.cgroup_root.clone()))
+            .or_else(|| {
+                let owner = snapshot.records.owner.as_ref()?;
+                Some(want::cgroup_root(owner, replica.node))
+            })
+            .unwrap_or_default();
+        let engine = snapshot.nodes.get(replica.node).and_then(|node| node.engine.as_ref());
+        let driver = engine.map_or(CgroupDriver::Cgroupfs, |engine| engine.cgroup_driver);
+        want::cgroup_parent(driver, &root, &replica.key.instance.project)
+    }
+}
+
+/// The number of the container that is made next. A number whose container the engine never
+/// confirmed is tried again, so that a create that did happen is adopted.
+fn next_incarnation(replica: &Replica<'_, '_>, revision: &Revision) -> u64 {
+    let observed = replica.others.iter().copied().chain(replica.target);
+    let observed = observed.map(|at| at.container.identity.incarnation).max().unwrap_or(0);
+    match replica.record {
+        Some(record)
+            if !record.confirmed
+                && !record.failure.as_ref().is_some_and(|failure| failure.name_taken)
+                && record.revision.as_ref() == Some(revision)
+                && record.incarnation > observed =>
+        {
+            record.incarnation
+        }
+        Some(record) => record.incarnation.max(observed) + 1,
+        None => observed + 1,
+    }
+}

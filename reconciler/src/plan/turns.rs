@@ -1,0 +1,70 @@
+//! Replicas of one instance change one after the other: while one of them is being replaced, or
+//! has been and is not ready yet, the others stay as they are. A revision that never gets ready
+//! takes one replica with it, and no more.
+
+use super::Round;
+use super::replica::Replica;
+use crate::model::ids::{ObjectId, ReplicaKey};
+use crate::model::snapshot::Located;
+use crate::model::spec::{Power, Restart};
+use crate::report::Reason;
+
+impl Round<'_> {
+    /// Whether it is this replica's turn to be replaced by another revision.
+    ///
+    /// # Errors
+    /// The replica that it waits for. A replica that is not ready anyway waits for none.
+    pub(super) fn turn(&self, replica: &Replica<'_, '_>) -> Result<(), Reason> {
+        let spec = &replica.instance.declared.spec;
+        let serves = spec.power == Power::Running && spec.restart == Restart::Always;
+        let is_up = replica.others.iter().any(|at| at.is_ready());
+        if spec.replicas < 2 || !serves || !is_up {
+            return Ok(());
+        }
+        match self.changing(replica) {
+            Some(other) => Err(Reason::WaitingOn { what: format!("{other} to be ready") }),
+            None => Ok(()),
+        }
+    }
+
+    /// Another replica of the instance that is changing.
+    fn changing(&self, replica: &Replica<'_, '_>) -> Option<ReplicaKey> {
+        let instance = replica.instance.key;
+        let is_other = |key: &&ReplicaKey| key.instance == *instance && *key != replica.key;
+        let of = |object: &ObjectId| match object {
+            ObjectId::Replica(key) => Some(key).filter(is_other).cloned(),
+            ObjectId::Image { .. } | ObjectId::Volume { .. } => None,
+        };
+        let first = ReplicaKey::new(instance.clone(), 0);
+        let from = ObjectId::Replica(first.clone());
+        let under_way = self
+            .snapshot
+            .in_flight
+            .range(from..)
+            .map_while(|(object, _)| match object {
+                ObjectId::Replica(key) if key.instance == *instance => Some(object),
+                ObjectId::Replica(_) | ObjectId::Image { .. } | ObjectId::Volume { .. } => None,
+            })
+            .find_map(of);
+        let planned = || self.plan.changes.iter().rev().find_map(|change| of(&change.object));
+        let not_ready = || {
+            let replicas = replica.instance.declared.spec.replicas;
+            self.snapshot
+                .containers
+                .range(first..)
+                .take_while(|(key, _)| key.instance == *instance)
+                .filter(|(key, _)| is_other(key) && key.ordinal < replicas)
+                .find(|(_, located)| {
+                    let of_it =
+                        |at: &&Located| Some(&at.container.identity.revision) == replica.revision;
+                    let newest = located
+                        .iter()
+                        .filter(of_it)
+                        .max_by_key(|at| at.container.identity.incarnation);
+                    newest.is_some_and(|at| !at.is_ready())
+                })
+                .map(|(key, _)| key.clone())
+        };
+        under_way.or_else(planned).or_else(not_ready)
+    }
+}

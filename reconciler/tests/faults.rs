@@ -1,0 +1,314 @@
+//! Particular faults, each of which was once a fault of ours.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
+
+use std::time::Duration;
+
+use reconciler::engine::{Effect, Event, Operator};
+use reconciler::model::ids::{ContainerId, Name};
+use reconciler::model::observed::ContainerState;
+use reconciler::model::quantity::Bytes;
+use reconciler::model::spec::{InstanceSpec, Power, Restart};
+use reconciler::model::time::Timestamp;
+use reconciler::report::Reason;
+use reconciler::testing::{Fault, Hints, World, instance};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn n1() -> Name {
+    Name::new("n1").unwrap()
+}
+
+/// A world in which this runs as `default/web`.
+fn world(spec: &InstanceSpec) -> World {
+    let mut world = World::new(&["n1"]);
+    world.declare(&[("web", spec.clone())]);
+    run(&mut world, 1);
+    world.actions.clear();
+    world
+}
+
+fn run(world: &mut World, seconds: u64) {
+    world.run_for(Duration::from_secs(seconds)).unwrap();
+    assert!(world.faults.is_empty(), "{:?}", world.faults);
+}
+
+fn faults(world: &mut World, faults: &[Fault]) {
+    world.nodes.get_mut(&n1()).unwrap().faults.extend(faults.iter().copied());
+}
+
+fn only(world: &World) -> (ContainerId, ContainerState) {
+    let containers = &world.nodes[&n1()].containers;
+    assert_eq!(containers.len(), 1, "{containers:#?}");
+    let (id, found) = containers.iter().next().unwrap();
+    (id.clone(), found.state.clone())
+}
+
+fn is_running(world: &World) -> bool {
+    matches!(only(world).1, ContainerState::Running { .. })
+}
+
+#[test]
+fn a_start_that_keeps_failing_waits_ever_longer() {
+    let mut world = World::new(&["n1"]);
+    world.declare(&[("web", instance("web:1"))]);
+    // Pull and create go well, each start is refused.
+    faults(&mut world, &[Fault::None, Fault::None]);
+    faults(&mut world, &[Fault::Refused; 500]);
+    world.run_for(HOUR).unwrap();
+    let starts = world.actions.iter().filter(|line| line.contains("start")).count();
+    // Seconds first, then five minutes at most: a few dozen in an hour.
+    assert!((12..60).contains(&starts), "{starts}");
+    world.nodes.get_mut(&n1()).unwrap().faults.clear();
+    run(&mut world, 301);
+    assert!(is_running(&world));
+}
+
+#[test]
+fn a_limit_that_has_no_effect_is_not_set_for_ever() {
+    let mut spec = instance("web:1");
+    let mut world = world(&spec);
+    world.nodes.get_mut(&n1()).unwrap().drops_memory_limits = true;
+    spec.resources.memory = Some(Bytes(64 << 20));
+    world.declare(&[("web", spec)]);
+    run(&mut world, 3600);
+    let updates = world.actions.iter().filter(|line| line.contains("update")).count();
+    assert!((2..60).contains(&updates), "{updates}");
+    let note = &world.engine.report().notes[0].reason;
+    let Reason::BackingOff { message, .. } = note else { panic!("{note:?}") };
+    assert!(message.contains("made no difference (drift: memory unlimited -> 64Mi"), "{message}");
+    // It is still started again at once when it ends.
+    let (id, _) = only(&world);
+    world.disturb(&n1(), |now, engine| engine.end(now, &id, 1));
+    world.actions.clear();
+    world.run().unwrap();
+    assert_eq!(world.actions, ["n1: restart default/web/0"]);
+}
+
+#[test]
+fn a_hand_that_undoes_everything_is_outwaited() {
+    let mut world = world(&instance("web:1"));
+    for _ in 0..300 {
+        let (id, _) = only(&world);
+        world.disturb(&n1(), |now, engine| {
+            if let Some(found) = engine.containers.get_mut(&id) {
+                found.state = ContainerState::Paused { since: now };
+            }
+        });
+        run(&mut world, 1);
+    }
+    // The first few at once, then ever later.
+    assert!((5..30).contains(&world.actions.len()), "{}", world.actions.len());
+}
+
+#[test]
+fn a_create_that_happens_late_leaves_one_container() {
+    for wait in [0, 5, 200] {
+        for fault in [Fault::TimedOutLate, Fault::TimedOutDone, Fault::LostDone] {
+            for hints in [Hints::Once, Hints::Lost] {
+                let mut world = World::new(&["n1"]);
+                world.hints = hints;
+                world.declare(&[("web", instance("web:1"))]);
+                faults(&mut world, &[Fault::None, fault]);
+                world.run_for(Duration::from_secs(wait)).unwrap();
+                world.disturb(&n1(), |now, engine| engine.catch_up(now));
+                run(&mut world, 200);
+                assert!(is_running(&world));
+            }
+        }
+    }
+}
+
+#[test]
+fn death_at_each_point_of_a_replacement() {
+    for power in [Power::Running, Power::Stopped, Power::Paused] {
+        for effects in 0..60 {
+            let mut spec = instance("web:1");
+            let mut world = world(&spec);
+            spec.image = instance("web:2").image;
+            spec.power = power;
+            world.declare(&[("web", spec.clone())]);
+            world.dies_after = Some(effects);
+            run(&mut world, 100);
+            let (id, state) = only(&world);
+            let as_declared = match power {
+                Power::Running => matches!(state, ContainerState::Running { .. }),
+                Power::Paused => matches!(state, ContainerState::Paused { .. }),
+                Power::Stopped => matches!(state, ContainerState::Created),
+            };
+            assert!(as_declared, "{state:?}");
+            let engine = &world.nodes[&n1()];
+            assert!(engine.images[&engine.containers[&id].image].tags[0].ends_with(":2"));
+            let creates = world.actions.iter().filter(|line| line.contains("create")).count();
+            assert!(creates <= 2, "{:?}", world.actions);
+        }
+    }
+}
+
+#[test]
+fn a_replacement_that_is_called_off_at_each_point() {
+    for restart in [Restart::Always, Restart::OnFailure] {
+        for steps in 0..40 {
+            let mut spec = instance("web:1");
+            spec.restart = restart;
+            let mut world = world(&spec);
+            let mut newer = spec.clone();
+            newer.env.insert("A".to_owned(), "b".to_owned());
+            world.declare(&[("web", newer)]);
+            for _ in 0..steps {
+                world.step();
+            }
+            world.declare(&[("web", spec)]);
+            run(&mut world, 100);
+            let (id, _) = only(&world);
+            assert!(is_running(&world), "{steps} {restart:?}");
+            assert!(world.nodes[&n1()].containers[&id].config.env.is_empty());
+        }
+    }
+}
+
+#[test]
+fn scaled_to_nothing_and_back_keeps_its_history() {
+    let mut spec = instance("web:1");
+    let mut world = world(&spec);
+    let of =
+        |world: &World| world.engine.snapshot().records.instances[&"web".parse().unwrap()].clone();
+    let before = of(&world);
+    spec.replicas = 0;
+    world.declare(&[("web", spec.clone())]);
+    run(&mut world, 100);
+    assert!(world.nodes[&n1()].containers.is_empty());
+    spec.replicas = 1;
+    world.declare(&[("web", spec)]);
+    run(&mut world, 100);
+    let after = of(&world);
+    assert_eq!((before.uid, before.history), (after.uid, after.history));
+    assert_eq!(after.generation, 3);
+    // No longer declared, nothing is left of it.
+    world.declare(&[("other", instance("web:1"))]);
+    run(&mut world, 100);
+    let records = &world.engine.snapshot().records.instances;
+    assert_eq!(records.keys().map(ToString::to_string).collect::<Vec<_>>(), ["default/other"]);
+}
+
+#[test]
+fn a_clock_that_is_put_back_stops_nothing() {
+    for steps in 0..30 {
+        let mut world = World::new(&["n1"]);
+        world.declare(&[("web", instance("web:1"))]);
+        for _ in 0..steps {
+            world.step();
+        }
+        world.now = Timestamp(world.now.0 - 7_200_000);
+        run(&mut world, 10);
+        assert!(is_running(&world), "{steps}");
+        assert!(world.engine.is_settled());
+    }
+}
+
+#[test]
+fn two_nodes_with_one_engine_are_an_error_and_no_removal() {
+    let mut world = World::new(&["n1", "n2"]);
+    let twin = world.nodes[&n1()].clone();
+    world.nodes.insert(Name::new("n2").unwrap(), twin);
+    world.declare(&[("web", instance("web:1"))]);
+    run(&mut world, 1);
+    // Both ends lead to one engine: what the first one holds the second one shows.
+    let twin = world.nodes[&n1()].clone();
+    world.nodes.insert(Name::new("n2").unwrap(), twin);
+    world.actions.clear();
+    world.send(Event::Operator(Operator::Refresh));
+    run(&mut world, 200);
+    assert!(world.actions.is_empty(), "{:?}", world.actions);
+    let reach = &world.engine.snapshot().nodes[&Name::new("n2").unwrap()].reach;
+    assert!(format!("{reach:?}").contains("is the one of node n1"), "{reach:?}");
+}
+
+#[test]
+fn a_node_that_is_gone_from_the_set_holds_nothing_up() {
+    for steps in 0..40 {
+        let mut world = World::new(&["n1", "n2"]);
+        let mut spec = instance("web:1");
+        spec.replicas = 2;
+        world.declare(&[("web", spec.clone())]);
+        for _ in 0..steps {
+            world.step();
+        }
+        let n2 = world.nodes.remove(&Name::new("n2").unwrap());
+        world.declare(&[("web", spec.clone())]);
+        run(&mut world, 100);
+        world.nodes.insert(Name::new("n2").unwrap(), n2.unwrap());
+        world.declare(&[("web", spec)]);
+        run(&mut world, 100);
+        assert!(world.engine.is_settled(), "{steps} {:?}", world.engine.report());
+        let all = world.nodes.values().flat_map(|engine| engine.containers.values());
+        assert_eq!(all.count(), 2, "{steps}");
+    }
+}
+
+#[test]
+fn a_list_that_does_not_come_is_no_reason_to_spin() {
+    let mut world = world(&instance("web:1"));
+    world.holds_lists = true;
+    // The time of the next list has come and gone; `run` fails on a wish for the past.
+    run(&mut world, 300);
+    let now = world.now;
+    let effects = world.engine.handle(now, Event::Wake);
+    assert_eq!(effects, [Effect::Round]);
+    let effects = world.engine.handle(now, Event::Round);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::WakeAt(at) if *at <= now)));
+    world.holds_lists = false;
+    world.release_lists();
+    run(&mut world, 300);
+}
+
+#[test]
+fn what_ends_during_the_look_after_its_start_is_seen() {
+    let mut world = World::new(&["n1"]);
+    world.declare(&[("web", instance("web:1"))]);
+    let mut inspected = false;
+    for _ in 0..200 {
+        // It ends between the answer of the start and the end of the look.
+        if !inspected && world.actions.iter().any(|line| line.contains("start")) {
+            world.step();
+            let (id, _) = only(&world);
+            world.disturb(&n1(), |now, engine| engine.end(now, &id, 1));
+            inspected = true;
+        }
+        world.step();
+    }
+    assert!(inspected && is_running(&world));
+}
+
+#[test]
+fn a_journal_that_refuses_stops_everything_and_nothing_else() {
+    let mut world = World::new(&["n1"]);
+    world.commits_to_fail = 5;
+    world.declare(&[("web", instance("web:1"))]);
+    world.run().unwrap();
+    assert!(world.actions.is_empty());
+    assert!(world.engine.degraded().is_some());
+    run(&mut world, 60);
+    assert!(is_running(&world));
+    assert_eq!(world.engine.degraded(), None);
+    // Nothing is in it twice, and nothing is missing.
+    let numbers: Vec<u64> = world.journal.iter().map(|stamped| stamped.seq).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    world.actions.clear();
+    world.restart();
+    run(&mut world, 60);
+    assert!(world.actions.is_empty(), "{:?}", world.actions);
+}
+
+#[test]
+fn an_approval_names_enough_of_what_it_approves() {
+    let mut world = World::new(&["n1"]);
+    world.declare(&[("a", instance("web:1"))]);
+    run(&mut world, 1);
+    world.declare(&[]);
+    run(&mut world, 30);
+    for digest in [String::new(), "0".to_owned()] {
+        world.send(Event::Operator(Operator::Approve { digest }));
+        run(&mut world, 30);
+        only(&world);
+    }
+}

@@ -1,0 +1,509 @@
+//! What holds whatever happens: worlds in which random things go wrong, and settle once nothing
+//! does any more.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use reconciler::engine::{Event, Operator};
+use reconciler::model::desired::{
+    Declared, DesiredSet, RootIdentity, RootState, Source, SpecsReading,
+};
+use reconciler::model::ids::{Digest, ImageId, Key, Name};
+use reconciler::model::observed::{ContainerState, Limits};
+use reconciler::model::quantity::Bytes;
+use reconciler::model::spec::{
+    Endpoint, InstanceSpec, Mount, MountSource, NodeSpec, Power, Restart, VolumeSpec,
+};
+use reconciler::model::time::Timestamp;
+use reconciler::plan::plan;
+use reconciler::policy::Policies;
+use reconciler::testing::{Fault, Hints, World, instance};
+use reconciler::want;
+
+const NAMES: [&str; 5] = ["p/a", "p/b", "p/c", "q/a", "q/d"];
+const NODES: [&str; 2] = ["n1", "n2"];
+
+/// A declared instance, in few numbers.
+#[derive(Debug, Clone)]
+struct Small {
+    name: usize,
+    image: bool,
+    replicas: u32,
+    power: u8,
+    memory: u8,
+    restart: u8,
+    variable: bool,
+    volume: bool,
+}
+
+fn small() -> impl Strategy<Value = Small> {
+    (0..NAMES.len(), any::<bool>(), 0..3_u32, 0..6_u8, 0..3_u8, 0..6_u8, any::<bool>(), 0..4_u8)
+        .prop_map(|(name, image, replicas, power, memory, restart, variable, volume)| {
+            let volume = volume == 0;
+            Small { name, image, replicas, power, memory, restart, variable, volume }
+        })
+}
+
+fn set() -> impl Strategy<Value = Vec<Small>> {
+    prop::collection::vec(small(), 0..6)
+}
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+enum Op {
+    Declare(Vec<Small>),
+    Drift(u16, Drift),
+    Faults(bool, Vec<Fault>),
+    Node(bool, bool),
+    Steps(u8),
+    DieAfter(u8),
+    Restart,
+    FailCommits(u8),
+    Hints(Hints),
+    HoldLists(bool),
+    Jump(i32),
+    Pass(u16),
+    Refresh,
+    CatchUp,
+}
+
+/// What another hand does to a container.
+#[derive(Debug, Clone, Copy)]
+enum Drift {
+    Kill,
+    Succeed,
+    Pause,
+    Unpause,
+    Start,
+    Remove,
+    Rename,
+    Limits,
+    RestartPolicy,
+    Image,
+    Copy,
+    Removing,
+}
+
+fn drift() -> impl Strategy<Value = Drift> {
+    prop::sample::select(vec![
+        Drift::Kill,
+        Drift::Kill,
+        Drift::Succeed,
+        Drift::Pause,
+        Drift::Unpause,
+        Drift::Start,
+        Drift::Remove,
+        Drift::Rename,
+        Drift::Limits,
+        Drift::RestartPolicy,
+        Drift::Image,
+        Drift::Copy,
+        Drift::Removing,
+    ])
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop::sample::select(vec![
+        Fault::None,
+        Fault::Refused,
+        Fault::TimedOutUndone,
+        Fault::TimedOutDone,
+        Fault::TimedOutLate,
+        Fault::LostDone,
+    ])
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let hints = prop::sample::select(vec![Hints::Once, Hints::Lost, Hints::Twice]);
+    prop_oneof![
+        4 => set().prop_map(Op::Declare),
+        6 => (any::<u16>(), drift()).prop_map(|(which, drift)| Op::Drift(which, drift)),
+        3 => (any::<bool>(), prop::collection::vec(fault(), 1..6))
+            .prop_map(|(node, faults)| Op::Faults(node, faults)),
+        2 => (any::<bool>(), any::<bool>()).prop_map(|(node, up)| Op::Node(node, up)),
+        8 => (1..40_u8).prop_map(Op::Steps),
+        2 => (0..30_u8).prop_map(Op::DieAfter),
+        1 => Just(Op::Restart),
+        1 => (1..4_u8).prop_map(Op::FailCommits),
+        1 => hints.prop_map(Op::Hints),
+        1 => any::<bool>().prop_map(Op::HoldLists),
+        1 => (-7_200_000..7_200_000_i32).prop_map(Op::Jump),
+        3 => (1..400_u16).prop_map(Op::Pass),
+        1 => Just(Op::Refresh),
+        1 => Just(Op::CatchUp),
+    ]
+}
+
+fn source() -> Source {
+    Source { file: Arc::from("set.yaml"), line: 1, column: 1 }
+}
+
+fn spec(small: &Small) -> InstanceSpec {
+    let mut spec = instance(if small.image { "web:1" } else { "web:2" });
+    spec.replicas = small.replicas;
+    spec.power = match small.power {
+        0 => Power::Stopped,
+        1 => Power::Paused,
+        _ => Power::Running,
+    };
+    spec.resources.memory = match small.memory {
+        0 => None,
+        more => Some(Bytes(u64::from(more) << 26)),
+    };
+    spec.restart = match small.restart {
+        0 => Restart::Never,
+        1 => Restart::OnFailure,
+        _ => Restart::Always,
+    };
+    if small.variable {
+        spec.env.insert("MODE".to_owned(), "other".to_owned());
+    }
+    if small.volume {
+        let source = MountSource::Volume(volume(NAMES[small.name]));
+        spec.volumes = vec![Mount { source, target: "/data".to_owned(), read_only: false }];
+    }
+    spec
+}
+
+fn volume(instance: &str) -> Key {
+    let key: Key = instance.parse().unwrap();
+    Key::new(key.project, Name::new("data").unwrap())
+}
+
+fn desired(set: &[Small]) -> DesiredSet {
+    let mut desired = DesiredSet::default();
+    for small in set {
+        let key = NAMES[small.name].parse().unwrap();
+        desired.instances.insert(key, Declared::new(spec(small), source()));
+        if small.volume {
+            let spec = VolumeSpec {
+                driver: "local".to_owned(),
+                options: BTreeMap::new(),
+                retain: small.variable,
+            };
+            desired.volumes.insert(volume(NAMES[small.name]), Declared::new(spec, source()));
+        }
+    }
+    for node in NODES {
+        let endpoint = Endpoint::Unix(format!("/{node}.sock"));
+        let spec = NodeSpec { endpoint, cgroup_root: None };
+        desired.nodes.insert(Name::new(node).unwrap(), Declared::new(spec, source()));
+    }
+    desired
+}
+
+fn world() -> World {
+    let mut world = World::new(&NODES);
+    for (name, engine) in &mut world.nodes {
+        engine.foreign = vec!["somebody".to_owned(), format!("p.a.0.{}", name.as_str().len())];
+    }
+    world
+}
+
+fn node(which: bool) -> Name {
+    Name::new(NODES[usize::from(which)]).unwrap()
+}
+
+fn apply(world: &mut World, op: &Op) {
+    match op {
+        Op::Declare(set) => world.declare_set(desired(set)),
+        Op::Drift(which, drift) => disturb(world, *which, *drift),
+        Op::Faults(which, faults) => {
+            world.nodes.get_mut(&node(*which)).unwrap().faults.extend(faults.iter().copied());
+        }
+        Op::Node(which, up) => world.set_reachable(&node(*which), *up),
+        Op::Steps(steps) => {
+            for _ in 0..*steps {
+                world.step();
+            }
+        }
+        Op::DieAfter(effects) => world.dies_after = Some(u32::from(*effects)),
+        Op::Restart => world.restart(),
+        Op::FailCommits(commits) => world.commits_to_fail = u32::from(*commits),
+        Op::Hints(hints) => world.hints = *hints,
+        Op::HoldLists(holds) => {
+            world.holds_lists = *holds;
+            world.release_lists();
+        }
+        Op::Jump(by) => world.now = Timestamp(world.now.0 + i64::from(*by)),
+        Op::Pass(seconds) => {
+            let passed = world.run_for(Duration::from_secs(u64::from(*seconds)));
+            passed.unwrap_or_else(|why| panic!("{why}\n{}", story(world)));
+        }
+        Op::Refresh => world.send(Event::Operator(Operator::Refresh)),
+        Op::CatchUp => {
+            for name in NODES {
+                let node = Name::new(name).unwrap();
+                world.disturb(&node, |now, engine| engine.catch_up(now));
+            }
+        }
+    }
+}
+
+fn disturb(world: &mut World, which: u16, drift: Drift) {
+    let all: Vec<_> = world
+        .nodes
+        .iter()
+        .flat_map(|(node, engine)| engine.containers.keys().map(|id| (node.clone(), id.clone())))
+        .collect();
+    if all.is_empty() {
+        return;
+    }
+    let (node, id) = all[usize::from(which) % all.len()].clone();
+    world.disturb(&node, |now, engine| {
+        let copy = format!("copy-{which}");
+        match drift {
+            Drift::Kill => engine.end(now, &id, 137),
+            Drift::Succeed => engine.end(now, &id, 0),
+            Drift::Remove => {
+                engine.containers.remove(&id);
+            }
+            Drift::Copy => engine.copy(&id, &copy),
+            Drift::Pause
+            | Drift::Unpause
+            | Drift::Start
+            | Drift::Rename
+            | Drift::Limits
+            | Drift::RestartPolicy
+            | Drift::Image
+            | Drift::Removing => {
+                let found = engine.containers.get_mut(&id).unwrap();
+                match drift {
+                    Drift::Pause => found.state = ContainerState::Paused { since: now },
+                    Drift::Unpause | Drift::Start => {
+                        found.state = ContainerState::Running { since: now };
+                    }
+                    Drift::Rename => found.name = copy,
+                    Drift::Limits => {
+                        found.config.limits = Limits { memory: 7 << 20, ..Limits::default() };
+                    }
+                    Drift::RestartPolicy => {
+                        "always".clone_into(&mut found.config.restart_policy);
+                    }
+                    Drift::Image => found.image = ImageId(Arc::from("sha256:other")),
+                    Drift::Removing => found.state = ContainerState::Removing,
+                    Drift::Kill | Drift::Succeed | Drift::Remove | Drift::Copy => {}
+                }
+            }
+        }
+    });
+}
+
+/// Nothing goes wrong any more, and an operator agrees to whatever is held.
+fn heal(world: &mut World) {
+    world.hints = Hints::Once;
+    world.holds_lists = false;
+    world.release_lists();
+    world.commits_to_fail = 0;
+    world.dies_after = None;
+    for name in NODES {
+        let node = Name::new(name).unwrap();
+        world.nodes.get_mut(&node).unwrap().faults.clear();
+        world.set_reachable(&node, true);
+        world.disturb(&node, |now, engine| engine.catch_up(now));
+    }
+    for _ in 0..6 {
+        world.run_for(Duration::from_secs(400)).unwrap_or_else(|why| panic!("{why}"));
+        if let Some(held) = world.engine.report().held.clone() {
+            let digest = held.digest.to_string();
+            world.send(Event::Operator(Operator::Approve { digest }));
+        }
+    }
+}
+
+fn story(world: &World) -> String {
+    let last = world.actions.iter().rev().take(40).rev();
+    let last: Vec<&str> = last.map(String::as_str).collect();
+    format!(
+        "last actions:\n{}\nplan:\n{}decisions: {:#?}\nreport: {:#?}",
+        last.join("\n"),
+        world.engine.plan(),
+        world.engine.plan().decisions,
+        world.engine.report()
+    )
+}
+
+/// Whether the world is as declared, told without the planner.
+fn is_as_declared(world: &World, set: &DesiredSet) -> Result<(), String> {
+    let mut left: Vec<_> = world
+        .nodes
+        .iter()
+        .flat_map(|(node, engine)| engine.containers.iter().map(move |found| (node, found)))
+        .collect();
+    for (key, declared) in &set.instances {
+        let spec = &declared.spec;
+        for ordinal in 0..spec.replicas {
+            let is_it = |(_, (_, found)): &(&Name, (_, &_))| {
+                let found: &reconciler::model::observed::ObservedContainer = found;
+                let replica = &found.identity.replica;
+                replica.instance == *key && replica.ordinal == ordinal
+            };
+            let (mine, others) = left.into_iter().partition::<Vec<_>, _>(|found| is_it(found));
+            left = others;
+            let what = format!("{key}/{ordinal}");
+            let [(_, (_, found))] = &mine[..] else {
+                if mine.is_empty() && spec.restart == Restart::Never {
+                    continue;
+                }
+                return Err(format!("{what}: {} containers", mine.len()));
+            };
+            // What the registry of this world serves is known by its name.
+            let content = Digest::of(spec.image.to_string().as_bytes());
+            let is_right = *found.image.0 == *format!("sha256:{content}");
+            if !is_right && spec.restart == Restart::Always {
+                return Err(format!("{what}: runs {}", found.image));
+            }
+            let state = &found.state;
+            let as_declared = match spec.power {
+                Power::Running if spec.restart == Restart::Always => {
+                    matches!(state, ContainerState::Running { .. })
+                }
+                Power::Running => {
+                    matches!(state, ContainerState::Running { .. } | ContainerState::Exited(_))
+                }
+                Power::Paused => matches!(state, ContainerState::Paused { .. }),
+                Power::Stopped => {
+                    matches!(state, ContainerState::Created | ContainerState::Exited(_))
+                }
+            };
+            if !as_declared {
+                return Err(format!("{what}: is {state:?}"));
+            }
+            if matches!(state, ContainerState::Exited(_)) && spec.restart != Restart::Always {
+                continue;
+            }
+            if found.config.limits != want::limits(&spec.resources) {
+                return Err(format!("{what}: limits {:?}", found.config.limits));
+            }
+            if found.config.restart_policy != "no" || found.config.env != spec.env {
+                return Err(format!("{what}: {:?}", found.config));
+            }
+            let parts: Vec<&str> = found.name.split('.').collect();
+            let (project, name) = (key.project.as_str(), key.name.as_str());
+            if parts[..3] != [project, name, ordinal.to_string().as_str()] {
+                return Err(format!("{what}: is called {}", found.name));
+            }
+        }
+    }
+    match left.first() {
+        Some((node, (_, found))) => Err(format!("{} is left over on {node}", found.name)),
+        None => Ok(()),
+    }
+}
+
+/// `PROPTEST_CASES` hunts longer; what was found is kept in a file beside this one, and tried first.
+fn config() -> ProptestConfig {
+    #[expect(clippy::disallowed_methods, reason = "a hunt is asked for by the environment")]
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig {
+        cases: cases.unwrap_or(300),
+        max_shrink_iters: 4_000,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn when_nothing_fails_any_more_the_world_settles_as_declared(
+        ops in prop::collection::vec(op(), 1..40),
+        last in set(),
+    ) {
+        let mut world = world();
+        for op in &ops {
+            apply(&mut world, op);
+        }
+        let last = desired(&last);
+        world.declare_set(last.clone());
+        heal(&mut world);
+        prop_assert!(world.faults.is_empty(), "{:?}\n{}", world.faults, story(&world));
+        let empty = last.instances.is_empty();
+        prop_assert!(world.engine.is_settled(), "not settled\n{}", story(&world));
+        prop_assert!(world.engine.plan().is_empty());
+        if !empty || world.engine.report().held.is_none() {
+            let result = is_as_declared(&world, &last);
+            prop_assert!(result.is_ok(), "{:?}\n{}", result, story(&world));
+        }
+        // And it stays so, without a hand being moved; also through a restart.
+        world.actions.clear();
+        world.run_for(Duration::from_secs(600)).unwrap();
+        prop_assert!(world.actions.is_empty(), "{}", story(&world));
+        world.restart();
+        world.run_for(Duration::from_secs(600)).unwrap();
+        prop_assert!(world.actions.is_empty(), "after a restart\n{}", story(&world));
+        prop_assert!(world.faults.is_empty(), "{:?}", world.faults);
+    }
+
+    #[test]
+    fn what_is_not_read_is_not_removed(
+        before in set(),
+        after in set(),
+        doubt in 0..4_u8,
+    ) {
+        let mut world = world();
+        world.declare_set(desired(&before));
+        world.run_for(Duration::from_secs(60)).unwrap();
+        let held: Vec<_> = containers(&world);
+        let identity = RootIdentity { path: "/specs".to_owned(), device: 1 };
+        let root = match doubt {
+            0 => RootState::Missing { reason: "no such directory".to_owned() },
+            1 => RootState::Present { identity, empty: true },
+            2 => RootState::Present {
+                identity: RootIdentity { path: "/other".to_owned(), device: 1 },
+                empty: false,
+            },
+            _ => RootState::Present { identity: RootIdentity { device: 2, ..identity }, empty: false },
+        };
+        if before.is_empty() {
+            return Ok(());
+        }
+        // Whatever the set says: no replica disappears.
+        world.read(SpecsReading { desired: desired(&after), root, ..SpecsReading::default() });
+        world.run_for(Duration::from_secs(600)).unwrap();
+        let left = containers(&world);
+        for replica in held {
+            prop_assert!(left.contains(&replica), "{replica} is gone\n{}", story(&world));
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_input_is_irrelevant(ops in prop::collection::vec(op(), 1..12), last in set()) {
+        let mut world = world();
+        for op in &ops {
+            apply(&mut world, op);
+        }
+        world.declare_set(desired(&last));
+        for _ in 0..6 {
+            world.step();
+        }
+        let snapshot = world.engine.snapshot().clone();
+        let mut other = snapshot.clone();
+        for located in other.containers.values_mut() {
+            located.reverse();
+        }
+        for node in other.nodes.values_mut() {
+            node.foreign.reverse();
+            for image in node.images.values_mut() {
+                image.tags.reverse();
+                image.digests.reverse();
+            }
+        }
+        let policies = Policies::allow_all();
+        prop_assert_eq!(plan(&snapshot, &policies), plan(&other, &policies));
+        prop_assert_eq!(plan(&snapshot, &policies), plan(&snapshot, &policies));
+    }
+}
+
+fn containers(world: &World) -> Vec<String> {
+    let all = world.nodes.values().flat_map(|engine| engine.containers.values());
+    let mut all: Vec<String> = all.map(|found| found.identity.replica.to_string()).collect();
+    all.sort();
+    all.dedup();
+    all
+}

@@ -1,0 +1,205 @@
+//! The user's grammar, as far as cases need it. It stands in for the decoder of the root package.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use reconciler::model::desired::{Declared, DesiredSet, Source};
+use reconciler::model::ids::{ImageName, Key, Name};
+use reconciler::model::quantity::{Bytes, Cpus, Span};
+use reconciler::model::spec::{
+    Endpoint, ImageFile, ImageSource, ImageSpec, InstanceSpec, Mount, MountSource, NodeSpec, Port,
+    PortRange, Power, Protocol, Pull, Resources, Restart, Stop, VolumeSpec,
+};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    kind: String,
+    metadata: Metadata,
+    #[serde(default)]
+    spec: serde_yaml::Value,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    name: Name,
+    #[serde(default = "Name::default_project")]
+    project: Name,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct InstanceYaml {
+    image: String,
+    #[serde(default)]
+    resources: ResourcesYaml,
+    replicas: Option<u32>,
+    #[serde(default)]
+    power: Power,
+    command: Option<Vec<String>>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    ports: Vec<PortYaml>,
+    #[serde(default)]
+    volumes: Vec<MountYaml>,
+    #[serde(default)]
+    restart: Restart,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct ResourcesYaml {
+    cpus: Option<Cpus>,
+    memory: Option<Bytes>,
+    pids: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PortYaml {
+    container: u16,
+    host: Option<u16>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MountYaml {
+    volume: Name,
+    target: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImageYaml {
+    source: SourceYaml,
+    #[serde(default)]
+    pull: Pull,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceYaml {
+    registry: Option<String>,
+    archive: Option<String>,
+    rootfs: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VolumeYaml {
+    driver: Option<String>,
+    retain: Option<bool>,
+}
+
+fn source() -> Source {
+    Source { file: Arc::from("specs.yaml"), line: 1, column: 1 }
+}
+
+/// All documents of a file.
+pub(super) fn read(text: &str) -> Result<DesiredSet, String> {
+    let mut set = DesiredSet::default();
+    for document in serde_yaml::Deserializer::from_str(text) {
+        let value = serde_yaml::Value::deserialize(document).map_err(|why| why.to_string())?;
+        if value.is_null() {
+            continue;
+        }
+        let document: Document = from(value)?;
+        let Metadata { name, project } = document.metadata;
+        let key = Key::new(project.clone(), name.clone());
+        match document.kind.as_str() {
+            "Instance" => {
+                let spec = instance(from(document.spec)?, &project);
+                set.instances.insert(key, Declared::new(spec, source()));
+            }
+            "Image" => {
+                let spec = image(from(document.spec)?);
+                set.images.insert(key, Declared::new(spec, source()));
+            }
+            "Volume" => {
+                let VolumeYaml { driver, retain } = from(document.spec)?;
+                let spec = VolumeSpec {
+                    driver: driver.unwrap_or_else(|| "local".to_owned()),
+                    options: BTreeMap::new(),
+                    retain: retain.unwrap_or(true),
+                };
+                set.volumes.insert(key, Declared::new(spec, source()));
+            }
+            other => return Err(format!("{other} is no kind")),
+        }
+    }
+    Ok(set)
+}
+
+/// Adds the nodes that a case speaks of; `n1` if it speaks of none.
+pub(super) fn add_nodes<'a>(set: &mut DesiredSet, named: impl Iterator<Item = &'a Name>) {
+    let mut names: Vec<Name> = named.cloned().collect();
+    if names.is_empty() {
+        names.push(super::n1());
+    }
+    for name in names {
+        let endpoint = Endpoint::Unix(format!("/{name}.sock"));
+        set.nodes.insert(name, Declared::new(NodeSpec { endpoint, cgroup_root: None }, source()));
+    }
+}
+
+fn from<T: serde::de::DeserializeOwned>(value: serde_yaml::Value) -> Result<T, String> {
+    serde_yaml::from_value(value).map_err(|why| why.to_string())
+}
+
+fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
+    let is_reference = yaml.image.contains([':', '/', '@']);
+    let image = match Name::new(&yaml.image) {
+        Ok(name) if !is_reference => ImageName::Declared(Key::new(project.clone(), name)),
+        _ => ImageName::Reference(Arc::from(yaml.image.as_str())),
+    };
+    let ResourcesYaml { cpus, memory, pids } = yaml.resources;
+    InstanceSpec {
+        image,
+        resources: Resources { cpus, memory, pids },
+        flavor: None,
+        replicas: yaml.replicas.unwrap_or(1),
+        power: yaml.power,
+        command: yaml.command,
+        args: None,
+        env: yaml.env,
+        ports: yaml
+            .ports
+            .into_iter()
+            .map(|port| Port {
+                container: port.container,
+                protocol: Protocol::Tcp,
+                host: port.host.map(|host| PortRange { first: host, last: host }),
+                address: None,
+            })
+            .collect(),
+        volumes: yaml
+            .volumes
+            .into_iter()
+            .map(|mount| Mount {
+                source: MountSource::Volume(Key::new(project.clone(), mount.volume)),
+                target: mount.target,
+                read_only: false,
+            })
+            .collect(),
+        restart: yaml.restart,
+        health: None,
+        stop: Stop { signal: None, timeout: Span::seconds(10) },
+        labels: BTreeMap::new(),
+    }
+}
+
+fn image(yaml: ImageYaml) -> ImageSpec {
+    let file = |path: String| ImageFile { digest: format!("sha256:{path}"), path };
+    let SourceYaml { registry, archive, rootfs } = yaml.source;
+    let source = match (registry, archive, rootfs) {
+        (Some(reference), ..) => ImageSource::Registry(Arc::from(reference)),
+        (None, Some(path), _) => ImageSource::Archive(file(path)),
+        (None, None, path) => {
+            let file = file(path.unwrap_or_default());
+            ImageSource::Rootfs { file, command: None, env: BTreeMap::new() }
+        }
+    };
+    ImageSpec { source, pull: yaml.pull }
+}

@@ -1,0 +1,236 @@
+//! What can be written on the command line. Every flag has a twin in the environment.
+
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use reconciler::model::quantity::Span;
+
+/// Holds containers to the state that the YAML specs of a directory declare.
+#[derive(Debug, Parser)]
+#[command(
+    name = "windlass",
+    version,
+    max_term_width = 100,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "`windlass up DIR` holds a directory; `windlass plan DIR` shows what it would do.\n\
+                  WINDLASS_LOG=debug tells on standard error what windlass does."
+)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+/// Flags that every verb takes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Global {
+    /// The directory of specs, or one file [default: ./specs]
+    #[arg(long, global = true, env = "WINDLASS_SPECS", value_name = "DIR", help_heading = GLOBAL)]
+    pub(super) specs: Option<PathBuf>,
+    /// The directory of the state [default: /var/lib/windlass for root, else ~/.local/state/windlass]
+    #[arg(long, global = true, env = "WINDLASS_STATE", value_name = "DIR", help_heading = GLOBAL)]
+    pub(super) state: Option<PathBuf>,
+    /// How answers are written
+    #[arg(
+        short, long, global = true, env = "WINDLASS_OUTPUT", value_name = "FORMAT",
+        default_value = "text", hide_default_value = true, help_heading = GLOBAL
+    )]
+    pub(super) output: Format,
+    /// When to use colour; NO_COLOR turns it off too
+    #[arg(
+        long, global = true, env = "WINDLASS_COLOR", value_name = "WHEN",
+        default_value = "auto", hide_default_value = true, help_heading = GLOBAL
+    )]
+    pub(super) color: When,
+    /// Only say what is wrong, and what was asked for
+    #[arg(
+        short, long, global = true, env = "WINDLASS_QUIET", help_heading = GLOBAL,
+        value_parser = FalseyValueParser::new()
+    )]
+    pub(super) quiet: bool,
+    /// Do not ask back
+    #[arg(
+        short, long, global = true, env = "WINDLASS_YES", help_heading = GLOBAL,
+        value_parser = FalseyValueParser::new()
+    )]
+    pub(super) yes: bool,
+    /// How long to wait for an end, as `90s` [default: 5m; 1m for what only looks]
+    #[arg(long, global = true, env = "WINDLASS_TIMEOUT", value_name = "TIME", help_heading = GLOBAL)]
+    pub(super) timeout: Option<Span>,
+}
+
+const GLOBAL: &str = "Global options";
+
+/// How answers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// For people, with all columns
+    Wide,
+    /// For programs
+    Json,
+    /// The same as YAML
+    Yaml,
+    /// Only names
+    Name,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum When {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Hold everything to its declared state, until Ctrl-C; containers run on then
+    Up {
+        #[command(flatten)]
+        dir: Dir,
+    },
+    /// Bring everything to its declared state once
+    Apply {
+        #[command(flatten)]
+        dir: Dir,
+        /// The directory of specs, or one file
+        #[arg(short, long, env = "WINDLASS_FILE", value_name = "DIR|FILE", conflicts_with = "dir")]
+        file: Option<PathBuf>,
+        /// Only show what would be done, as `plan` does
+        #[arg(long, env = "WINDLASS_DRY_RUN", value_parser = FalseyValueParser::new())]
+        dry_run: bool,
+    },
+    /// Show what would be done, and do nothing
+    #[command(after_help = "Signs:  + create   ~ change in place   -/+ replace   - remove   \
+                            > prepare\n        ! drift    ? unknown           x refused    \
+                            .. waits\n\n\
+                            Exit codes: 0, or 1 for an error; with --detailed-exitcode 0 nothing to \
+                            do, 1 error, 2 changes.")]
+    Plan {
+        #[command(flatten)]
+        dir: Dir,
+        /// Exit with 0 if there is nothing to do, 1 on an error, 2 if there are changes
+        #[arg(long, env = "WINDLASS_DETAILED_EXITCODE", value_parser = FalseyValueParser::new())]
+        detailed_exitcode: bool,
+        /// Show every step as well
+        #[arg(long, env = "WINDLASS_STEPS", value_parser = FalseyValueParser::new())]
+        steps: bool,
+    },
+    /// Show field by field what is not as declared
+    #[command(after_help = "Exit codes: 0 the same, 1 differs, 2 error.")]
+    Diff {
+        #[command(flatten)]
+        dir: Dir,
+    },
+    /// Check the specs, without an engine and without state
+    Validate {
+        #[command(flatten)]
+        dir: Dir,
+    },
+    /// List instances, images, volumes, nodes, or all of them
+    Get {
+        /// instances, images, volumes, nodes or all
+        #[arg(value_name = "KIND")]
+        kind: String,
+        /// Only these
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Only objects with these labels: `tier=front,!canary,zone!=b`
+        #[arg(short = 'l', long, env = "WINDLASS_SELECTOR", value_name = "LABELS")]
+        selector: Option<String>,
+        /// Only objects of this project
+        #[arg(short, long, env = "WINDLASS_PROJECT", value_name = "NAME")]
+        project: Option<String>,
+    },
+    /// Show all about one object: how it stands, why, and what it was before
+    Describe {
+        /// The kind and the name; an instance's name alone is enough
+        #[arg(value_name = "[KIND] NAME", num_args = 1..=2, required = true)]
+        what: Vec<String>,
+    },
+    /// Show what containers printed
+    Logs {
+        /// Instances, `shop/web`, or single replicas of them, `shop/web/0`
+        #[arg(value_name = "NAME[/ORDINAL]", required = true)]
+        names: Vec<String>,
+        /// Go on as lines come
+        #[arg(short, long, env = "WINDLASS_FOLLOW", value_parser = FalseyValueParser::new())]
+        follow: bool,
+        /// Only so many of the last lines of each container
+        #[arg(long, env = "WINDLASS_TAIL", value_name = "LINES")]
+        tail: Option<u32>,
+        /// Only lines of so much last time, as `10m`
+        #[arg(long, env = "WINDLASS_SINCE", value_name = "TIME")]
+        since: Option<Span>,
+        /// Begin each line with its time
+        #[arg(short, long, env = "WINDLASS_TIMESTAMPS", value_parser = FalseyValueParser::new())]
+        timestamps: bool,
+    },
+    /// Let removals go that are held back; without a digest, show them
+    Approve {
+        /// The digest that was shown with them, or its first 8 digits at least
+        #[arg(value_name = "DIGEST", value_parser = digest)]
+        digest: Option<String>,
+    },
+    /// Remove every container that is managed here; volumes stay unless declared otherwise
+    Down {
+        #[command(flatten)]
+        dir: Dir,
+    },
+    /// Look after the state directory
+    Store {
+        #[command(subcommand)]
+        verb: StoreVerb,
+    },
+    /// Print what makes a shell complete windlass's words
+    #[command(after_help = "bash:  source <(windlass completion bash)\n\
+                            zsh:   windlass completion zsh > \"${fpath[1]}/_windlass\"\n\
+                            fish:  windlass completion fish > ~/.config/fish/completions/windlass.fish")]
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the version
+    Version,
+}
+
+/// The directory, as an argument.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Dir {
+    /// The directory of specs, or one file; the same as --specs
+    #[arg(value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+}
+
+/// What can be done with the store.
+#[derive(Debug, Subcommand)]
+pub(super) enum StoreVerb {
+    /// Make the store anew, from the journal or what is left of both; nothing is deleted
+    Rebuild {
+        /// Take over the containers of this owner, as their label io.windlass.owner says
+        #[arg(long, env = "WINDLASS_OWNER", value_name = "ID")]
+        owner: Option<String>,
+    },
+}
+
+/// Fewer digits could mean another set than the one that was shown.
+const DIGEST_DIGITS_MIN: usize = 8;
+
+fn digest(text: &str) -> Result<String, String> {
+    if text.len() < DIGEST_DIGITS_MIN || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(format!(
+            "a digest is at least {DIGEST_DIGITS_MIN} hexadecimal digits; `windlass approve` shows it"
+        ));
+    }
+    Ok(text.to_ascii_lowercase())
+}

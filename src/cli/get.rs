@@ -1,0 +1,350 @@
+//! `windlass get`: lists of objects.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::args::Format;
+use super::show::objects;
+use super::show::words::meant;
+use super::{Context, Dir, Ended, Failure, ask};
+use crate::api::protocol::{ImageStatus, NodeStatus, Overview, VolumeStatus};
+use reconciler::status::InstanceStatus;
+
+/// A kind of objects, or all kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Instances,
+    Images,
+    Volumes,
+    Nodes,
+    All,
+}
+
+/// All words for each kind; the first is the one that we use.
+const WORDS: [(Kind, &[&str]); 5] = [
+    (Kind::Instances, &["instance", "instances", "inst", "in"]),
+    (Kind::Images, &["image", "images", "img", "im"]),
+    (Kind::Volumes, &["volume", "volumes", "vol", "vols"]),
+    (Kind::Nodes, &["node", "nodes", "no"]),
+    (Kind::All, &["all"]),
+];
+
+impl Kind {
+    /// The kind that a word means, in any case.
+    pub(super) fn named(word: &str) -> Option<Self> {
+        let word = word.to_ascii_lowercase();
+        WORDS.iter().find(|(_, words)| words.contains(&word.as_str())).map(|(kind, _)| *kind)
+    }
+
+    /// The same, or an error that says what could have been meant.
+    pub(super) fn of(word: &str) -> Result<Self, Failure> {
+        Self::named(word).ok_or_else(|| {
+            let words = WORDS.iter().flat_map(|(_, words)| words.iter().copied());
+            let failure = Failure::new(format!("there is no kind `{word}`"));
+            match meant(&word.to_ascii_lowercase(), words) {
+                Some(meant) => failure.help(format!("did you mean `{meant}`?")),
+                None => {
+                    failure.help("kinds are instances, images, volumes and nodes; or all of them")
+                }
+            }
+        })
+    }
+
+    pub(super) fn noun(self) -> &'static str {
+        WORDS.iter().find(|(kind, _)| *kind == self).map_or("object", |(_, words)| words[0])
+    }
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    kind: Kind,
+    names: Vec<String>,
+    labels: Vec<Label>,
+    project: Option<String>,
+}
+
+/// A condition on labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Label {
+    Is(String, String),
+    IsNot(String, String),
+    Has(String),
+    HasNot(String),
+}
+
+impl Wanted {
+    /// From what the command line says.
+    pub(super) fn new(
+        kind: &str,
+        names: Vec<String>,
+        selector: Option<&str>,
+        project: Option<String>,
+    ) -> Result<Self, Failure> {
+        let kind = Kind::of(kind)?;
+        let labels = selector.map(labels).transpose()?.unwrap_or_default();
+        if !labels.is_empty() && !matches!(kind, Kind::Instances | Kind::All) {
+            let failure = Failure::new(format!("labels cannot select {}s", kind.noun()));
+            return Err(failure.help("only instances are selected by their labels yet"));
+        }
+        if kind == Kind::All && !names.is_empty() {
+            let failure = Failure::new("names need a kind");
+            return Err(failure.help(format!("`windlass get instance {}`", names[0])));
+        }
+        Ok(Self { kind, names, labels, project })
+    }
+
+    /// The objects of a kind that are asked for; an error if one that is named is not there.
+    fn pick<'a, T>(
+        &self,
+        kind: Kind,
+        all: &'a [T],
+        name: impl Fn(&T) -> String,
+    ) -> Result<Vec<&'a T>, Failure> {
+        if self.kind != kind && self.kind != Kind::All {
+            return Ok(Vec::new());
+        }
+        let of_project = |one: &&T| match &self.project {
+            Some(project) => {
+                name(one).strip_prefix(project.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            }
+            None => true,
+        };
+        let all: Vec<&T> = all.iter().filter(of_project).collect();
+        if self.names.is_empty() {
+            return Ok(all);
+        }
+        let mut picked = Vec::new();
+        for wanted in &self.names {
+            let known: Vec<String> = all.iter().map(|one| name(one)).collect();
+            let found = find(kind, wanted, &known)?;
+            picked.extend(found.into_iter().map(|at| all[at]));
+        }
+        Ok(picked)
+    }
+}
+
+/// The objects that a name means: the one of that full name, else those of any project.
+pub(super) fn find(kind: Kind, wanted: &str, known: &[String]) -> Result<Vec<usize>, Failure> {
+    if let Some(at) = known.iter().position(|name| name == wanted) {
+        return Ok(vec![at]);
+    }
+    let ends = |name: &String| name.rsplit_once('/').is_some_and(|(_, last)| last == wanted);
+    let found: Vec<usize> =
+        known.iter().enumerate().filter(|(_, name)| ends(name)).map(|(at, _)| at).collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let noun = kind.noun();
+    let failure = Failure::new(format!("there is no {noun} `{wanted}`"));
+    // A name without its project is compared with names without theirs.
+    let last = |name: &String| name.rsplit('/').next().unwrap_or_default().to_owned();
+    let short: Vec<String> = known.iter().map(last).collect();
+    let candidates = if wanted.contains('/') { known } else { &short };
+    let meant = meant(wanted, candidates.iter().map(String::as_str))
+        .and_then(|meant| candidates.iter().position(|name| name == meant))
+        .map(|at| &known[at]);
+    Err(match meant {
+        Some(meant) => failure.help(format!("did you mean `{meant}`?")),
+        None => failure.help(format!("`windlass get {noun}s` shows those that there are")),
+    })
+}
+
+/// What was picked of an overview.
+#[derive(Serialize)]
+struct Picked<'a> {
+    instances: Vec<&'a InstanceStatus>,
+    images: Vec<&'a ImageStatus>,
+    volumes: Vec<&'a VolumeStatus>,
+    nodes: Vec<&'a NodeStatus>,
+}
+
+/// Runs the verb.
+pub(super) async fn run(context: &Context, wanted: &Wanted) -> Ended {
+    let settings = context.settings(&Dir { dir: None })?;
+    let session = ask::open_to_look(&settings).await?;
+    let overview = ask::overview(context, &session, None).await;
+    session.close().await;
+    let overview = overview?;
+    let mut picked = Picked {
+        instances: wanted.pick(Kind::Instances, &overview.instances, |one| one.key.to_string())?,
+        images: wanted.pick(Kind::Images, &overview.images, |one| one.name.clone())?,
+        volumes: wanted.pick(Kind::Volumes, &overview.volumes, |one| one.key.to_string())?,
+        nodes: if wanted.kind == Kind::All && wanted.project.is_some() {
+            Vec::new()
+        } else {
+            wanted.pick(Kind::Nodes, &overview.nodes, |one| one.name.to_string())?
+        },
+    };
+    if !wanted.labels.is_empty() {
+        let carries = |one: &&InstanceStatus| wanted.labels.iter().all(|label| label.holds(one));
+        picked.instances.retain(carries);
+        (picked.images, picked.volumes, picked.nodes) = (Vec::new(), Vec::new(), Vec::new());
+    }
+    match context.global.output {
+        Format::Json | Format::Yaml => picked.write(context, wanted)?,
+        Format::Name => context.out.print(&picked.names(wanted.kind))?,
+        Format::Text => picked.show(context, wanted, &overview, false)?,
+        Format::Wide => picked.show(context, wanted, &overview, true)?,
+    }
+    Ok(0)
+}
+
+impl Picked<'_> {
+    fn show(
+        &self,
+        context: &Context,
+        wanted: &Wanted,
+        overview: &Overview,
+        wide: bool,
+    ) -> Result<(), Failure> {
+        let style = &context.out.style;
+        let Self { instances, images, volumes, nodes } = self;
+        let tables = [
+            (instances.is_empty(), objects::instances(instances, wide, style)),
+            (images.is_empty(), objects::images(images, wide, style)),
+            (volumes.is_empty(), objects::volumes(volumes, style)),
+            (nodes.is_empty(), objects::nodes(nodes, wide, &overview.specs, style)),
+        ];
+        let tables = tables.into_iter().filter(|(empty, _)| !empty).map(|(_, table)| table);
+        let text = tables.collect::<Vec<_>>().join("\n");
+        if text.is_empty() {
+            let noun = wanted.kind.noun();
+            let noun = if wanted.kind == Kind::All { "objects".into() } else { format!("{noun}s") };
+            let place = wanted.project.as_ref().map(|name| format!(" in project {name}"));
+            let labels = if wanted.labels.is_empty() { "" } else { " with these labels" };
+            let text = format!("no {noun}{}{labels}", place.unwrap_or_default());
+            context.out.note(&text);
+        }
+        context.out.print(&text)
+    }
+
+    /// Writes what was picked as a program wants it: one that was named stands alone, else they are
+    /// `items`; of all kinds, each kind has a list.
+    fn write(&self, context: &Context, wanted: &Wanted) -> Result<(), Failure> {
+        fn list<T: Serialize>(
+            context: &Context,
+            wanted: &Wanted,
+            items: &[&T],
+        ) -> Result<(), Failure> {
+            let format = context.global.output;
+            match items {
+                [one] if wanted.names.len() == 1 => context.out.value(format, one),
+                items => context.out.value(format, &BTreeMap::from([("items", items)])),
+            }
+        }
+        match wanted.kind {
+            Kind::Instances => list(context, wanted, &self.instances),
+            Kind::Images => list(context, wanted, &self.images),
+            Kind::Volumes => list(context, wanted, &self.volumes),
+            Kind::Nodes => list(context, wanted, &self.nodes),
+            Kind::All => context.out.value(context.global.output, self),
+        }
+    }
+
+    /// One name a line, as other verbs take it; of all kinds, with the kind.
+    fn names(&self, kind: Kind) -> String {
+        let Self { instances, images, volumes, nodes } = self;
+        let lists = [
+            (Kind::Instances, instances.iter().map(|one| one.key.to_string()).collect::<Vec<_>>()),
+            (Kind::Images, images.iter().map(|one| one.name.clone()).collect()),
+            (Kind::Volumes, volumes.iter().map(|one| one.key.to_string()).collect()),
+            (Kind::Nodes, nodes.iter().map(|one| one.name.to_string()).collect()),
+        ];
+        let mut text = String::new();
+        for (of, names) in lists {
+            for name in names {
+                match kind {
+                    Kind::All => text.push_str(&format!("{} {name}\n", of.noun())),
+                    Kind::Instances | Kind::Images | Kind::Volumes | Kind::Nodes => {
+                        text.push_str(&format!("{name}\n"));
+                    }
+                }
+            }
+        }
+        text
+    }
+}
+
+fn labels(selector: &str) -> Result<Vec<Label>, Failure> {
+    let label = |text: &str| {
+        let text = text.trim();
+        let parsed = if let Some((key, value)) = text.split_once("!=") {
+            Label::IsNot(key.to_owned(), value.to_owned())
+        } else if let Some((key, value)) = text.split_once('=') {
+            Label::Is(
+                key.trim_end_matches('=').to_owned(),
+                value.trim_start_matches('=').to_owned(),
+            )
+        } else if let Some(key) = text.strip_prefix('!') {
+            Label::HasNot(key.to_owned())
+        } else {
+            Label::Has(text.to_owned())
+        };
+        match &parsed {
+            Label::Is(key, _) | Label::IsNot(key, _) | Label::Has(key) | Label::HasNot(key)
+                if key.is_empty() =>
+            {
+                let failure = Failure::new(format!("`{selector}` selects nothing: a key is empty"));
+                Err(failure.help("as in `-l tier=front,zone!=b,canary`"))
+            }
+            Label::Is(..) | Label::IsNot(..) | Label::Has(_) | Label::HasNot(_) => Ok(parsed),
+        }
+    };
+    selector.split(',').map(label).collect()
+}
+
+impl Label {
+    fn holds(&self, one: &InstanceStatus) -> bool {
+        match self {
+            Self::Is(key, value) => one.labels.get(key) == Some(value),
+            Self::IsNot(key, value) => one.labels.get(key) != Some(value),
+            Self::Has(key) => one.labels.contains_key(key),
+            Self::HasNot(key) => !one.labels.contains_key(key),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_known_by_all_their_names() {
+        for (word, kind) in
+            [("instances", Kind::Instances), ("Inst", Kind::Instances), ("vol", Kind::Volumes)]
+        {
+            assert_eq!(Kind::named(word), Some(kind), "{word}");
+        }
+        let failure = Kind::of("instnaces").expect_err("no such kind");
+        assert_eq!(failure.help.as_deref(), Some("did you mean `instances`?"));
+    }
+
+    #[test]
+    fn names_are_found_in_any_project() {
+        let known = ["shop/web", "shop/db", "blog/web"].map(str::to_owned);
+        let find = |name| find(Kind::Instances, name, &known);
+        assert_eq!(find("shop/web").ok(), Some(vec![0]));
+        assert_eq!(find("web").ok(), Some(vec![0, 2]));
+        let help = |name| find(name).err().and_then(|failure| failure.help);
+        assert_eq!(help("shop/wbe").as_deref(), Some("did you mean `shop/web`?"));
+        assert_eq!(help("xyz"), Some("`windlass get instances` shows those that there are".into()));
+    }
+
+    #[test]
+    fn selectors_are_read() {
+        let read = labels("a=b, c!=d,!e,f").expect("a selector");
+        let is = |key: &str| key.to_owned();
+        assert_eq!(
+            read,
+            [
+                Label::Is(is("a"), is("b")),
+                Label::IsNot(is("c"), is("d")),
+                Label::HasNot(is("e")),
+                Label::Has(is("f")),
+            ]
+        );
+        assert!(labels("a=b,,c").is_err());
+    }
+}

@@ -1,0 +1,180 @@
+//! What happens, in lines: one when work on an object begins, one when it ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::Ink;
+use super::words::{count, count32, took};
+use crate::api::protocol::Happened;
+
+/// A line about something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Its colour.
+    pub ink: Ink,
+    /// Its words; an error in the specs directory takes several lines.
+    pub text: String,
+}
+
+/// Work on one object, from its first step to its last.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// Where.
+    pub node: String,
+    /// What is done at this moment.
+    pub verb: String,
+    /// Why it is done at all.
+    pub cause: String,
+    /// Since when it goes on.
+    pub began: Instant,
+    /// What was done already.
+    pub done: Vec<String>,
+    /// Bytes that came, and all of them, of an image.
+    pub bytes: Option<(u64, u64)>,
+    /// Whether it was heard from its beginning: else what it amounts to is not known.
+    pub whole: bool,
+}
+
+/// Turns happenings into lines, and keeps count.
+#[derive(Debug, Default)]
+pub struct Narrator {
+    /// Objects that are worked on.
+    pub under_way: BTreeMap<String, Work>,
+    created: BTreeSet<String>,
+    changed: BTreeSet<String>,
+    replaced: BTreeSet<String>,
+    removed: BTreeSet<String>,
+    fetched: BTreeSet<String>,
+}
+
+impl Narrator {
+    /// Takes note of a happening, and says it, unless it is only a part of something.
+    pub fn hear(&mut self, happened: &Happened, now: Instant) -> Option<Line> {
+        let line = |ink, text: String| Some(Line { ink, text });
+        match happened {
+            Happened::Began { object, node, verb, cause } => {
+                if let Some(work) = self.under_way.get_mut(object) {
+                    verb.clone_into(&mut work.verb);
+                    work.bytes = None;
+                    return None;
+                }
+                let work = Work {
+                    node: node.clone(),
+                    verb: verb.clone(),
+                    cause: cause.clone(),
+                    began: now,
+                    done: Vec::new(),
+                    bytes: None,
+                    whole: true,
+                };
+                self.under_way.insert(object.clone(), work);
+                let ink = if cause.starts_with("drift") { Ink::Drift } else { Ink::Plain };
+                line(ink, format!("{} on {node} ({cause})", said(verb, object)))
+            }
+            Happened::Progress { object, done, total, .. } => {
+                if let Some(work) = self.under_way.get_mut(object) {
+                    work.bytes = Some((*done, *total));
+                }
+                None
+            }
+            Happened::Ended { object, verb, error: Some(error), .. } => {
+                self.under_way.remove(object);
+                line(Ink::Bad, format!("{object}: {verb} failed: {error}"))
+            }
+            Happened::Ended { object, node, verb, error: None, took_ms, last } => {
+                let began = now.checked_sub(Duration::from_millis(*took_ms)).unwrap_or(now);
+                let work = self.under_way.entry(object.clone()).or_insert_with(|| Work {
+                    node: node.clone(),
+                    verb: verb.clone(),
+                    cause: String::new(),
+                    began,
+                    done: Vec::new(),
+                    bytes: None,
+                    whole: false,
+                });
+                work.done.push(verb.clone());
+                if !last {
+                    return None;
+                }
+                let work = self.under_way.remove(object)?;
+                let what = self.count(object, &work);
+                let span = took(now.saturating_duration_since(work.began));
+                line(Ink::Good, format!("{object}: {what} in {span}"))
+            }
+            Happened::Node { node, error: Some(error) } => {
+                line(Ink::Bad, format!("node {node} does not answer: {error}"))
+            }
+            Happened::Node { node, error: None } => line(Ink::Good, format!("node {node} answers")),
+            Happened::Specs { objects, errors } if errors.is_empty() => {
+                line(Ink::Plain, format!("specs: {}, no errors", count(*objects, "object")))
+            }
+            Happened::Specs { objects, errors } => {
+                let number = count(errors.len(), "error");
+                let mut text = format!("specs: {number}; {} in force", count(*objects, "object"));
+                for error in errors {
+                    text.push_str(&format!("\nspecs: error: {error}"));
+                }
+                line(Ink::Bad, text)
+            }
+            Happened::Settled { objects } => {
+                line(Ink::Good, format!("settled: {}", count32(*objects, "object")))
+            }
+            Happened::Attention { message } => line(Ink::Odd, message.clone()),
+        }
+    }
+
+    /// Counts what became of an object by what was done to it, and gives the word for it.
+    fn count(&mut self, object: &str, work: &Work) -> &'static str {
+        let done = &work.done;
+        let did = |verb: &str| done.iter().any(|one| one == verb);
+        let word = match () {
+            () if !work.whole => "changed",
+            () if did("create") && did("remove") => "replaced",
+            () if did("create") && did("start") => "started",
+            () if did("create") || did("create volume") => "created",
+            () if did("remove") || did("remove volume") => "removed",
+            () if did("restart") => "started again",
+            () if did("start") => "started",
+            () if did("unpause") => "unpaused",
+            () if did("pause") => "paused",
+            () if did("stop") => "stopped",
+            () if done.iter().any(|verb| verb.ends_with("image")) => "fetched",
+            () => "changed",
+        };
+        let object = object.to_owned();
+        match word {
+            "replaced" => self.replaced.insert(object),
+            "created" => self.created.insert(object),
+            "started" if did("create") => self.created.insert(object),
+            "removed" => self.removed.insert(object),
+            "fetched" => self.fetched.insert(object),
+            _ => self.changed.insert(object),
+        };
+        word
+    }
+
+    /// What was done in all: `2 created, 1 changed`; empty if nothing was.
+    #[must_use]
+    pub fn sum(&self) -> String {
+        let fetched = count(self.fetched.len(), "image");
+        let parts = [
+            (self.fetched.len(), format!("{fetched} fetched")),
+            (self.created.len(), format!("{} created", self.created.len())),
+            (self.changed.len(), format!("{} changed", self.changed.len())),
+            (self.replaced.len(), format!("{} replaced", self.replaced.len())),
+            (self.removed.len(), format!("{} removed", self.removed.len())),
+        ];
+        let parts: Vec<String> =
+            parts.into_iter().filter(|(number, _)| *number > 0).map(|(_, text)| text).collect();
+        parts.join(", ")
+    }
+}
+
+/// `pull image busybox:latest` rather than `pull image image busybox:latest`.
+#[must_use]
+pub fn said(verb: &str, object: &str) -> String {
+    match (verb.split_once(' '), object.split_once(' ')) {
+        (Some((verb, kind)), Some((same, name))) if kind == same => format!("{verb} {kind} {name}"),
+        _ => format!("{verb} {object}"),
+    }
+}

@@ -1,0 +1,194 @@
+//! A plan as people read it: one row an object, then the sum.
+
+use reconciler::plan::ChangeKind;
+use reconciler::report::{Counts, HeldSet, Reason};
+use reconciler::status;
+use reconciler::step::{Cause, FieldChange};
+
+use super::table::{Cell, Table, cell};
+use super::words::{age, count, place};
+use super::{Ink, Style};
+use crate::api::protocol::{PlanRow, PlanView};
+
+/// Renders a plan. `specs` is the specs directory, for places that can be opened from here.
+#[must_use]
+pub fn render(plan: &PlanView, specs: &str, steps: bool, style: &Style) -> String {
+    let mut text = String::new();
+    let mut table = Table::default().flexible(3);
+    for row in &plan.rows {
+        if let Some(cells) = cells(row, specs, style) {
+            table.row(cells);
+        }
+    }
+    text.push_str(&table.render(style));
+    if steps && !plan.steps.is_empty() {
+        text.push_str("\nSteps, each with those that it waits for:\n");
+        for step in &plan.steps {
+            text.push_str(&format!("  {step}\n"));
+        }
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    if let Some(held) = &plan.held {
+        text.push_str(&render_held(held, style));
+        text.push('\n');
+    }
+    if let Some(why) = &plan.degraded {
+        text.push_str(&format!("{} {why}\n", style.paint(Ink::Bad, "Nothing is done:")));
+    }
+    text.push_str(&style.paint(Ink::Bold, &sum(plan)));
+    text.push('\n');
+    text
+}
+
+/// `Plan: 0 to add, …`, or that there is nothing to do.
+fn sum(plan: &PlanView) -> String {
+    let Counts { add, change, replace, destroy, denied, unknown, held, waiting, settled } =
+        plan.counts;
+    let rest = [(denied, "denied"), (unknown, "unknown"), (held, "held"), (waiting, "waiting")];
+    let rest: Vec<String> =
+        rest.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+    let has_steps = plan.rows.iter().any(|row| row.change.is_some());
+    if !has_steps && rest.is_empty() {
+        return match settled {
+            0 => "No changes. Nothing is declared, and nothing is there.".to_owned(),
+            1 => "No changes. 1 object is as declared.".to_owned(),
+            _ => format!("No changes. {settled} objects are as declared."),
+        };
+    }
+    let mut rest = rest;
+    rest.push(format!("{settled} settled"));
+    format!(
+        "Plan: {add} to add, {change} to change in place, {replace} to replace, {destroy} to \
+         destroy; {}.",
+        rest.join(", ")
+    )
+}
+
+/// What is held, why, and what to do.
+#[must_use]
+pub fn render_held(held: &HeldSet, style: &Style) -> String {
+    let HeldSet { digest, objects, why } = held;
+    let removals = count(objects.len(), "removal");
+    let (wait, they) = if objects.len() == 1 { ("waits", "it") } else { ("wait", "them") };
+    let command = style.paint(Ink::Bold, &format!("windlass approve {}", digest.short()));
+    format!("Held: {removals} {wait} for your word: {why}.\n  {command}   lets {they} go\n")
+}
+
+fn cells(row: &PlanRow, specs: &str, style: &Style) -> Option<Vec<Cell>> {
+    let (sign, ink, what, note) = match (&row.change, &row.reason) {
+        (Some(kind), _) => change(row, *kind, specs),
+        (None, Some(reason)) => held_back(reason, style)?,
+        (None, None) => return None,
+    };
+    let node = row.node.as_ref().map(ToString::to_string).unwrap_or_default();
+    Some(vec![
+        cell(ink, format!("{sign:>3}")),
+        cell(ink, row.name.clone()),
+        cell(Ink::Dim, node),
+        what.into(),
+        cell(Ink::Dim, note),
+    ])
+}
+
+type Words = (&'static str, Ink, String, String);
+
+fn change(row: &PlanRow, kind: ChangeKind, specs: &str) -> Words {
+    let drift = matches!(row.cause, Some(Cause::Drifted { .. }));
+    let what = match &row.cause {
+        Some(Cause::Changed { fields }) => changed(fields),
+        Some(Cause::Drifted { fields }) => drifted(fields),
+        Some(Cause::Declared) => row.source.as_ref().map_or_else(
+            || row.why.clone(),
+            |source| format!("declared at {}", place(specs, source)),
+        ),
+        Some(
+            Cause::Needed { .. }
+            | Cause::Missing
+            | Cause::Ended { .. }
+            | Cause::Power { .. }
+            | Cause::Unfinished
+            | Cause::Superseded
+            | Cause::NotDeclared
+            | Cause::ScaledDown
+            | Cause::Down,
+        )
+        | None => row.why.clone(),
+    };
+    let (sign, ink, note) = match kind {
+        ChangeKind::Prepare => (">", Ink::Dim, row.steps.join(", ")),
+        ChangeKind::Create => ("+", Ink::Good, String::new()),
+        ChangeKind::InPlace => ("~", Ink::Odd, "in place".to_owned()),
+        ChangeKind::Power | ChangeKind::Restart => ("~", Ink::Odd, row.steps.join(", ")),
+        ChangeKind::Replace => ("-/+", Ink::Bad, "# forces replacement".to_owned()),
+        ChangeKind::Tidy => ("-", Ink::Dim, "only leftovers of it".to_owned()),
+        ChangeKind::Destroy => ("-", Ink::Bad, String::new()),
+    };
+    match (drift, kind) {
+        (true, ChangeKind::Replace) => {
+            ("!", Ink::Drift, what, "drift  # forces replacement".into())
+        }
+        (true, ChangeKind::Power | ChangeKind::Restart | ChangeKind::InPlace) => {
+            ("!", Ink::Drift, what, "drift, repaired in place".to_owned())
+        }
+        (true, ChangeKind::Prepare | ChangeKind::Create | ChangeKind::Tidy)
+        | (true, ChangeKind::Destroy)
+        | (false, _) => (sign, ink, what, note),
+    }
+}
+
+/// Why nothing is done; `None` if nothing has to be.
+fn held_back(reason: &Reason, style: &Style) -> Option<Words> {
+    let words = status::describe(reason);
+    let left_alone = || "left alone".to_owned();
+    Some(match reason {
+        Reason::Completed | Reason::Retained => return None,
+        Reason::Unknown { since: Some(since), message } => {
+            let span = age(style.now.since(*since));
+            ("?", Ink::Odd, format!("its node does not answer for {span}: {message}"), left_alone())
+        }
+        Reason::Unknown { since: None, .. } | Reason::NodeNotDeclared => {
+            ("?", Ink::Odd, words, left_alone())
+        }
+        Reason::Held => {
+            let note = "# held".to_owned();
+            ("-", Ink::Bad, "no longer declared".to_owned(), note)
+        }
+        Reason::Denied { .. } | Reason::Unplaced { .. } | Reason::Stalled { .. } => {
+            ("x", Ink::Bad, words, String::new())
+        }
+        Reason::Failed { .. } => ("x", Ink::Bad, words, "rests, as `restart` says".to_owned()),
+        Reason::DriftReported { fields } => {
+            ("!", Ink::Drift, drifted(fields), "left, as policy says".to_owned())
+        }
+        Reason::BackingOff { retry_at, .. } | Reason::Restarting { retry_at, .. } => {
+            let span = age(retry_at.since(style.now));
+            ("..", Ink::Odd, words, format!("again in {span}"))
+        }
+        Reason::InFlight { .. } | Reason::WaitingOn { .. } => {
+            ("..", Ink::Odd, words, String::new())
+        }
+    })
+}
+
+fn changed(fields: &[FieldChange]) -> String {
+    lines(fields.iter().map(ToString::to_string))
+}
+
+fn drifted(fields: &[FieldChange]) -> String {
+    lines(fields.iter().map(|change| {
+        let FieldChange { field, from, to } = change;
+        match (from.is_empty(), to.is_empty()) {
+            (true, true) => field.clone(),
+            (true, false) => format!("{field} not set, {to} declared"),
+            (false, true) => format!("{field} {from} found, not declared"),
+            (false, false) => format!("{field} {from} found, {to} declared"),
+        }
+    }))
+}
+
+/// One line each: several fields in one line cannot be read.
+fn lines(fields: impl Iterator<Item = String>) -> String {
+    fields.collect::<Vec<_>>().join("\n")
+}

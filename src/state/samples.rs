@@ -1,0 +1,188 @@
+//! Entries and records for tests: at least one entry of each kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use reconciler::model::desired::RootIdentity;
+use reconciler::model::ids::{
+    ContainerId, Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision,
+};
+use reconciler::model::journal::{Deed, Entry, Stamped};
+use reconciler::model::observed::{
+    ContainerConfig, ContainerState, HealthState, Identity, Limits, ObservedContainer,
+};
+use reconciler::model::record::{Approval, Failure, Life, Records};
+use reconciler::model::time::Timestamp;
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub(crate) fn key(text: &str) -> Key {
+    text.parse().unwrap()
+}
+
+pub(crate) fn replica(text: &str, ordinal: u32) -> ReplicaKey {
+    ReplicaKey::new(key(text), ordinal)
+}
+
+pub(crate) fn limits() -> Limits {
+    Limits { nano_cpus: 500_000_000, memory: 256 << 20, memory_swap: 512 << 20, pids: 100 }
+}
+
+fn failure() -> Failure {
+    Failure {
+        goal: Digest::of(b"goal"),
+        count: 2,
+        at: Timestamp(5_000),
+        retry_at: Timestamp(9_000),
+        step: "create".to_owned(),
+        message: "no such \"image\"\nat all: é".to_owned(),
+        name_taken: false,
+    }
+}
+
+/// Entries of every kind, in an order that makes sense.
+pub(crate) fn entries() -> Vec<Entry> {
+    let node = name("n1");
+    let web = replica("shop/web", 0);
+    let declared = ImageName::Declared(key("shop/base"));
+    let reference = ImageName::Reference(Arc::from("registry.example/db:1"));
+    let volume = ObjectId::Volume { node: node.clone(), volume: key("shop/data") };
+    let image = ObjectId::Image { node: node.clone(), image: reference.clone() };
+    let object = ObjectId::Replica(web.clone());
+    let create = Deed::Create {
+        incarnation: 1,
+        revision: Revision(Arc::from("00112233aabbccdd")),
+        image: declared.clone(),
+        limits: limits(),
+    };
+    let intent = |object: &ObjectId, deed: Deed| Entry::Intent {
+        object: object.clone(),
+        node: name("n1"),
+        deed,
+        cause: "it is declared".to_owned(),
+    };
+    let done = |object: &ObjectId, deed: Deed| Entry::Done {
+        object: object.clone(),
+        node: name("n1"),
+        deed,
+    };
+    let resolved = |image: &ImageName, pinned: Option<&str>| Entry::Resolved {
+        image: image.clone(),
+        source: Digest::of(b"source"),
+        node: name("n1"),
+        id: ImageId(Arc::from("sha256:abc")),
+        pinned: pinned.map(Arc::from),
+    };
+    vec![
+        Entry::Owner { owner: OwnerId("0123456789abcdef".to_owned()) },
+        Entry::Root { identity: RootIdentity { path: "/srv/specs".to_owned(), device: 42 } },
+        Entry::Text { file: Arc::from("a/web.yaml"), text: Some(Arc::from("kind: Instance\n")) },
+        Entry::Text { file: Arc::from("b.yaml"), text: Some(Arc::from("kind: Volume\n")) },
+        Entry::Text { file: Arc::from("b.yaml"), text: None },
+        Entry::Node {
+            node: node.clone(),
+            engine: "ENGINE:ID".to_owned(),
+            endpoint: "unix:///var/run/docker.sock".to_owned(),
+            cgroup_root: "/windlass".to_owned(),
+        },
+        Entry::Declared {
+            instance: key("shop/web"),
+            uid: "u1".to_owned(),
+            digest: Digest::of(b"spec"),
+        },
+        Entry::Placed { replica: web.clone(), node: node.clone() },
+        intent(&image, Deed::FetchImage { how: "pull registry.example/db:1".to_owned() }),
+        resolved(&reference, Some("registry.example/db@sha256:def")),
+        resolved(&declared, None),
+        done(&image, Deed::FetchImage { how: "pull registry.example/db:1".to_owned() }),
+        intent(&volume, Deed::CreateVolume { retain: true }),
+        done(&volume, Deed::CreateVolume { retain: true }),
+        intent(&object, create.clone()),
+        done(&object, create),
+        intent(&object, Deed::Start { restart: false, in_a_row: false }),
+        intent(&object, Deed::Start { restart: true, in_a_row: true }),
+        intent(&object, Deed::Update { limits: limits() }),
+        intent(&object, Deed::Pause),
+        intent(&object, Deed::Unpause),
+        intent(&object, Deed::Rename),
+        intent(&object, Deed::Stop { power: true }),
+        Entry::Failed { object: object.clone(), node: node.clone(), failure: failure() },
+        Entry::Failed { object: image.clone(), node: node.clone(), failure: failure() },
+        Entry::Failed { object: volume.clone(), node: node.clone(), failure: failure() },
+        Entry::Ended {
+            replica: replica("shop/job", 3),
+            life: Life::Failed { at: Timestamp(7), code: Some(137) },
+        },
+        Entry::Approved {
+            approval: Approval {
+                digest: Digest::of(b"set"),
+                objects: BTreeSet::from([object.clone(), volume.clone(), image]),
+                at: Timestamp(8),
+            },
+        },
+        intent(&object, Deed::Remove { incarnation: 1, for_good: true }),
+        intent(&volume, Deed::RemoveVolume),
+        done(&volume, Deed::RemoveVolume),
+        Entry::Gone { replica: web },
+        Entry::Settled { managed: 2 },
+    ]
+}
+
+/// Numbers entries from `first`, a second apart.
+pub(crate) fn stamp(first: u64, entries: Vec<Entry>) -> Vec<Stamped> {
+    (first..)
+        .zip(entries)
+        .map(|(seq, entry)| Stamped {
+            seq,
+            at: Timestamp(1_763_700_000_000 + i64::try_from(seq).unwrap() * 1000),
+            entry,
+        })
+        .collect()
+}
+
+/// A small entry, for long rows.
+pub(crate) fn small(seq: u64) -> Stamped {
+    let entry = Entry::Settled { managed: u32::try_from(seq).unwrap() };
+    stamp(seq, vec![entry]).remove(0)
+}
+
+/// What entries make of empty records.
+pub(crate) fn fold(entries: &[Stamped]) -> Records {
+    let mut records = Records::default();
+    for stamped in entries {
+        records.apply(stamped.at, &stamped.entry);
+    }
+    records
+}
+
+/// A checkpoint of what `entries` make.
+pub(crate) fn checkpoint(seq: u64, records: &Records) -> Stamped {
+    stamp(seq, vec![Entry::Checkpoint { records: Box::new(records.clone()) }]).remove(0)
+}
+
+/// Records that have one of everything: the row of entries up to where things are removed.
+pub(crate) fn full_records() -> Records {
+    let entries = entries();
+    fold(&stamp(1, entries[..entries.len() - 5].to_vec()))
+}
+
+pub(crate) fn containers() -> BTreeMap<ContainerId, ObservedContainer> {
+    let container = ObservedContainer {
+        name: "shop.web.0.1".to_owned(),
+        identity: Identity {
+            replica: replica("shop/web", 0),
+            revision: Revision(Arc::from("00112233aabbccdd")),
+            incarnation: 1,
+            uid: "u1".to_owned(),
+        },
+        state: ContainerState::Running { since: Timestamp(3) },
+        health: HealthState::Healthy,
+        image: ImageId(Arc::from("sha256:abc")),
+        config: ContainerConfig { limits: limits(), ..ContainerConfig::default() },
+        address: Some("10.0.0.2".to_owned()),
+        created_at: Timestamp(2),
+    };
+    BTreeMap::from([(ContainerId(Arc::from("c0ffee")), container)])
+}

@@ -1,0 +1,8 @@
+//! The commands, as users and scripts see them.
+//!
+//! Read in this order: [`rendering`] (answers that are made up, as text), [`commands`] (one process on
+//! a real engine), [`daemon`] (`up`, with other commands beside it).
+
+mod commands;
+mod daemon;
+mod rendering;

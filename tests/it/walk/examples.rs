@@ -1,0 +1,103 @@
+//! The examples do what their READMEs say. Ports of theirs are mapped to those of the sandbox.
+
+use std::fs;
+
+use super::room::{LONG, Loop, assert_settled, one, seen};
+use crate::lab::{Sandbox, docker, eventually, repository};
+
+/// Copies the specs of an example, with a project and a port of the sandbox's own.
+fn example(room: &Sandbox<'_>, name: &str, project: &str, port: &str) {
+    let from = repository().join("examples").join(name).join("specs");
+    for entry in fs::read_dir(from).expect("an example has specs") {
+        let path = entry.expect("an entry").path();
+        let text = fs::read_to_string(&path).expect("a spec");
+        let text = text
+            .replace(&format!("project: {project}"), "project: $project")
+            .replace(&format!("host: {port}"), "host: $port0");
+        let name = path.file_name().expect("a name").to_string_lossy();
+        room.spec(&name, &text);
+    }
+}
+
+#[test]
+fn hello_greets() {
+    let room = Sandbox::new(engine!(V20_10));
+    let engine = room.engine();
+    example(&room, "hello", "greeting", "8090");
+    let out = room.windlass(&["plan", "--detailed-exitcode"]);
+    assert_eq!(out.code, 2, "{out:?}");
+    assert!(out.stdout.contains("1 to add"), "{out:?}");
+    let out = room.windlass(&["apply"]);
+    assert_eq!(out.code, 0, "{out:?}");
+    let page = || engine.http_get(room.port(0), "/");
+    eventually("it greets", LONG, || page().as_deref() == Some("hello world\n"));
+    let out = room.windlass(&["plan", "--detailed-exitcode"]);
+    assert_eq!(out.code, 0, "{out:?}");
+
+    // The table of the README, row by row.
+    let held = Loop::hold(&room);
+    held.wait_until_settled();
+    let before = one(&room, "web", 0);
+    let since = held.now();
+    docker(engine, &["kill", before.id()]);
+    assert_eq!(held.wait_for_step("web/0", "restart", since), "ended with exit code 137");
+    eventually("it greets again", LONG, || page().as_deref() == Some("hello world\n"));
+    assert_eq!(one(&room, "web", 0).id(), before.id());
+
+    let (since, started) = (held.now(), one(&room, "web", 0).started_at().to_owned());
+    docker(engine, &["update", "--memory", "64m", "--memory-swap", "64m", before.id()]);
+    let cause = held.wait_for_step("web/0", "update", since);
+    assert_eq!(cause, "drift: memory 64Mi -> 512Mi");
+    held.wait_until_settled();
+    assert_eq!(one(&room, "web", 0).started_at(), started, "it was started again");
+
+    let path = room.specs().join("web.yaml");
+    let text = fs::read_to_string(&path).expect("a spec");
+    fs::write(&path, text.replace("WHO: world", "WHO: there")).expect("a spec is written");
+    // Nobody asks: the change is seen.
+    eventually("it greets another", LONG, || page().as_deref() == Some("hello there\n"));
+    held.wait_until_settled();
+    let replaced = one(&room, "web", 0);
+    assert_ne!(replaced.id(), before.id());
+
+    fs::write(&path, text.replace("flavor:", "replica: 2\n  flavor:")).expect("it is written");
+    eventually("the error is told", LONG, || !held.overview().broken.is_empty());
+    let first = held.overview().broken["web.yaml"].first.clone();
+    assert!(first.contains("replica") && first.contains("web.yaml:"), "{first}");
+    assert_eq!(one(&room, "web", 0).life(), replaced.life());
+    held.stop();
+    let out = room.windlass(&["down", "-y"]);
+    assert_eq!(out.code, 0, "{out:?}");
+    assert!(seen(&room).is_empty());
+}
+
+#[test]
+fn batch_jobs_end_and_rest() {
+    let room = Sandbox::new(engine!(V20_10));
+    example(&room, "batch", "batch", "none");
+    let held = Loop::hold(&room);
+    for name in ["report", "flaky"] {
+        eventually(&format!("{name} is completed"), LONG, || {
+            held.status(name).phase == "Completed"
+        });
+    }
+    assert_eq!(held.replica("flaky").restarts, 2);
+    held.wait_until_settled();
+    held.stop();
+    let lines = |name: &str| {
+        let out = room.windlass(&["logs", &format!("{}/{name}", room.project())]);
+        assert_eq!(out.code, 0, "{out:?}");
+        out.stdout
+    };
+    assert_eq!(lines("report"), "sum 6\n");
+    assert_eq!(lines("flaky"), "attempt 1\nattempt 2\nattempt 3\n");
+    let out = room.windlass(&["plan", "--detailed-exitcode"]);
+    assert_eq!(out.code, 0, "{out:?}");
+    for name in ["report", "flaky"] {
+        docker(room.engine(), &["rm", one(&room, name, 0).id()]);
+    }
+    assert_settled(&room);
+    let out = room.windlass(&["apply"]);
+    assert_eq!(out.code, 0, "{out:?}");
+    assert!(seen(&room).is_empty(), "a job ran again");
+}

@@ -1,0 +1,236 @@
+//! Where images come from, and that what runs goes on until its successor can be made.
+
+use std::io::Write as _;
+use std::process::{Child, Command, Stdio};
+
+use super::room::{LIVE, LONG, Loop, apply, apply_well, assert_settled, instance, one};
+use crate::lab::{Engine, Sandbox, busybox_tar, docker, eventually};
+
+/// An Instance of `image`.
+fn of(image: &str) -> String {
+    instance("web", LIVE).replace("image: busybox:latest", &format!("image: {image}"))
+}
+
+/// An Image of one source.
+fn image(name: &str, source: &str) -> String {
+    format!(
+        "---\napiVersion: windlass/v1\nkind: Image\nmetadata: {{ name: {name}, project: $project }}\nspec: {{ source: {{ {source} }} }}\n"
+    )
+}
+
+#[test]
+fn what_cannot_be_pulled_breaks_nothing() {
+    let room = Sandbox::new(engine!(V20_10));
+    room.spec("set.yaml", &(of("busybox:latest") + &instance("other", LIVE)));
+    apply_well(&room);
+    let before = one(&room, "web", 0).life();
+    // Nobody listens on port 1 of the engine's host.
+    room.spec(
+        "set.yaml",
+        &(of("127.0.0.1:1/web:2") + &instance("other", &format!("{LIVE}\nenv: {{ N: '2' }}"))),
+    );
+    let held = Loop::hold(&room);
+    let outcome = held.apply();
+    let trouble = outcome.troubles.iter().find(|trouble| trouble.object.ends_with("web/0"));
+    let message = &trouble.expect("it cannot be pulled").message;
+    assert!(message.contains("127.0.0.1:1/web:2") && message.contains("refused"), "{message}");
+    assert_eq!(one(&room, "web", 0).life(), before, "the old one was touched");
+    assert_eq!(one(&room, "other", 0).label("incarnation"), "2", "it waited for another");
+    let status = held.status("web");
+    assert_eq!((status.replicas_ready, status.replicas_wanted), (1, 1));
+    assert!(status.replicas[0].message.as_deref().is_some_and(|text| text.contains("pull")));
+    // Another image, and it rolls at once.
+    docker(room.engine(), &["tag", "busybox:latest", &room.fill("$project/web:3")]);
+    room.spec("set.yaml", &(of("$project/web:3") + "\n  env: { N: '3' }\n"));
+    room.spec("other.yaml", &instance("other", &format!("{LIVE}\nenv: {{ N: '2' }}")));
+    assert!(held.apply().is_good());
+    assert_eq!(one(&room, "web", 0).label("incarnation"), "2");
+    held.stop();
+    assert_settled(&room);
+}
+
+/// Debian's registry, in the network of an engine. It ends when it is dropped.
+struct Registry<'e> {
+    engine: &'e Engine,
+    child: Child,
+    address: String,
+    _root: tempfile::TempDir,
+}
+
+impl<'e> Registry<'e> {
+    fn start(room: &Sandbox<'e>) -> Self {
+        let engine = room.engine();
+        let address = format!("127.0.0.1:{}", room.port(9));
+        let root = tempfile::tempdir_in(room.path()).expect("a temporary directory");
+        let config = root.path().join("config.yml");
+        let mut file = std::fs::File::create(&config).expect("a file");
+        write!(
+            file,
+            "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: '{address}' }}\n",
+            root.path().join("data").display()
+        )
+        .expect("it is written");
+        let child = Command::new("nsenter")
+            .arg(format!("--net={}", engine.netns()))
+            .args(["setpriv", "--pdeathsig", "KILL", "docker-registry", "serve"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nsenter starts");
+        let registry = Self { engine, child, address, _root: root };
+        let port = room.port(9);
+        eventually("the registry answers", LONG, || engine.http_get(port, "/v2/").is_some());
+        registry
+    }
+
+    /// Pushes an image of its own under `tag`; its digest.
+    fn push(&self, tag: &str, mark: &str) -> String {
+        let reference = format!("{}/shop/web:{tag}", self.address);
+        let made = docker(self.engine, &["create", "--net", "none", "busybox:latest", "true"]);
+        let label = format!("LABEL mark={mark}");
+        docker(self.engine, &["commit", "--change", &label, &made, &reference]);
+        docker(self.engine, &["rm", &made]);
+        let said = docker(self.engine, &["push", &reference]);
+        let digest = said.split_whitespace().find(|word| word.starts_with("sha256:"));
+        let digest = digest.expect("a push says the digest").to_owned();
+        docker(self.engine, &["rmi", &reference]);
+        digest
+    }
+}
+
+impl Drop for Registry<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn a_tag_is_resolved_once(engine: &Engine) {
+    let room = Sandbox::new(engine);
+    let registry = Registry::start(&room);
+    let first = registry.push("1", &format!("{}-a", room.project()));
+    let declared = |tag: &str| {
+        image("shop", &format!("registry: '{}/shop/web:{tag}'", registry.address)) + &of("shop")
+    };
+    room.spec("set.yaml", &declared("1"));
+    let held = Loop::hold(&room);
+    assert!(held.apply().is_good());
+    let content = |held: &Loop| {
+        let overview = held.overview();
+        let shop = overview.images.iter().find(|image| image.name.ends_with("/shop"));
+        shop.and_then(|image| image.content.clone()).expect("it is resolved")
+    };
+    assert_eq!(content(&held), first);
+    let before = one(&room, "web", 0);
+    // The tag moves: nothing happens, also for a windlass that starts anew.
+    let moved = registry.push("1", &format!("{}-b", room.project()));
+    assert_ne!(moved, first);
+    assert_eq!(held.apply().steps, 0);
+    held.stop();
+    let held = Loop::hold(&room);
+    assert_eq!(held.apply().steps, 0);
+    assert_eq!(content(&held), first);
+    // A replica that is made now is of the same content as its sister.
+    room.spec("set.yaml", &(declared("1") + "  replicas: 2\n"));
+    assert!(held.apply().is_good());
+    let sister = one(&room, "web", 1);
+    assert_eq!(sister.0["Image"], before.0["Image"]);
+    assert_eq!(one(&room, "web", 0).life(), before.life());
+    // Another declaration is resolved anew.
+    let second = registry.push("2", &format!("{}-c", room.project()));
+    room.spec("set.yaml", &(declared("2") + "  replicas: 2\n"));
+    assert!(held.apply().is_good());
+    assert_eq!(content(&held), second);
+    for ordinal in 0..2 {
+        let web = one(&room, "web", ordinal);
+        assert_eq!(web.label("incarnation"), "2");
+        assert_ne!(web.0["Image"], before.0["Image"]);
+    }
+    held.stop();
+    assert_settled(&room);
+}
+
+#[test]
+fn a_tag_is_resolved_once_on_20_10() {
+    a_tag_is_resolved_once(engine!(V20_10));
+}
+
+#[test]
+fn a_tag_is_resolved_once_on_26_1() {
+    a_tag_is_resolved_once(engine!(V26_1));
+}
+
+#[test]
+fn an_image_that_is_gone_comes_again_by_its_digest() {
+    let room = Sandbox::new(engine!(V20_10));
+    let registry = Registry::start(&room);
+    let first = registry.push("1", &format!("{}-a", room.project()));
+    let reference = format!("{}/shop/web:1", registry.address);
+    room.spec("set.yaml", &of(&reference));
+    apply_well(&room);
+    let before = one(&room, "web", 0);
+    registry.push("1", &format!("{}-b", room.project()));
+    docker(room.engine(), &["rm", "-f", before.id()]);
+    docker(room.engine(), &["rmi", "-f", before.0["Image"].as_str().expect("an image")]);
+    apply_well(&room);
+    let after = one(&room, "web", 0);
+    assert_eq!((&after.0["Image"], after.state()), (&before.0["Image"], "running"), "{first}");
+    assert_settled(&room);
+}
+
+fn files_become_images(engine: &Engine) {
+    let room = Sandbox::new(engine);
+    // An archive of an image that the engine does not hold any more.
+    let made = docker(engine, &["create", "--net", "none", "busybox:latest", "true"]);
+    let reference = room.fill("$project/saved:1");
+    docker(engine, &["commit", "--change", &room.fill("LABEL of=$project"), &made, &reference]);
+    docker(engine, &["rm", &made]);
+    let archive = room.path().join("saved.tar");
+    docker(engine, &["save", "-o", &archive.display().to_string(), &reference]);
+    docker(engine, &["rmi", &reference]);
+    std::fs::copy(busybox_tar(), room.path().join("rootfs.tar")).expect("a copy");
+    let using = |name: &str| of(name).replace("name: web", &format!("name: {name}"));
+    let set = [
+        image("saved", "archive: ../saved.tar"),
+        using("saved"),
+        image(
+            "tree",
+            "rootfs: { file: ../rootfs.tar, command: [sleep, '1000'], env: { PATH: /bin, A: b } }",
+        ),
+        instance("tree", "stop: { signal: KILL }").replace("busybox:latest", "tree"),
+    ];
+    room.spec("set.yaml", &set.concat());
+    apply_well(&room);
+    assert_eq!(one(&room, "saved", 0).state(), "running");
+    let tree = one(&room, "tree", 0);
+    assert_eq!(tree.state(), "running");
+    assert_eq!(tree.0["Config"]["Cmd"], serde_json::json!(["sleep", "1000"]));
+    assert_settled(&room);
+    assert_eq!(apply(&room).steps, 0);
+    // Another tree in the file is another image, and rolls what uses it; the other one stays.
+    let saved = one(&room, "saved", 0).life();
+    let status = Command::new("tar")
+        .args(["-C", "/etc", "--append", "-f"])
+        .arg(room.path().join("rootfs.tar"))
+        .arg("hostname")
+        .status();
+    assert!(status.expect("tar starts").success());
+    apply_well(&room);
+    let rolled = one(&room, "tree", 0);
+    assert_eq!(rolled.label("incarnation"), "2");
+    assert_ne!(rolled.0["Image"], tree.0["Image"]);
+    assert_eq!(one(&room, "saved", 0).life(), saved);
+    assert_settled(&room);
+}
+
+#[test]
+fn files_become_images_on_20_10() {
+    files_become_images(engine!(V20_10));
+}
+
+#[test]
+fn files_become_images_on_26_1() {
+    files_become_images(engine!(V26_1));
+}

@@ -1,0 +1,17 @@
+//! The walk on real engines: a directory of specs becomes containers, and stays so.
+//!
+//! Most tests run the loop in this process, through [`windlass::app`]; those that kill it, or that
+//! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
+//! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`images`],
+//! [`daemon`], [`state`], [`examples`].
+
+mod apply;
+mod crash;
+mod daemon;
+mod drift;
+mod examples;
+mod guards;
+mod images;
+mod life;
+mod room;
+mod state;
