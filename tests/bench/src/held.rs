@@ -25,7 +25,7 @@ pub(crate) const VERB: &str = "held";
 pub(crate) struct Places {
     pub(crate) specs: PathBuf,
     pub(crate) state: PathBuf,
-    twin: PathBuf,
+    pub(crate) twin: PathBuf,
 }
 
 impl Places {
@@ -39,10 +39,10 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), Failure> {
     let began = Instant::now();
     let places = Places::new(Path::new(arguments.first().ok_or("which directory?")?));
     let twin = Arc::new(Twin::load(&places.twin)?);
-    // What the engine's stand-in takes is not windlass's.
+    // What the engine's twin takes is not windlass's.
     let loaded = began.elapsed();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    // As the command line has it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;

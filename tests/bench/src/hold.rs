@@ -1,17 +1,26 @@
 //! What a daemon weighs that holds many instances, what it takes from a core while nothing happens,
 //! and how long it needs to start.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use reconciler::model::desired::SpecsReading;
+use reconciler::model::journal::{Entry, Stamped};
 use tempfile::TempDir;
+use windlass::hint::Hint;
+use windlass::journal::FileJournal;
+use windlass::manifest::Loader;
+use windlass::state::StateDir;
 
 use crate::held::{Places, VERB};
 use crate::lab::Lab;
+use crate::settled;
 use crate::table::{Failure, Row, ms};
+use crate::twin::Twin;
 
 /// Files that a set of specs is spread over.
 const FILES: usize = 100;
@@ -53,7 +62,10 @@ pub(crate) fn run(_: &Lab) -> Result<Vec<Row>, Failure> {
 
 pub(crate) fn start(_: &Lab) -> Result<Vec<Row>, Failure> {
     let dir = TempDir::new().map_err(|error| error.to_string())?;
-    write_specs(&Places::new(dir.path()).specs, STARTED)?;
+    let places = Places::new(dir.path());
+    write_specs(&places.specs, STARTED)?;
+    deployed(&places)?;
+    // The first start makes the store of the journal.
     let daemon = Daemon::start(dir.path(), STARTED)?;
     std::thread::sleep(REST);
     daemon.stop()?;
@@ -65,6 +77,23 @@ pub(crate) fn start(_: &Lab) -> Result<Vec<Row>, Failure> {
     }
     let what = "10,000 records: process start → first settled round";
     Ok(vec![Row::new("start", what, "ms", samples).at_most(START_MAX_MS)])
+}
+
+/// Leaves a state directory and an engine as if all specs had been deployed: the planner's own
+/// records, in a journal that begins with a checkpoint.
+fn deployed(places: &Places) -> Result<(), Failure> {
+    let SpecsReading { desired, texts, .. } =
+        Loader::new(places.specs.clone(), BTreeMap::new()).read(&Hint::All).specs;
+    let mut snapshot = settled::settle(desired)?;
+    let records = &mut snapshot.records;
+    for (file, text) in texts {
+        records.apply(snapshot.now, &Entry::Text { file, text });
+    }
+    let entry = Entry::Checkpoint { records: Box::new(records.clone()) };
+    let first = Stamped { seq: 1, at: snapshot.now, entry };
+    let state = StateDir::open(&places.state).map_err(|error| error.to_string())?;
+    FileJournal::begin(&state.paths().journal(), &[first]).map_err(|error| error.to_string())?;
+    Twin::holding(&snapshot).save(&places.twin)
 }
 
 /// Instances in so many documents, spread over files.

@@ -24,7 +24,20 @@ const ROUNDS_MAX: usize = 10;
 
 /// Instances, each with a container that runs, and nothing to do.
 pub(crate) fn snapshot(instances: usize) -> Result<Snapshot, Failure> {
-    let mut world = World::new(instances);
+    let mut desired = DesiredSet::default();
+    for number in 0..instances {
+        let project = name(&format!("p{}", number % 100));
+        let key = Key::new(project, name(&format!("web-{number}")));
+        let source = Source { file: Arc::from(format!("{key}.yaml")), line: 1, column: 1 };
+        desired.instances.insert(key, Declared::new(spec(number), source));
+    }
+    settle(desired)
+}
+
+/// What is declared, with all that makes it so.
+pub(crate) fn settle(desired: DesiredSet) -> Result<Snapshot, Failure> {
+    let instances = desired.instances.len();
+    let mut world = World::new(desired);
     let policies = Policies::allow_all();
     for _ in 0..ROUNDS_MAX {
         let (plan, report) = plan(&world.snapshot, &policies);
@@ -43,14 +56,7 @@ struct World {
 }
 
 impl World {
-    fn new(instances: usize) -> Self {
-        let mut desired = DesiredSet::default();
-        for number in 0..instances {
-            let project = name(&format!("p{}", number % 100));
-            let key = Key::new(project, name(&format!("web-{number}")));
-            let source = Source { file: Arc::from(format!("{key}.yaml")), line: 1, column: 1 };
-            desired.instances.insert(key, Declared::new(spec(number), source));
-        }
+    fn new(mut desired: DesiredSet) -> Self {
         desired.ensure_node(Endpoint::Unix("/bench.sock".to_owned()));
         let identity = RootIdentity { path: "/specs".to_owned(), device: 1 };
         let mut snapshot = Snapshot {

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reconciler::model::ids::{ContainerId, OwnerId};
 use reconciler::model::observed::{NodeListing, ObservedContainer};
+use reconciler::model::snapshot::Snapshot;
 use reconciler::ports::{
     Answer, Done, Driver, DriverError, DriverErrorKind, LogLine, LogQuery, NodeEvent, Progress,
 };
@@ -35,8 +36,24 @@ impl Twin {
             engine.images = images;
             engine.volumes = volumes;
         }
+        Ok(Self::of(engine))
+    }
+
+    /// An engine that holds what a snapshot says.
+    pub(crate) fn holding(snapshot: &Snapshot) -> Self {
+        let mut engine = FakeEngine::new("bench");
+        for located in snapshot.containers.values().flatten() {
+            engine.containers.insert(located.id.clone(), located.container.clone());
+        }
+        for node in snapshot.nodes.values() {
+            engine.images.extend(node.images.clone());
+        }
+        Self::of(engine)
+    }
+
+    fn of(engine: FakeEngine) -> Self {
         let (engine, hears) = (Mutex::new(engine), Mutex::default());
-        Ok(Self { engine, hears, calls: AtomicU64::new(0) })
+        Self { engine, hears, calls: AtomicU64::new(0) }
     }
 
     /// Saves what the engine holds.
