@@ -198,7 +198,8 @@ fn masked(spec: &InstanceSpec) -> InstanceSpec {
 
 fn phase(declared: bool, wanted: u32, ready: u32, replicas: &[ReplicaStatus]) -> String {
     if !declared {
-        return "Removing".to_owned();
+        let held = replicas.iter().any(|replica| replica.state == "Held");
+        return if held { "Held" } else { "Removing" }.to_owned();
     }
     let odd = replicas.iter().find(|replica| !replica.ready);
     match odd {

@@ -118,6 +118,7 @@ pub fn config(spec: &InstanceSpec, replica: &ReplicaKey, cgroup_parent: &str) ->
         limits: limits(&spec.resources),
         health: spec.health.as_ref().map(health),
         stop_signal: spec.stop.signal.clone(),
+        stop_timeout_s: Some(spec.stop.timeout.0.div_ceil(1000)),
         cgroup_parent: cgroup_parent.to_owned(),
         restart_policy: RESTART_POLICY.to_owned(),
         network: NETWORK.to_owned(),

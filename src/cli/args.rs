@@ -29,65 +29,62 @@ pub(super) struct Cli {
 #[derive(Debug, Clone, Args)]
 pub(super) struct Global {
     /// The directory of specs, or one file [default: ./specs]
-    #[arg(long, global = true, env = "WINDLASS_SPECS", value_name = "DIR", help_heading = GLOBAL)]
+    #[arg(long, global = true, env = "WINDLASS_SPECS", hide_env_values = true, value_name = "DIR", help_heading = GLOBAL)]
     pub(super) specs: Option<PathBuf>,
     /// The directory of the state [default: /var/lib/windlass for root, else ~/.local/state/windlass]
-    #[arg(long, global = true, env = "WINDLASS_STATE", value_name = "DIR", help_heading = GLOBAL)]
+    #[arg(long, global = true, env = "WINDLASS_STATE", hide_env_values = true, value_name = "DIR", help_heading = GLOBAL)]
     pub(super) state: Option<PathBuf>,
     /// How answers are written
     #[arg(
-        short, long, global = true, env = "WINDLASS_OUTPUT", value_name = "FORMAT",
+        short, long, global = true, env = "WINDLASS_OUTPUT", hide_env_values = true, value_name = "FORMAT",
         default_value = "text", hide_default_value = true, help_heading = GLOBAL
     )]
     pub(super) output: Format,
     /// When to use colour; NO_COLOR turns it off too
     #[arg(
-        long, global = true, env = "WINDLASS_COLOR", value_name = "WHEN",
+        long, global = true, env = "WINDLASS_COLOR", hide_env_values = true, value_name = "WHEN",
         default_value = "auto", hide_default_value = true, help_heading = GLOBAL
     )]
     pub(super) color: When,
     /// Only say what is wrong, and what was asked for
     #[arg(
-        short, long, global = true, env = "WINDLASS_QUIET", help_heading = GLOBAL,
+        short, long, global = true, env = "WINDLASS_QUIET", hide_env_values = true, help_heading = GLOBAL,
         value_parser = FalseyValueParser::new()
     )]
     pub(super) quiet: bool,
     /// Do not ask back
     #[arg(
-        short, long, global = true, env = "WINDLASS_YES", help_heading = GLOBAL,
+        short, long, global = true, env = "WINDLASS_YES", hide_env_values = true, help_heading = GLOBAL,
         value_parser = FalseyValueParser::new()
     )]
     pub(super) yes: bool,
     /// How long to wait for an end, as `90s` [default: 5m; 1m for what only looks]
-    #[arg(long, global = true, env = "WINDLASS_TIMEOUT", value_name = "TIME", help_heading = GLOBAL)]
+    #[arg(long, global = true, env = "WINDLASS_TIMEOUT", hide_env_values = true, value_name = "TIME", help_heading = GLOBAL)]
     pub(super) timeout: Option<Span>,
 }
 
 const GLOBAL: &str = "Global options";
 
+// Their variants speak for themselves: with a text each, help would take a page.
+
 /// How answers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people
     Text,
-    /// For people, with all columns
+    // Text with all columns.
     Wide,
-    /// For programs
     Json,
-    /// The same as YAML
     Yaml,
-    /// Only names
+    // Only names, one a line.
     Name,
 }
 
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum When {
-    /// On a terminal
+    // On a terminal.
     Auto,
-    /// Always
     Always,
-    /// Never
     Never,
 }
 
@@ -104,10 +101,17 @@ pub(super) enum Verb {
         #[command(flatten)]
         dir: Dir,
         /// The directory of specs, or one file
-        #[arg(short, long, env = "WINDLASS_FILE", value_name = "DIR|FILE", conflicts_with = "dir")]
+        #[arg(
+            short,
+            long,
+            env = "WINDLASS_FILE",
+            hide_env_values = true,
+            value_name = "DIR|FILE",
+            conflicts_with = "dir"
+        )]
         file: Option<PathBuf>,
         /// Only show what would be done, as `plan` does
-        #[arg(long, env = "WINDLASS_DRY_RUN", value_parser = FalseyValueParser::new())]
+        #[arg(long, env = "WINDLASS_DRY_RUN", hide_env_values = true, value_parser = FalseyValueParser::new())]
         dry_run: bool,
     },
     /// Show what would be done, and do nothing
@@ -120,10 +124,10 @@ pub(super) enum Verb {
         #[command(flatten)]
         dir: Dir,
         /// Exit with 0 if there is nothing to do, 1 on an error, 2 if there are changes
-        #[arg(long, env = "WINDLASS_DETAILED_EXITCODE", value_parser = FalseyValueParser::new())]
+        #[arg(long, env = "WINDLASS_DETAILED_EXITCODE", hide_env_values = true, value_parser = FalseyValueParser::new())]
         detailed_exitcode: bool,
         /// Show every step as well
-        #[arg(long, env = "WINDLASS_STEPS", value_parser = FalseyValueParser::new())]
+        #[arg(long, env = "WINDLASS_STEPS", hide_env_values = true, value_parser = FalseyValueParser::new())]
         steps: bool,
     },
     /// Show field by field what is not as declared
@@ -146,10 +150,16 @@ pub(super) enum Verb {
         #[arg(value_name = "NAME")]
         names: Vec<String>,
         /// Only objects with these labels: `tier=front,!canary,zone!=b`
-        #[arg(short = 'l', long, env = "WINDLASS_SELECTOR", value_name = "LABELS")]
+        #[arg(
+            short = 'l',
+            long,
+            env = "WINDLASS_SELECTOR",
+            hide_env_values = true,
+            value_name = "LABELS"
+        )]
         selector: Option<String>,
         /// Only objects of this project
-        #[arg(short, long, env = "WINDLASS_PROJECT", value_name = "NAME")]
+        #[arg(short, long, env = "WINDLASS_PROJECT", hide_env_values = true, value_name = "NAME")]
         project: Option<String>,
     },
     /// Show all about one object: how it stands, why, and what it was before
@@ -164,16 +174,16 @@ pub(super) enum Verb {
         #[arg(value_name = "NAME[/ORDINAL]", required = true)]
         names: Vec<String>,
         /// Go on as lines come
-        #[arg(short, long, env = "WINDLASS_FOLLOW", value_parser = FalseyValueParser::new())]
+        #[arg(short, long, env = "WINDLASS_FOLLOW", hide_env_values = true, value_parser = FalseyValueParser::new())]
         follow: bool,
         /// Only so many of the last lines of each container
-        #[arg(long, env = "WINDLASS_TAIL", value_name = "LINES")]
+        #[arg(long, env = "WINDLASS_TAIL", hide_env_values = true, value_name = "LINES")]
         tail: Option<u32>,
         /// Only lines of so much last time, as `10m`
-        #[arg(long, env = "WINDLASS_SINCE", value_name = "TIME")]
+        #[arg(long, env = "WINDLASS_SINCE", hide_env_values = true, value_name = "TIME")]
         since: Option<Span>,
         /// Begin each line with its time
-        #[arg(short, long, env = "WINDLASS_TIMESTAMPS", value_parser = FalseyValueParser::new())]
+        #[arg(short, long, env = "WINDLASS_TIMESTAMPS", hide_env_values = true, value_parser = FalseyValueParser::new())]
         timestamps: bool,
     },
     /// Let removals go that are held back; without a digest, show them
@@ -218,7 +228,7 @@ pub(super) enum StoreVerb {
     /// Make the store anew, from the journal or what is left of both; nothing is deleted
     Rebuild {
         /// Take over the containers of this owner, as their label io.windlass.owner says
-        #[arg(long, env = "WINDLASS_OWNER", value_name = "ID")]
+        #[arg(long, env = "WINDLASS_OWNER", hide_env_values = true, value_name = "ID")]
         owner: Option<String>,
     },
 }

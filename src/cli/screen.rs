@@ -131,10 +131,11 @@ fn sum(overview: &Overview, style: &Style) -> String {
     let answering = overview.nodes.iter().filter(|node| node.ready).count();
     let (ink, word) = match (overview.settled, &overview.degraded) {
         (_, Some(_)) => (Ink::Bad, "stuck"),
-        (true, None) if overview.broken.is_empty() && overview.held.is_none() => {
-            (Ink::Good, "settled")
+        (true, None) if !overview.broken.is_empty() || overview.held.is_some() => {
+            (Ink::Odd, "settled")
         }
-        (true, None) => (Ink::Odd, "settled"),
+        (true, None) if ready < wanted && resting == 0 => (Ink::Odd, "waiting"),
+        (true, None) => (Ink::Good, "settled"),
         (false, None) => (Ink::Odd, "working"),
     };
     let mut parts = vec![format!("{ready} of {} ready", count32(wanted, "replica"))];

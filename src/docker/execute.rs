@@ -13,7 +13,7 @@ use reconciler::ports::{Done, DriverError, DriverErrorKind, Progress};
 use reconciler::step::Action;
 
 use super::connect::DockerDriver;
-use super::{convert, error, images};
+use super::{convert, error, images, labels};
 
 /// Shorter values of variables are not looked for in messages: they stand in any text by chance.
 const SECRET_BYTES_MIN: usize = 6;
@@ -147,8 +147,17 @@ async fn create_volume(
     if volume.labels == labels {
         return Ok(Done::AsAsked);
     }
-    let text = "the name is taken by a volume with other labels";
-    Err(error::new(DriverErrorKind::Conflict, &operation, text))
+    let text = match volume.labels.get(labels::OWNER) {
+        Some(owner) => format!(
+            "a volume of that name belongs to another state directory (owner {owner}); remove it \
+             if its data is not needed, or take that owner's objects over with `windlass store \
+             rebuild --owner {owner}` on a new state directory"
+        ),
+        None => "a volume of that name is there, and is not ours; remove it if its data is not \
+                 needed, or name yours differently"
+            .to_owned(),
+    };
+    Err(error::new(DriverErrorKind::Conflict, &operation, &text))
 }
 
 /// Changes limits. A cpu limit cannot be lifted: the engine takes that for "leave it", and says

@@ -206,6 +206,9 @@ pub struct ContainerConfig {
     pub health: Option<HealthCheck>,
     /// The signal that asks it to end; the image's own if none.
     pub stop_signal: Option<String>,
+    /// How long it gets to end, in whole seconds, when nothing else is said: it still knows that
+    /// when its declaration is gone. Not compared: a change of it needs no other container.
+    pub stop_timeout_s: Option<u64>,
     /// The control group that it lives under.
     pub cgroup_parent: String,
     /// The engine's own restart policy: `no`, since windlass is the only restarter.

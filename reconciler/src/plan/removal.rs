@@ -61,9 +61,9 @@ impl Round<'_> {
         if let Some(reason) = self.under_way(&object) {
             return self.wait(&object, recorded.as_ref(), reason);
         }
-        let declared = (!self.snapshot.down)
-            .then(|| self.snapshot.desired.instances.get(&replica.instance))
-            .flatten();
+        let snapshot = self.snapshot;
+        let in_specs = snapshot.desired.instances.get(&replica.instance);
+        let declared = in_specs.filter(|_| !snapshot.down);
         let mut containers: Vec<&Located> = undeclared.containers.iter().collect();
         containers.sort_by_key(|at| (&at.node, at.container.identity.incarnation, &at.id));
         let Some(first) = containers.first() else {
@@ -82,7 +82,7 @@ impl Round<'_> {
         if self.backs_off(&object, &node, undeclared.record) {
             return;
         }
-        let spec = declared.map(|declared| &*declared.spec);
+        let spec = in_specs.map(|declared| &*declared.spec);
         let here = containers.iter().copied().filter(|at| at.node == node);
         let actions = here.clone().filter_map(|at| stop_for_good(at, spec));
         let actions = actions.chain(here.clone().map(remove_for_good)).collect();
@@ -201,21 +201,16 @@ impl Round<'_> {
     }
 }
 
+/// Stops a container with the time that its declaration gives it, or gave it while there was one.
 fn stop_for_good(located: &Located, spec: Option<&InstanceSpec>) -> Option<Action> {
-    let mut action = stop_any(located)?;
-    if let (Action::StopContainer { timeout, .. }, Some(spec)) = (&mut action, spec) {
-        *timeout = spec.stop.timeout;
-    }
-    Some(action)
-}
-
-fn stop_any(located: &Located) -> Option<Action> {
     use crate::model::observed::ContainerState;
+    let recorded = located.container.config.stop_timeout_s.map(Span::seconds);
+    let timeout = spec.map(|spec| spec.stop.timeout).or(recorded).unwrap_or(STOP_TIMEOUT);
     match located.container.state {
         ContainerState::Running { .. } | ContainerState::Paused { .. } => {
             Some(Action::StopContainer {
                 container: located.id.0.to_string(),
-                timeout: STOP_TIMEOUT,
+                timeout,
                 power: false,
             })
         }

@@ -40,6 +40,8 @@ pub struct Work {
 pub struct Narrator {
     /// Objects that are worked on.
     pub under_way: BTreeMap<String, Work>,
+    /// What went wrong last with an object, until it goes well.
+    failed: BTreeMap<String, String>,
     created: BTreeSet<String>,
     changed: BTreeSet<String>,
     replaced: BTreeSet<String>,
@@ -79,7 +81,14 @@ impl Narrator {
             }
             Happened::Ended { object, verb, error: Some(error), .. } => {
                 self.under_way.remove(object);
-                line(Ink::Bad, format!("{object}: {verb} failed: {error}"))
+                // The same again is told in short: it is tried many times.
+                if self.failed.insert(object.clone(), error.clone()).as_ref() == Some(error) {
+                    return line(Ink::Bad, format!("{object}: {verb} failed again"));
+                }
+                // Drivers begin with what they tried.
+                let tried = format!("{}: ", said(verb, object));
+                let why = error.strip_prefix(&tried).unwrap_or(error);
+                line(Ink::Bad, format!("{object}: {verb} failed: {why}"))
             }
             Happened::Ended { object, node, verb, error: None, took_ms, last } => {
                 let began = now.checked_sub(Duration::from_millis(*took_ms)).unwrap_or(now);
@@ -97,6 +106,7 @@ impl Narrator {
                     return None;
                 }
                 let work = self.under_way.remove(object)?;
+                self.failed.remove(object);
                 let what = self.count(object, &work);
                 let span = took(now.saturating_duration_since(work.began));
                 line(Ink::Good, format!("{object}: {what} in {span}"))

@@ -26,6 +26,7 @@ pub(in super::super) fn container_body(
         limits: container_limits,
         health: check,
         stop_signal,
+        stop_timeout_s,
         cgroup_parent,
         restart_policy,
         network,
@@ -50,6 +51,7 @@ pub(in super::super) fn container_body(
         exposed_ports: Some(exposed),
         healthcheck: check.as_ref().map(health::to_engine),
         stop_signal: stop_signal.clone(),
+        stop_timeout: stop_timeout_s.and_then(|seconds| i64::try_from(seconds).ok()),
         host_config: Some(host),
         ..ContainerCreateBody::default()
     }

@@ -70,6 +70,7 @@ fn container_config(id: &str, config: EngineConfig, host: HostConfig) -> Contain
         limits: Default::default(),
         health: config.healthcheck.as_ref().and_then(health::from_engine),
         stop_signal: config.stop_signal.filter(|signal| !signal.is_empty()),
+        stop_timeout_s: config.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok()),
         cgroup_parent: host.cgroup_parent.unwrap_or_default(),
         restart_policy: restart::word(host.restart_policy.as_ref()),
         network,

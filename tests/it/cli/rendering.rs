@@ -339,6 +339,8 @@ fn events_are_one_line_when_work_begins_and_one_when_it_ends() {
         ended("shop/db/0", "update", None, true),
         began("shop/old/0", "stop", "no longer declared"),
         ended("shop/old/0", "stop", Some("no answer within 20 s"), true),
+        began("shop/old/0", "stop", "no longer declared"),
+        ended("shop/old/0", "stop", Some("no answer within 20 s"), true),
         // A client that came late knows only the end.
         ended("shop/late/0", "remove", None, true),
         Happened::Settled { objects: 41 },

@@ -64,6 +64,7 @@ fn full_config(volume: &str, cgroup: &str, host_port: u16) -> ContainerConfig {
             start_period_ms: 5000,
         }),
         stop_signal: Some("USR1".to_owned()),
+        stop_timeout_s: Some(7),
         cgroup_parent: format!("{cgroup}/shop"),
         restart_policy: "no".to_owned(),
         network: "bridge".to_owned(),
