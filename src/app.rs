@@ -13,7 +13,7 @@ use reconciler::model::record::Records;
 use reconciler::model::snapshot::Config;
 use reconciler::model::spec::Endpoint;
 use reconciler::policy::Policies;
-use reconciler::ports::{Driver, StateStore as _, StoreError};
+use reconciler::ports::{Driver, StoreError};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -26,7 +26,7 @@ use crate::journal::{self, JournalWriter};
 use crate::shell::{Asker, Connect, End, Input, Ports, Shell};
 use crate::specs::{Reader, Watching};
 use crate::state::{self, StateDir, StatePaths};
-use crate::store;
+use crate::store::{self, StoreWriter};
 
 /// Where things are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,22 +205,14 @@ fn open_to_act(
         // If the loop has ended, nobody waits for the answer.
         let _ = done.send(Input::Written { ticket, result, wants_checkpoint });
     })?;
-    let mut behind = Vec::new();
+    let saver = StoreWriter::start(store)?;
     Ok(Opened {
         records,
         seq,
         repaired,
         state: Some(state),
         commit: Box::new(move |entries, ticket| writer.submit(entries, ticket)),
-        save: Box::new(move |mut writes, seq| {
-            // The journal has it all: a store that cannot be written is behind, no more. What it
-            // is behind by goes with the next write.
-            behind.append(&mut writes);
-            match store.save(&behind, seq) {
-                Ok(()) => behind.clear(),
-                Err(error) => tracing::warn!(%error, "store records"),
-            }
-        }),
+        save: Box::new(move |writes, seq| saver.save(writes, seq)),
     })
 }
 
