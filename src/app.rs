@@ -13,7 +13,7 @@ use reconciler::model::record::Records;
 use reconciler::model::snapshot::Config;
 use reconciler::model::spec::Endpoint;
 use reconciler::policy::Policies;
-use reconciler::ports::{Driver, StateStore as _, StoreError};
+use reconciler::ports::{Driver, StoreError};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -23,10 +23,10 @@ use crate::api::protocol::{Frame, Request};
 use crate::api::server::{self, ListenError, Server};
 use crate::docker::DockerDriver;
 use crate::journal::{self, JournalWriter};
-use crate::shell::{Asker, End, Input, Ports, Shell};
+use crate::shell::{Asker, Connect, End, Input, Ports, Shell};
 use crate::specs::{Reader, Watching};
 use crate::state::{self, StateDir, StatePaths};
-use crate::store;
+use crate::store::{self, StoreWriter};
 
 /// Where things are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,11 +120,21 @@ pub fn default_endpoint() -> Endpoint {
     Endpoint::Unix(path.unwrap_or("/var/run/docker.sock").to_owned())
 }
 
-/// Starts a loop in this process.
+/// Starts a loop in this process, on Docker engines.
 ///
 /// # Errors
 /// [`StartError`] says what could not be used, and what to do.
 pub fn start(settings: &Settings, mode: Mode) -> Result<App, StartError> {
+    let connect =
+        |endpoint: &Endpoint| -> Arc<dyn Driver> { Arc::new(DockerDriver::connect(endpoint)) };
+    start_with(settings, mode, Box::new(connect))
+}
+
+/// As [`start`], on engines of the caller's.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_with(settings: &Settings, mode: Mode, connect: Connect) -> Result<App, StartError> {
     let (sender, inputs) = mpsc::unbounded_channel();
     let asker = Asker(sender.clone());
     let opened = match mode {
@@ -152,9 +162,7 @@ pub fn start(settings: &Settings, mode: Mode) -> Result<App, StartError> {
             store::writes(records, &touched)
         },
         save,
-        connect: Box::new(|endpoint| -> Arc<dyn Driver> {
-            Arc::new(DockerDriver::connect(endpoint))
-        }),
+        connect,
         reread: Box::new(move || reader.reread()),
         specs: settings.specs.display().to_string(),
     };
@@ -197,22 +205,14 @@ fn open_to_act(
         // If the loop has ended, nobody waits for the answer.
         let _ = done.send(Input::Written { ticket, result, wants_checkpoint });
     })?;
-    let mut behind = Vec::new();
+    let saver = StoreWriter::start(store)?;
     Ok(Opened {
         records,
         seq,
         repaired,
         state: Some(state),
         commit: Box::new(move |entries, ticket| writer.submit(entries, ticket)),
-        save: Box::new(move |mut writes, seq| {
-            // The journal has it all: a store that cannot be written is behind, no more. What it
-            // is behind by goes with the next write.
-            behind.append(&mut writes);
-            match store.save(&behind, seq) {
-                Ok(()) => behind.clear(),
-                Err(error) => tracing::warn!(%error, "store records"),
-            }
-        }),
+        save: Box::new(move |writes, seq| saver.save(writes, seq)),
     })
 }
 

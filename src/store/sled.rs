@@ -53,6 +53,8 @@ const VOLUME: &str = "volume/";
 const NODE: &str = "node/";
 const TEXT: &str = "text/";
 const OBSERVED: &str = "observed/";
+/// The first key behind all of those: `0` follows `/`.
+const AFTER_OBSERVED: &str = "observed0";
 
 /// What to do about a store that cannot be read.
 const ADVICE: &str = "`windlass store rebuild` makes it anew from the journal";
@@ -184,17 +186,20 @@ impl SledStore {
 
     fn read_all(&self) -> Result<(Records, u64), Trouble> {
         let (mut records, mut head, mut sum) = (Records::default(), None, 0);
-        for item in &*self.db {
+        // What was observed is most of what is there, and no record.
+        let before = self.db.range(..OBSERVED.as_bytes());
+        let after = self.db.range(AFTER_OBSERVED.as_bytes()..);
+        for item in before.chain(after) {
             let (key, value): (IVec, IVec) =
                 item.map_err(|error| trouble("read store", &self.path, &error))?;
             if key == HEAD {
                 head = Some(self.decode::<Head>(&key, &value)?);
-            } else if !key.starts_with(OBSERVED.as_bytes()) {
-                if !self.add(&key, &value, &mut records)? {
-                    return Err(self.unreadable(&key, "it is of no kind that this windlass knows"));
-                }
-                sum = sum_of(&key, &value).wrapping_add(sum);
+                continue;
             }
+            if !self.add(&key, &value, &mut records)? {
+                return Err(self.unreadable(&key, "it is of no kind that this windlass knows"));
+            }
+            sum = sum_of(&key, &value).wrapping_add(sum);
         }
         let head = head.unwrap_or_else(|| Head { seq: 0, sum: digits(0) });
         if head.sum != digits(sum) {

@@ -1,0 +1,99 @@
+//! Measures windlass: against an engine alone, and against its own goals.
+//!
+//! `bench [NAME…]` runs the named benches, or all of them, and prints one table. Two things that
+//! are compared are always measured in turns within one run. `bench hold …` is the daemon that
+//! [`hold`] looks at, and `bench up …` is `windlass up`, so that both run as processes of their
+//! own with the same build.
+
+mod fleet;
+mod held;
+mod hold;
+mod lab;
+mod latency;
+mod planning;
+mod restart;
+mod rounds;
+mod settled;
+mod table;
+mod twin;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use lab::Lab;
+use table::{Failure, Row};
+
+/// A bench: its name, what it measures, and the function that does.
+struct Bench {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Lab) -> Result<Vec<Row>, Failure>,
+}
+
+const BENCHES: [Bench; 7] = [
+    Bench { name: "latency", about: "spec written → container running", run: latency::run },
+    Bench { name: "fleet", about: "50 instances from nothing", run: fleet::run },
+    Bench { name: "restart", about: "process killed → running again", run: restart::run },
+    Bench { name: "plan", about: "plan() of settled instances", run: planning::run },
+    Bench { name: "round", about: "a settled round of 1,000 specs", run: rounds::run },
+    Bench { name: "hold", about: "a daemon that holds 1,000 instances", run: hold::run },
+    Bench { name: "start", about: "start with 10,000 records", run: hold::start },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("up") => windlass::cli::main(),
+        Some(held::VERB) => match held::main(&arguments[1..]) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                say(&format!("failed {failure}\n"));
+                ExitCode::FAILURE
+            }
+        },
+        _ => benches(&arguments),
+    }
+}
+
+fn benches(names: &[String]) -> ExitCode {
+    if let Some(unknown) =
+        names.iter().find(|name| !BENCHES.iter().any(|bench| bench.name == **name))
+    {
+        say(&format!("there is no bench {unknown}; there are:\n"));
+        for bench in &BENCHES {
+            say(&format!("  {:<8} {}\n", bench.name, bench.about));
+        }
+        return ExitCode::from(2);
+    }
+    let lab = Lab::default();
+    let mut rows = Vec::new();
+    let mut failed = false;
+    let load_before = lab::load();
+    for bench in &BENCHES {
+        if !names.is_empty() && !names.iter().any(|name| name == bench.name) {
+            continue;
+        }
+        progress(&format!("{}: {} …", bench.name, bench.about));
+        match (bench.run)(&lab) {
+            Ok(more) => rows.extend(more),
+            Err(failure) => {
+                failed = true;
+                progress(&format!("{}: could not run: {failure}", bench.name));
+            }
+        }
+    }
+    say(&format!("\n{}\n{}\n", table::render(&rows), lab.facts(&load_before)));
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Prints to standard output.
+pub(crate) fn say(text: &str) {
+    let mut out = std::io::stdout();
+    // Nobody listens: then there is nothing to say.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints what is going on.
+pub(crate) fn progress(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
