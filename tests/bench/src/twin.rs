@@ -1,6 +1,7 @@
 //! A driver whose engine is in memory, so that what a daemon costs is its own.
 
 use std::fs;
+use std::io::BufReader;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,9 +30,11 @@ impl Twin {
     /// An engine as it was saved at `path`, or an empty one.
     pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
         let mut engine = FakeEngine::new("bench");
-        if let Ok(text) = fs::read(path) {
+        if let Ok(file) = fs::File::open(path) {
+            // In small pieces: the allocator would take one large one, given back, as a reason to
+            // keep large ones from then on, and windlass's memory would not be its own.
             let NodeListing { containers, images, volumes, engine: _, foreign: _ } =
-                serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+                serde_json::from_reader(BufReader::new(file)).map_err(|error| error.to_string())?;
             engine.containers = containers;
             engine.images = images;
             engine.volumes = volumes;
