@@ -19,9 +19,9 @@ test: ## runs every test, real engines included
 	@tests/lab/setup test
 	@tests/lab/test
 
-bench: ## measures, and prints a table against the goals
+bench: ## measures, and prints a table against the goals (NAMES="latency plan": only these)
 	@tests/lab/setup test
-	@$(CARGO) run --release -p bench
+	@$(CARGO) run --release --quiet -p bench -- $(NAMES)
 
 lint: ## what CI asks for before it tests: formatting and clippy
 	@$(CARGO) fmt --all --check
