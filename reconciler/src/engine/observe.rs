@@ -262,7 +262,7 @@ impl Engine {
             let replica = container.identity.replica.clone();
             if !stale.contains(&replica) && !looked_later(&id, &container.name) {
                 let located = Located { node: node.clone(), id, container };
-                self.snapshot.containers.entry(replica).or_default().push(located);
+                self.snapshot.containers.entry(replica).or_insert_with(one).push(located);
             }
         }
         self.snapshot.containers.retain(|_, located| !located.is_empty());
@@ -344,7 +344,7 @@ impl Engine {
         replica: ReplicaKey,
         found: Option<(ContainerId, ObservedContainer)>,
     ) {
-        let located = self.snapshot.containers.entry(replica.clone()).or_default();
+        let located = self.snapshot.containers.entry(replica.clone()).or_insert_with(one);
         let mut writes = Vec::new();
         located.retain(|at| {
             let is_it = at.node == *node
@@ -369,4 +369,10 @@ impl Engine {
             self.effects.push(Effect::Store(writes));
         }
     }
+}
+
+/// Room for one container, which is what nearly every replica has: a list that is grown from
+/// nothing has room for four, and that is 2 KB for each of them.
+fn one() -> Vec<Located> {
+    Vec::with_capacity(1)
 }
