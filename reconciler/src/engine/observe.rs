@@ -372,7 +372,7 @@ impl Engine {
 }
 
 /// Room for one container, which is what nearly every replica has: a list that is grown from
-/// nothing has room for four, and that is 2 KB for each of them.
+/// nothing has room for four.
 fn one() -> Vec<Located> {
     Vec::with_capacity(1)
 }
