@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use crate::model::ids::{Digest, Revision, hex};
-use crate::model::spec::{InstanceSpec, MountSource};
+use crate::model::spec::{Content, FileSpec, HealthProbe, InstanceSpec, More, MountSource};
 
 /// Version of the list. A change of an existing line needs a new version, and re-creates every
 /// container; a new line with a default does not.
@@ -18,11 +18,11 @@ const LIST_VERSION: &str = "r1";
 pub fn revision_basis(spec: &InstanceSpec) -> Digest {
     // Everything is named: a field that is forgotten here does not compile.
     let InstanceSpec {
-        image: _,     // counts by its content
-        resources: _, // changes in place
-        flavor: _,    // stands in resources
-        replicas: _,  // says how many, not what
-        power: _,     // changes in place
+        image: _,    // counts by its content
+        resources,   // changes in place, but for IO
+        flavor: _,   // stands in resources
+        replicas: _, // says how many, not what
+        power: _,    // changes in place
         command,
         args,
         env,
@@ -32,6 +32,7 @@ pub fn revision_basis(spec: &InstanceSpec) -> Digest {
         health,
         stop,
         labels,
+        more,
     } = spec;
     let mut text = String::from(LIST_VERSION);
     let mut line = |name: &str, value: Value| {
@@ -61,9 +62,16 @@ pub fn revision_basis(spec: &InstanceSpec) -> Digest {
         };
         line(name, json!([source, mount.target, mount.read_only]));
     }
-    if let Some(check) = health {
-        let times = (check.interval.0, check.timeout.0, check.start_period.0);
-        line("health", json!([check.exec, times, check.retries]));
+    match health.as_ref().map(|health| (&health.check, health)) {
+        None => {}
+        Some((HealthProbe::Exec(exec), health)) => {
+            let times = (health.interval.0, health.timeout.0, health.start_period.0);
+            line("health", json!([exec, times, health.retries]));
+        }
+        // All that the engine has to know is that it shall not check by itself.
+        Some((HealthProbe::Http { .. } | HealthProbe::Tcp { .. }, _)) => {
+            line("health", json!("windlass"));
+        }
     }
     if let Some(signal) = &stop.signal {
         line("stop.signal", json!(signal));
@@ -71,7 +79,70 @@ pub fn revision_basis(spec: &InstanceSpec) -> Digest {
     for (name, value) in labels {
         line("label", json!([name, value]));
     }
+    if !resources.io.is_empty() {
+        line("io", json!(*resources.io));
+    }
+    if !more.is_empty() {
+        rare(more, &mut line);
+    }
     Digest::of(text.as_bytes())
+}
+
+/// The lines of fields that most specs leave out.
+fn rare(more: &More, line: &mut dyn FnMut(&str, Value)) {
+    let More {
+        workdir,
+        env_files: _, // their variables stand in env
+        files,
+        user_data,
+        hostname,
+        networks,
+        dns,
+        extra_hosts,
+        update: _,     // says how it changes, not what it is
+        placement: _,  // says where
+        depends_on: _, // says when
+        security,
+        init,
+        tty,
+        log,
+    } = more;
+    if let Some(workdir) = workdir {
+        line("workdir", json!(workdir));
+    }
+    for file in files.iter().chain(user_data) {
+        let FileSpec { path, content, mode, uid, gid } = file;
+        let content = match content {
+            Content::Text(text) => Digest::of(text.as_bytes()).to_string(),
+            Content::File(file) => file.digest.trim_start_matches("sha256:").to_owned(),
+        };
+        line("file", json!([path, content, mode, uid, gid]));
+    }
+    if let Some(hostname) = hostname {
+        line("hostname", json!(hostname));
+    }
+    // The others are joined and left in place.
+    if let Some(first) = networks.first() {
+        line("network", json!(first.network));
+    }
+    if !dns.is_empty() {
+        line("dns", json!(**dns));
+    }
+    for (name, address) in extra_hosts {
+        line("host", json!([name, address]));
+    }
+    if !security.is_empty() {
+        line("security", json!(**security));
+    }
+    if let Some(init) = init {
+        line("init", json!(init));
+    }
+    if *tty {
+        line("tty", json!(true));
+    }
+    if let Some(log) = log {
+        line("log", json!([log.driver, log.options]));
+    }
 }
 
 /// The revision of a spec whose image was resolved to `content`.

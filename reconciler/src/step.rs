@@ -11,7 +11,7 @@ use crate::model::ids::{ImageId, ImageName, Name, ObjectId, Revision};
 use crate::model::journal::Deed;
 use crate::model::observed::{ContainerConfig, Limits};
 use crate::model::quantity::Span;
-use crate::model::spec::ImageFile;
+use crate::model::spec::LocalFile;
 
 /// A step's number in its plan, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,12 +51,12 @@ pub enum Action {
     /// Load an image from an archive on this host.
     LoadImage {
         /// The archive. Its digest is checked while it is sent.
-        file: ImageFile,
+        file: LocalFile,
     },
     /// Make an image of a root file system on this host.
     ImportImage {
         /// The tar file. Its digest is checked while it is sent.
-        file: ImageFile,
+        file: LocalFile,
         /// The command that containers run unless they name their own.
         command: Option<Vec<String>>,
         /// Environment variables.
@@ -169,7 +169,7 @@ impl Action {
                     incarnation: *incarnation,
                     revision: revision.clone(),
                     image: image_name.clone(),
-                    limits: config.limits,
+                    limits: config.limits.clone(),
                 }
             }
             Self::StartContainer { restart, in_a_row, .. } => {
@@ -178,7 +178,7 @@ impl Action {
             Self::StopContainer { power, .. } => Deed::Stop { power: *power },
             Self::PauseContainer { .. } => Deed::Pause,
             Self::UnpauseContainer { .. } => Deed::Unpause,
-            Self::UpdateContainer { limits, .. } => Deed::Update { limits: *limits },
+            Self::UpdateContainer { limits, .. } => Deed::Update { limits: limits.clone() },
             Self::RenameContainer { .. } => Deed::Rename,
             Self::RemoveContainer { incarnation, for_good, .. } => {
                 Deed::Remove { incarnation: *incarnation, for_good: *for_good }

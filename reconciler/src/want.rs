@@ -1,16 +1,24 @@
 //! From a spec to the container it asks for, in the terms in which containers are observed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::model::ids::{NAME_JOINT, Name, OwnerId, ReplicaKey, Revision};
 use crate::model::observed::{
-    CgroupDriver, ContainerConfig, HealthCheck, HostPort, Limits, MountFrom, MountPoint,
-    PortBinding,
+    Attachment, CgroupDriver, ContainerConfig, HealthCheck, HostPort, Limits, MoreConfig,
+    MountFrom, MountPoint, PortBinding,
 };
-use crate::model::spec::{Health, InstanceSpec, MountSource, Port, Resources};
+use crate::model::sparse::Sparse;
+use crate::model::spec::{
+    FileSpec, Health, HealthProbe, InstanceSpec, More, MountSource, NetworkName, Port, Resources,
+    Swap,
+};
 
-/// The network that containers are on while networks cannot be declared.
-pub const NETWORK: &str = "bridge";
+/// The engine's network that containers are on if none is declared.
+pub const DEFAULT_NETWORK: &str = "bridge";
+
+/// The node's own network, as a network mode.
+pub const HOST_NETWORK: &str = "host";
 
 /// The engine's own restart policy: windlass is the only restarter.
 pub const RESTART_POLICY: &str = "no";
@@ -18,13 +26,14 @@ pub const RESTART_POLICY: &str = "no";
 /// Prefix of the labels that say who a container is.
 pub const LABEL_PREFIX: &str = "io.windlass.";
 
-/// The host name inside a replica: `name-ordinal`.
+/// The host name inside a replica: the declared one, or `name-ordinal`.
 #[must_use]
-pub fn hostname(replica: &ReplicaKey) -> String {
-    format!("{}-{}", replica.instance.name, replica.ordinal)
+pub fn hostname(spec: &InstanceSpec, replica: &ReplicaKey) -> String {
+    let made = || format!("{}-{}", replica.instance.name, replica.ordinal);
+    spec.more.hostname.clone().unwrap_or_else(made)
 }
 
-/// Whether `hostname` is the one of `replica`; as [`hostname`], without making a text.
+/// Whether `text` is the `name-ordinal` of `replica`, without making a text.
 #[must_use]
 pub fn is_hostname(text: &str, replica: &ReplicaKey) -> bool {
     text.strip_prefix(replica.instance.name.as_str())
@@ -57,26 +66,81 @@ pub fn is_container_name(text: &str, replica: &ReplicaKey, incarnation: u64) -> 
 /// The limits that a spec's resources stand for.
 #[must_use]
 pub fn limits(resources: &Resources) -> Limits {
-    let memory = resources.memory.map_or(0, |bytes| bytes.0);
+    let Resources { cpus, cpu_shares, cpuset, memory, memory_swap, pids, io: _ } = resources;
+    let memory = memory.map_or(0, |bytes| bytes.0);
     Limits {
-        nano_cpus: resources.cpus.map_or(0, |cpus| cpus.0),
+        nano_cpus: cpus.map_or(0, |cpus| cpus.0),
         memory,
-        // What engines do where nothing is said: as much swap again.
-        memory_swap: memory.saturating_mul(2).min(i64::MAX as u64),
-        pids: resources.pids.unwrap_or(0),
+        memory_swap: match memory_swap {
+            Some(Swap::Total(bytes)) => bytes.0,
+            Some(Swap::Unlimited) => 0,
+            // What engines do where nothing is said: as much swap again.
+            None => memory.saturating_mul(2).min(i64::MAX as u64),
+        },
+        pids: pids.unwrap_or(0),
+        cpu_shares: cpu_shares.filter(|shares| *shares != CPU_SHARES_USUAL).unwrap_or(0),
+        cpuset: cpuset.clone().unwrap_or_default(),
     }
 }
 
-/// The check that a spec asks for.
+/// The weight that every container has if nothing else is said.
+pub const CPU_SHARES_USUAL: u64 = 1024;
+
+/// The check that the engine shall run for a spec.
 #[must_use]
 pub fn health(health: &Health) -> HealthCheck {
+    let exec = match &health.check {
+        HealthProbe::Exec(exec) => exec.clone(),
+        // Windlass asks, and the image's own check would say something else.
+        HealthProbe::Http { .. } | HealthProbe::Tcp { .. } => return HealthCheck::default(),
+    };
     HealthCheck {
-        exec: health.exec.clone(),
+        exec,
         interval_ms: health.interval.0,
         timeout_ms: health.timeout.0,
         retries: health.retries,
         start_period_ms: health.start_period.0,
     }
+}
+
+/// The engine's name of a network that an instance names.
+fn engine_network(network: &NetworkName) -> String {
+    match network {
+        NetworkName::Declared(key) => key.engine_name(),
+        NetworkName::Engine(name) => name.to_string(),
+    }
+}
+
+/// The network that a container is created on.
+#[must_use]
+pub fn network_mode(spec: &InstanceSpec) -> Cow<'static, str> {
+    match spec.more.networks.first() {
+        Some(first) => Cow::Owned(engine_network(&first.network)),
+        None => Cow::Borrowed(DEFAULT_NETWORK),
+    }
+}
+
+/// The networks that a container shall be on, by the engine's names. Those that have no endpoints,
+/// and the engine's `bridge` for one that is created on it, are left out.
+#[must_use]
+pub fn attachments(spec: &InstanceSpec) -> BTreeMap<String, Attachment> {
+    let mode = network_mode(spec);
+    let uses = spec.more.networks.iter().map(|one| {
+        let aliases = one.aliases.iter().cloned().collect();
+        (engine_network(&one.network), Attachment { aliases, address: one.address })
+    });
+    uses.filter(|(network, _)| is_listed(network, &mode)).collect()
+}
+
+/// Whether a container that was created on `mode` has being on `network` listed.
+#[must_use]
+pub fn is_listed(network: &str, mode: &str) -> bool {
+    !matches!(network, "host" | "none") && (network != DEFAULT_NETWORK || mode != DEFAULT_NETWORK)
+}
+
+/// The files that are put into a replica's container.
+pub fn files(spec: &InstanceSpec) -> impl Iterator<Item = &FileSpec> {
+    spec.more.files.iter().chain(&spec.more.user_data)
 }
 
 /// The binding of one port for one replica.
@@ -100,7 +164,11 @@ pub fn config(spec: &InstanceSpec, replica: &ReplicaKey, cgroup_parent: &str) ->
         cmd: spec.args.clone(),
         env: spec.env.clone(),
         labels: spec.labels.clone(),
-        hostname: hostname(replica),
+        hostname: match network_mode(spec).as_ref() {
+            // The node's own, which engines let nobody change.
+            HOST_NETWORK if spec.more.hostname.is_none() => String::new(),
+            _ => hostname(spec, replica),
+        },
         ports: spec.ports.iter().map(|declared| port(declared, replica.ordinal)).collect(),
         mounts: spec
             .volumes
@@ -121,8 +189,40 @@ pub fn config(spec: &InstanceSpec, replica: &ReplicaKey, cgroup_parent: &str) ->
         stop_timeout_s: Some(spec.stop.timeout.0.div_ceil(1000)),
         cgroup_parent: cgroup_parent.to_owned(),
         restart_policy: RESTART_POLICY.to_owned(),
-        network: NETWORK.to_owned(),
+        network: network_mode(spec).into_owned(),
+        more: more(spec),
     }
+}
+
+fn more(spec: &InstanceSpec) -> Sparse<MoreConfig> {
+    let More {
+        workdir,
+        env_files: _, // stand in env
+        files: _,     // put in by a step of their own
+        user_data: _,
+        hostname: _,
+        networks: _,
+        dns,
+        extra_hosts,
+        update: _,
+        placement: _,
+        depends_on: _,
+        security,
+        init,
+        tty,
+        log,
+    } = &*spec.more;
+    Sparse::new(MoreConfig {
+        attachments: attachments(spec),
+        workdir: workdir.clone(),
+        security: (**security).clone(),
+        io: (*spec.resources.io).clone(),
+        dns: (**dns).clone(),
+        extra_hosts: extra_hosts.clone(),
+        init: *init,
+        tty: *tty,
+        log: log.clone(),
+    })
 }
 
 /// The labels that say who a container is.
@@ -186,7 +286,7 @@ mod tests {
     #[test]
     fn hostnames_are_recognised() {
         let replica = ReplicaKey::new("shop/web-1".parse().expect("a key"), 12);
-        assert!(is_hostname(&hostname(&replica), &replica));
+        assert!(is_hostname("web-1-12", &replica));
         assert!(!is_hostname("web-1", &replica));
         assert!(!is_hostname("web-1-1", &replica));
     }

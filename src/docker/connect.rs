@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bollard::errors::Error;
-use bollard::models::{SystemInfo, SystemInfoCgroupDriverEnum};
+use bollard::models::{SystemInfo, SystemInfoCgroupDriverEnum, SystemInfoCgroupVersionEnum};
 use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -20,7 +20,7 @@ use reconciler::step::Action;
 use tokio::sync::{Mutex, Notify};
 
 use super::cache::InspectCache;
-use super::convert::event_time;
+use super::convert::{EngineDefaults, event_time};
 use super::{error, events, execute, logs, observe};
 
 /// How long the driver waits, by the kind of call.
@@ -88,8 +88,8 @@ pub(super) struct Session {
     pub(super) docker: Docker,
     /// What the engine said of itself.
     pub(super) engine: EngineInfo,
-    /// Whether its kernel can limit swap. Where it cannot, the engine drops that limit.
-    pub(super) limits_swap: bool,
+    /// What it does where nothing is said.
+    pub(super) defaults: EngineDefaults,
     /// The engine's own clock when it was asked, as event queries want it.
     pub(super) engine_time: Option<String>,
     asked_at: Instant,
@@ -209,10 +209,13 @@ impl DockerDriver {
             Ok(Err(failure)) => return Err(error::driver_error(operation, &failure)),
             Err(_) => return Err(error::timed_out(operation, self.deadlines.look)),
         };
-        let limits_swap = info.swap_limit.unwrap_or(false);
+        let defaults = EngineDefaults {
+            limits_swap: info.swap_limit.unwrap_or(false),
+            private_cgroups: info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_2),
+        };
         let engine_time = info.system_time.as_deref().and_then(event_time);
         let engine = engine_info(info, docker.client_version());
-        Ok(Session { docker, engine, limits_swap, engine_time, asked_at: Instant::now() })
+        Ok(Session { docker, engine, defaults, engine_time, asked_at: Instant::now() })
     }
 
     /// A client of its own for the event stream: `opened` is told when the engine has answered.

@@ -9,7 +9,7 @@ use bollard::models::ImageInspect;
 use bollard::query_parameters::{CreateImageOptions, ImportImageOptions};
 use futures_util::StreamExt;
 use reconciler::model::ids::ImageId;
-use reconciler::model::spec::ImageFile;
+use reconciler::model::spec::LocalFile;
 use reconciler::ports::{Done, DriverError, DriverErrorKind, Progress};
 
 use super::connect::{DockerDriver, Session};
@@ -50,7 +50,7 @@ pub(super) async fn pull(
 /// Loads an archive as `docker save` writes it. It must hold one image.
 pub(super) async fn load(
     driver: &DockerDriver,
-    file: &ImageFile,
+    file: &LocalFile,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Done, DriverError> {
     let operation = format!("load image {}", file.path);
@@ -81,7 +81,7 @@ pub(super) async fn load(
 /// Makes an image of the tar file of a root file system.
 pub(super) async fn import(
     driver: &DockerDriver,
-    file: &ImageFile,
+    file: &LocalFile,
     command: Option<&[String]>,
     env: &BTreeMap<String, String>,
     tag: &str,

@@ -121,12 +121,12 @@ async fn ask(
     let asked = driver
         .call(&operation, driver.deadlines().look, |session: Arc<Session>| async move {
             let inspected = session.docker.inspect_container(container, None).await?;
-            Ok::<_, Error>((inspected, session.limits_swap))
+            Ok::<_, Error>((inspected, session.defaults))
         })
         .await;
     match asked {
-        Ok((inspected, limits_swap)) => {
-            let ours = convert::observed_container(owner, inspected, limits_swap);
+        Ok((inspected, defaults)) => {
+            let ours = convert::observed_container(owner, inspected, defaults);
             Ok(ours.map(|(id, container)| (id, Arc::new(container))))
         }
         Err(error) if error.kind == DriverErrorKind::NotFound => Ok(None),

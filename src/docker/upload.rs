@@ -8,7 +8,7 @@ use bollard::errors::Error;
 use futures_util::StreamExt;
 use futures_util::stream::{self, Stream};
 use reconciler::model::ids::hex;
-use reconciler::model::spec::ImageFile;
+use reconciler::model::spec::LocalFile;
 use reconciler::ports::{DriverError, DriverErrorKind, Progress};
 use sha2::{Digest, Sha256};
 use tokio::fs::File;
@@ -52,7 +52,7 @@ impl Upload {
     /// Opens `file`. What comes beside the upload is the body to send.
     pub(super) async fn open(
         operation: &str,
-        file: &ImageFile,
+        file: &LocalFile,
     ) -> Result<(Self, impl Stream<Item = io::Result<Bytes>> + Send + use<>), DriverError> {
         let refused = |failure: io::Error| {
             error::new(DriverErrorKind::Refused, operation, &error::system_text(&failure))

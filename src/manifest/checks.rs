@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use reconciler::model::ids::{Key, Name};
-use reconciler::model::spec::Protocol;
+use reconciler::model::spec::{BUILT_IN_FLAVORS, Protocol};
 
-use super::decode::{Body, Identity, InstanceDraft, Kind, PortUse, did_you_mean};
+use super::decode::{Body, Identity, InstanceDraft, Kind, PortUse, did_you_mean, unknown_flavor};
 use super::problem::{Also, Problem, Span};
 use super::set::{Member, Now, Universe, unchanged};
 
@@ -41,6 +41,9 @@ pub(crate) fn check(universe: &Universe<'_>, written: &Universe<'_>) -> Findings
         }
         if let Some(Body::Instance(instance)) = &member.draft.body {
             checker.volumes(member, instance);
+            checker.networks(member, instance);
+            checker.flavor(member, instance);
+            checker.dependencies(member, instance);
             checker.image(member, instance);
         }
     }
@@ -107,24 +110,108 @@ impl<'a> Checker<'_, 'a> {
 
     fn volumes(&mut self, member: &Member<'_>, instance: &InstanceDraft) {
         for used in &instance.volumes {
-            let key = &used.key;
-            if Some(&key.project) != member.draft.identity.project.as_ref() {
-                self.note(member, foreign(used.span, &format!("Volume {key}"), &key.project));
-                continue;
+            self.named(member, Kind::Volume, used.span, &used.key);
+        }
+    }
+
+    fn networks(&mut self, member: &Member<'_>, instance: &InstanceDraft) {
+        for used in &instance.networks {
+            self.named(member, Kind::Network, used.span, &used.key);
+        }
+    }
+
+    /// What an instance waits for has to be declared, and must not wait for it.
+    fn dependencies(&mut self, member: &Member<'_>, instance: &InstanceDraft) {
+        for used in &instance.depends_on {
+            self.named(member, Kind::Instance, used.span, &used.key);
+        }
+        let Some(own) = member
+            .draft
+            .identity
+            .project
+            .as_ref()
+            .map(|project| Key::new(project.clone(), member.draft.identity.name.clone()))
+        else {
+            return;
+        };
+        for used in &instance.depends_on {
+            if let Some(path) = self.path(&used.key, &own) {
+                let shown: Vec<String> = path.iter().map(ToString::to_string).collect();
+                let problem = Problem::new(used.span, "instances that wait for each other");
+                let circle = format!("{own} -> {}", shown.join(" -> "));
+                let problem = problem.label(format!("none of them would ever start: {circle}"));
+                return self.note(member, problem);
             }
-            match self.target(member, Kind::Volume, key) {
-                Target::There => {}
-                Target::Broken(reason) => self.block(member, reason),
-                Target::Nowhere => {
-                    let near = self.near(Kind::Volume, key);
-                    let problem = Problem::new(used.span, format!("Volume {key} is not declared"));
-                    self.note(member, match near {
+        }
+    }
+
+    /// The way from one instance to another by what each waits for.
+    fn path(&self, from: &Key, to: &Key) -> Option<Vec<Key>> {
+        let mut seen = HashSet::from([from.clone()]);
+        let mut ways = vec![vec![from.clone()]];
+        while let Some(way) = ways.pop() {
+            let Some(last) = way.last() else { continue };
+            if last == to {
+                return Some(way);
+            }
+            for member in self.universe.find(Kind::Instance, last) {
+                let Some(Body::Instance(instance)) = &member.draft.body else { continue };
+                for next in &instance.depends_on {
+                    if seen.insert(next.key.clone()) || next.key == *to {
+                        ways.push(way.iter().cloned().chain([next.key.clone()]).collect());
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// A flavor that is not built in has to be declared.
+    fn flavor(&mut self, member: &Member<'_>, instance: &InstanceDraft) {
+        let Some(used) = &instance.flavor else { return };
+        let mut broken = None;
+        for key in &used.keys {
+            match self.target(member, Kind::Flavor, key) {
+                Target::There => return,
+                Target::Broken(reason) => broken = broken.or(Some(reason)),
+                Target::Nowhere => {}
+            }
+        }
+        if let Some(reason) = broken {
+            return self.block(member, reason);
+        }
+        let known: Vec<String> =
+            used.keys.iter().filter_map(|key| self.near(Kind::Flavor, key)).collect();
+        let known = known.iter().map(String::as_str);
+        let built_in = BUILT_IN_FLAVORS.iter().map(|flavor| flavor.name);
+        let names: Vec<&str> = known.chain(built_in).collect();
+        self.note(member, unknown_flavor(used.span, &used.text, &names));
+    }
+
+    /// An object of the instance's own project that it names.
+    fn named(&mut self, member: &Member<'_>, kind: Kind, span: Span, key: &Key) {
+        if Some(&key.project) != member.draft.identity.project.as_ref() {
+            self.note(member, foreign(span, &format!("{kind} {key}"), &key.project));
+            return;
+        }
+        match self.target(member, kind, key) {
+            Target::There => {}
+            Target::Broken(reason) => self.block(member, reason),
+            Target::Nowhere => {
+                let near = self.near(kind, key);
+                let problem = Problem::new(span, format!("{kind} {key} is not declared"));
+                self.note(
+                    member,
+                    match near {
                         Some(near) => problem.label(format!("did you mean `{near}`?")),
                         None => problem
-                            .label("no Volume of that name in the project")
-                            .help(format!("declare it: kind: Volume, metadata: {{ name: {}, project: {} }}", key.name, key.project)),
-                    });
-                }
+                            .label(format!("no {kind} of that name in the project"))
+                            .help(format!(
+                                "declare it: kind: {kind}, metadata: {{ name: {}, project: {} }}",
+                                key.name, key.project
+                            )),
+                    },
+                );
             }
         }
     }

@@ -16,7 +16,7 @@ use super::digests::Digests;
 use super::problem::{Lines, PROBLEMS_MAX, Problem, Span};
 use super::scan::{self, Found, OpenError, Stat};
 use super::set::{self, Candidate, Choice, Now, Settled};
-use super::version::{Held, Version};
+use super::version::{Beside, Held, Version};
 use crate::hint::Hint;
 
 /// One reading: the objects in force, and all errors with their places.
@@ -305,7 +305,9 @@ impl Loader {
         let folder = path.parent().unwrap_or(Path::new(""));
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
         let text: Arc<str> = Arc::from(text);
-        let read = || Version::read(text, &folder, &|path| self.digests.of(path));
+        let digest = |path: &Path| self.digests.of(path);
+        let content = |path: &Path| self.digests.content(path);
+        let read = || Version::read(text, &folder, &Beside { digest: &digest, content: &content });
         // A fault of the parser, which is not ours, may cost this file and nothing else.
         let version = catch_unwind(AssertUnwindSafe(read));
         Arc::new(version.unwrap_or_else(|_| Version::unreadable("the YAML parser gave up on it")))

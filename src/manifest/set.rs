@@ -4,14 +4,14 @@
 //! that was changed together with one that is broken. Nothing here makes an object vanish that a
 //! good file, or the last good version of a bad one, declares.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use reconciler::model::desired::{Declared, DesiredSet, Source, Spec as _};
+use reconciler::model::desired::{Declared, DesiredSet, Source, Spec};
 use reconciler::model::ids::{Key, Name};
 
 use super::checks::{Findings, check};
-use super::decode::{Body, Draft, Identity, InstanceDraft, Kind};
+use super::decode::{Body, Draft, Identity, InstanceDraft, Kind, NetworkRef, Resolution, Resolved};
 use super::problem::Problem;
 use super::version::{Held, Version};
 
@@ -209,16 +209,20 @@ fn collect(universe: &Universe<'_>, choices: &[Choice], problems: Vec<Vec<Proble
             Choice::Held(reason) => Some(Arc::clone(reason)),
             Choice::Current | Choice::Gone => None,
         };
-        let mut image = None;
+        let mut resolution = Resolution::default();
         if let Some(Body::Instance(instance)) = &member.draft.body {
-            image = declared_image(universe, member, instance);
+            let image = declared_image(universe, member, instance);
             if let Some(key) = image {
                 images[member.file].insert(key.clone());
             }
             wanted.extend(image.map(|key| (Kind::Image, key)));
             wanted.extend(instance.volumes.iter().map(|used| (Kind::Volume, &used.key)));
+            wanted.extend(instance.networks.iter().map(|used| (Kind::Network, &used.key)));
+            let flavors = instance.flavor.iter().flat_map(|used| &used.keys);
+            wanted.extend(flavors.map(|key| (Kind::Flavor, key)));
+            resolution = resolve(universe, files, image, instance);
         }
-        insert(&mut desired, candidate.file, member.draft, image, stale);
+        insert(&mut desired, candidate.file, member.draft, resolution, stale);
     }
     // What an instance in force still names outlives its own file.
     let mut needed = BTreeSet::new();
@@ -233,7 +237,8 @@ fn collect(universe: &Universe<'_>, choices: &[Choice], problems: Vec<Vec<Proble
             }
             let reason =
                 format!("{} is gone, but its {} is still in use", candidate.file, draft.identity);
-            insert(&mut desired, candidate.file, draft, None, Some(Arc::from(reason)));
+            let stale = Some(Arc::from(reason));
+            insert(&mut desired, candidate.file, draft, Resolution::default(), stale);
             needed.insert(index);
         }
     }
@@ -266,11 +271,53 @@ fn declared_image<'a>(
     declared.then_some(key)
 }
 
+/// What the names that an instance in force uses lead to.
+fn resolve(
+    universe: &Universe<'_>,
+    files: &[Candidate<'_>],
+    image: Option<&Key>,
+    instance: &InstanceDraft,
+) -> Resolution {
+    // What an instance in force names may be in a file that is gone.
+    let body = |kind, key: &Key| {
+        let there = universe.find(kind, key).find_map(|member| member.draft.body.as_ref());
+        there.or_else(|| held_body(files, kind, key))
+    };
+    let flavor = instance.flavor.iter().flat_map(|used| &used.keys).find_map(|key| {
+        match body(Kind::Flavor, key) {
+            Some(Body::Flavor(flavor)) => Some(flavor.resources.clone()),
+            Some(_) | None => None,
+        }
+    });
+    let engines_own = |used: &NetworkRef| match body(Kind::Network, &used.key) {
+        Some(Body::Network(network)) if network.is_engines_own() => {
+            Some((used.key.clone(), Name::new(&network.driver).ok()?))
+        }
+        Some(_) | None => None,
+    };
+    Resolution {
+        image: image.cloned(),
+        resources: flavor,
+        engines_own: instance.networks.iter().filter_map(engines_own).collect(),
+    }
+}
+
+/// The last good declaration of an object in a file that is gone.
+fn held_body<'a>(files: &[Candidate<'a>], kind: Kind, key: &Key) -> Option<&'a Body> {
+    let gone = files.iter().filter(|file| matches!(file.now, Now::Gone));
+    let drafts = gone.filter_map(|file| file.held).flat_map(|held| &held.version.drafts);
+    let is_it = |draft: &&Draft| {
+        let Identity { kind: of, project, name } = &draft.identity;
+        *of == kind && project.as_ref() == Some(&key.project) && *name == key.name
+    };
+    drafts.filter(is_it).find_map(|draft| draft.body.as_ref())
+}
+
 fn insert(
     desired: &mut DesiredSet,
     file: &Arc<str>,
     draft: &Draft,
-    image: Option<&Key>,
+    resolution: Resolution,
     stale: Option<Arc<str>>,
 ) {
     let Draft { identity, span, name_span: _, labels, annotations, body } = draft;
@@ -281,28 +328,46 @@ fn insert(
     let (labels, annotations) = (labels.clone(), annotations.clone());
     match body {
         Body::Instance(instance) => {
-            let (spec, digest) = instance.resolved(image);
-            let basis = instance.basis.clone();
+            let Resolved { spec, digest, basis } = instance.resolved(resolution);
             let declared = Declared { labels, annotations, spec, digest, basis, source, stale };
             desired.instances.insert(key, declared);
         }
         Body::Image(spec) => {
-            let (spec, digest) = (Arc::clone(spec), spec.digest());
-            let basis = digest.clone();
-            let declared = Declared { labels, annotations, spec, digest, basis, source, stale };
+            let declared = plain(spec, labels, annotations, source, stale);
             desired.images.insert(key, declared);
         }
         Body::Volume(spec) => {
-            let (spec, digest) = (Arc::clone(spec), spec.digest());
-            let basis = digest.clone();
-            let declared = Declared { labels, annotations, spec, digest, basis, source, stale };
+            let declared = plain(spec, labels, annotations, source, stale);
             desired.volumes.insert(key, declared);
         }
+        Body::Network(spec) => {
+            let declared = plain(spec, labels, annotations, source, stale);
+            desired.networks.insert(key, declared);
+        }
+        Body::Flavor(spec) => {
+            let declared = plain(spec, labels, annotations, source, stale);
+            desired.flavors.insert(key, declared);
+        }
+        Body::Project(spec) => {
+            let declared = plain(spec, labels, annotations, source, stale);
+            desired.projects.insert(key.name, declared);
+        }
         Body::Node(spec) => {
-            let (spec, digest) = (Arc::clone(spec), spec.digest());
-            let basis = digest.clone();
-            let declared = Declared { labels, annotations, spec, digest, basis, source, stale };
+            let declared = plain(spec, labels, annotations, source, stale);
             desired.nodes.insert(key.name, declared);
         }
     }
+}
+
+/// A declaration whose names lead nowhere else.
+fn plain<S: Spec>(
+    spec: &Arc<S>,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    source: Source,
+    stale: Option<Arc<str>>,
+) -> Declared<S> {
+    let digest = spec.digest();
+    let (spec, basis) = (Arc::clone(spec), digest.clone());
+    Declared { labels, annotations, spec, digest, basis, source, stale }
 }

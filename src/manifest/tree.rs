@@ -34,6 +34,13 @@ pub(crate) struct Node<'t> {
     size: u64,
 }
 
+impl Node<'_> {
+    /// Whether it is a single value.
+    pub(crate) fn is_scalar(&self) -> bool {
+        matches!(self.value, Value::Scalar { .. })
+    }
+}
+
 /// What a node is. Children are shared, so an alias costs no memory.
 #[derive(Debug, Clone)]
 pub(crate) enum Value<'t> {

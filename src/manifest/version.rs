@@ -23,24 +23,40 @@ pub(crate) struct Version {
     pub(crate) readable: bool,
     /// Whether it may declare more than `drafts` says.
     pub(crate) incomplete: bool,
-    /// The image files that it names, with the digests of their content where they were readable.
+    /// The files that it names, with the digests of their content where they were readable.
     pub(crate) files: BTreeMap<PathBuf, Result<String, String>>,
+    /// The text of those of them that are read for what they say.
+    pub(crate) contents: BTreeMap<PathBuf, Arc<str>>,
+}
+
+/// How the files beside a spec are read.
+pub(crate) struct Beside<'b> {
+    /// Gives the digest of a file's content, or says why there is none.
+    pub(crate) digest: &'b dyn Fn(&Path) -> Result<String, String>,
+    /// Gives the text of a small file and its digest, or says why there is none.
+    pub(crate) content: &'b dyn Fn(&Path) -> Result<(Arc<str>, String), String>,
 }
 
 impl Version {
-    /// Reads `text`. Relative paths begin at `folder`; `digest` reads files beside the spec.
-    pub(crate) fn read(
-        text: Arc<str>,
-        folder: &Path,
-        digest: &dyn Fn(&Path) -> Result<String, String>,
-    ) -> Self {
+    /// Reads `text`. Relative paths begin at `folder`.
+    pub(crate) fn read(text: Arc<str>, folder: &Path, beside: &Beside<'_>) -> Self {
         let files = RefCell::new(BTreeMap::new());
-        let record = |path: &Path| {
-            let found = digest(path);
+        let contents = RefCell::new(BTreeMap::new());
+        let digest = |path: &Path| {
+            let found = (beside.digest)(path);
             files.borrow_mut().insert(path.to_path_buf(), found.clone());
             found
         };
-        let around = Surroundings { folder, digest: &record };
+        let content = |path: &Path| {
+            let found = (beside.content)(path);
+            let digest = found.as_ref().map(|(_, digest)| digest.clone()).map_err(String::clone);
+            files.borrow_mut().insert(path.to_path_buf(), digest);
+            if let Ok((text, _)) = &found {
+                contents.borrow_mut().insert(path.to_path_buf(), Arc::clone(text));
+            }
+            found
+        };
+        let around = Surroundings { folder, digest: &digest, content: &content };
         let parsed = tree::parse(&text);
         let mut problems = parsed.problems;
         let decode = |node| decode::document(node, &around, &mut problems);
@@ -49,7 +65,8 @@ impl Version {
         problems.sort_by_key(|problem| problem.span);
         // What an alias shows several times is wrong several times at one place.
         problems.dedup_by(|a, b| a.span == b.span && a.message == b.message);
-        Self { drafts, problems, readable: true, incomplete, files: files.into_inner(), text }
+        let (files, contents) = (files.into_inner(), contents.into_inner());
+        Self { drafts, problems, readable: true, incomplete, files, contents, text }
     }
 
     /// A file that could not be read.
@@ -62,6 +79,7 @@ impl Version {
             readable: false,
             incomplete: true,
             files: BTreeMap::new(),
+            contents: BTreeMap::new(),
         }
     }
 
@@ -119,6 +137,11 @@ impl Held {
                 head.push_str(&format!("{MARK}file {digest} {}\n", path.display()));
             }
         }
+        for (path, text) in &version.contents {
+            // In JSON a text has no line end.
+            let text = serde_json::Value::from(&**text);
+            head.push_str(&format!("{MARK}text {text} {}\n", path.display()));
+        }
         let stored = if head.is_empty() {
             Arc::clone(&version.text)
         } else {
@@ -133,6 +156,7 @@ impl Held {
     pub(crate) fn restore(stored: &Arc<str>, folder: &Path) -> Self {
         let mut images = BTreeSet::new();
         let mut files = BTreeMap::new();
+        let mut texts = BTreeMap::new();
         let mut rest: &str = stored;
         while let Some((line, tail)) =
             rest.strip_prefix(MARK).and_then(|rest| rest.split_once('\n'))
@@ -144,14 +168,27 @@ impl Held {
             if let Some((digest, path)) = file {
                 files.insert(PathBuf::from(path), digest.to_owned());
             }
+            if let Some(line) = line.strip_prefix("text ") {
+                let mut values = serde_json::Deserializer::from_str(line).into_iter::<String>();
+                if let Some(Ok(text)) = values.next() {
+                    let path = line.get(values.byte_offset()..).unwrap_or("").trim_start();
+                    texts.insert(PathBuf::from(path), Arc::<str>::from(text));
+                }
+            }
             rest = tail;
         }
         let digest = |path: &Path| {
             let found = files.get(path).cloned();
             found.ok_or_else(|| "its digest was not recorded".to_owned())
         };
+        let content = |path: &Path| {
+            let text = texts.get(path).map(Arc::clone);
+            let text = text.ok_or_else(|| "its text was not recorded".to_owned())?;
+            Ok((text, digest(path)?))
+        };
         let text = if rest.len() == stored.len() { Arc::clone(stored) } else { Arc::from(rest) };
-        let version = Arc::new(Version::read(text, folder, &digest));
+        let version =
+            Arc::new(Version::read(text, folder, &Beside { digest: &digest, content: &content }));
         Self { version, images, stored: Arc::clone(stored) }
     }
 }

@@ -27,7 +27,13 @@ pub(crate) fn replica(text: &str, ordinal: u32) -> ReplicaKey {
 }
 
 pub(crate) fn limits() -> Limits {
-    Limits { nano_cpus: 500_000_000, memory: 256 << 20, memory_swap: 512 << 20, pids: 100 }
+    Limits {
+        nano_cpus: 500_000_000,
+        memory: 256 << 20,
+        memory_swap: 512 << 20,
+        pids: 100,
+        ..Limits::default()
+    }
 }
 
 fn failure() -> Failure {

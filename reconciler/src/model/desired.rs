@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{Digest, Key, Name};
-use super::spec::{Endpoint, ImageSpec, InstanceSpec, NodeSpec, VolumeSpec};
+use super::spec::{
+    Endpoint, FlavorSpec, ImageSpec, InstanceSpec, NetworkSpec, NodeSpec, ProjectSpec, VolumeSpec,
+};
 
 /// A place in a spec file. Lines and columns begin at 1; columns count characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,6 +57,12 @@ pub struct DesiredSet {
     pub images: BTreeMap<Key, Declared<ImageSpec>>,
     /// Volumes.
     pub volumes: BTreeMap<Key, Declared<VolumeSpec>>,
+    /// Networks.
+    pub networks: BTreeMap<Key, Declared<NetworkSpec>>,
+    /// Flavors; those that are built in are not among them.
+    pub flavors: BTreeMap<Key, Declared<FlavorSpec>>,
+    /// Projects, by their names; a project is there without a declaration too.
+    pub projects: BTreeMap<Name, Declared<ProjectSpec>>,
     /// Nodes; never empty in a snapshot: where none is declared there is `local`.
     pub nodes: BTreeMap<Name, Declared<NodeSpec>>,
 }
@@ -81,7 +89,10 @@ impl Spec for InstanceSpec {
 }
 impl Spec for ImageSpec {}
 impl Spec for VolumeSpec {}
+impl Spec for NetworkSpec {}
 impl Spec for NodeSpec {}
+impl Spec for FlavorSpec {}
+impl Spec for ProjectSpec {}
 
 impl<S: Spec> Declared<S> {
     /// A declaration at `source`, with its digests and without labels.
@@ -112,8 +123,14 @@ impl DesiredSet {
     /// How many objects are declared.
     #[must_use]
     pub fn len(&self) -> usize {
-        let Self { instances, images, volumes, nodes } = self;
-        instances.len() + images.len() + volumes.len() + nodes.len()
+        let Self { instances, images, volumes, networks, flavors, projects, nodes } = self;
+        instances.len()
+            + images.len()
+            + volumes.len()
+            + networks.len()
+            + flavors.len()
+            + projects.len()
+            + nodes.len()
     }
 
     /// Whether nothing is declared.

@@ -364,7 +364,7 @@ impl Records {
                 record.incarnation = *incarnation;
                 record.revision = Some(revision.clone());
                 record.confirmed = false;
-                record.applied = *limits;
+                record.applied = limits.clone();
                 record.life = Life::New;
                 record.restarts = Restarts::default();
             }
@@ -382,7 +382,7 @@ impl Records {
             // Also where it makes way: should its successor no longer be wanted, it did not end by
             // itself. The start of a successor stands later in the same row.
             Deed::Stop { power: _ } => record.life = Life::Stopped,
-            Deed::Update { limits } => record.applied = *limits,
+            Deed::Update { limits } => record.applied = limits.clone(),
             Deed::Pause
             | Deed::Unpause
             | Deed::Rename

@@ -1,12 +1,14 @@
 //! What nodes hold, in our own terms: adapters normalise once, at the edge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::ids::{ContainerId, ImageId, Key, ReplicaKey, Revision};
-use super::spec::Protocol;
+use super::sparse::{Sparse, empty};
+use super::spec::{BlockIo, Dns, Log, Protocol, Security};
 use super::time::Timestamp;
 
 /// A node as it was last seen.
@@ -213,12 +215,53 @@ pub struct ContainerConfig {
     pub cgroup_parent: String,
     /// The engine's own restart policy: `no`, since windlass is the only restarter.
     pub restart_policy: String,
-    /// The network mode.
+    /// The network mode: the engine's name of the network that it was created on, or `host`, or
+    /// `none`.
     pub network: String,
+    /// What most containers do not have.
+    #[serde(skip_serializing_if = "Sparse::is_empty")]
+    pub more: Sparse<MoreConfig>,
+}
+
+/// The parts of a configuration that most containers do not have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MoreConfig {
+    /// The networks that it is on, by the engine's names; those that have no endpoints of their
+    /// own (`host`, `none`) and the engine's `bridge` alone are not listed.
+    pub attachments: BTreeMap<String, Attachment>,
+    /// The folder that the command starts in.
+    pub workdir: Option<String>,
+    /// What it may do.
+    pub security: Security,
+    /// Limits on block devices; they cannot change while it lives.
+    pub io: BlockIo,
+    /// How names are resolved inside.
+    pub dns: Dns,
+    /// Lines of `/etc/hosts`: addresses by host name.
+    pub extra_hosts: BTreeMap<String, String>,
+    /// Whether the engine puts a first process of its own before the command.
+    pub init: Option<bool>,
+    /// Whether its output goes through a terminal.
+    pub tty: bool,
+    /// Where the engine puts what it prints, if that is not what it does for all.
+    pub log: Option<Log>,
+}
+
+empty!(MoreConfig);
+
+/// How a container is on a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Attachment {
+    /// Names that others know it by; the engine's own are left out.
+    pub aliases: BTreeSet<String>,
+    /// The address that was asked for, if one was.
+    pub address: Option<IpAddr>,
 }
 
 /// Limits that can change while a container runs. 0 means no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Limits {
     /// CPU time per time, in billionths of one cpu.
@@ -229,6 +272,22 @@ pub struct Limits {
     pub memory_swap: u64,
     /// Processes and threads.
     pub pids: u64,
+    /// Weight among those who want the cpu; 0 for the usual one.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cpu_shares: u64,
+    /// The cpus that may be used, in their shortest form: `0-1,3`; empty for all.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub cpuset: Arc<str>,
+}
+
+impl Limits {
+    /// What is read back in place of a limit that the node's kernel does not have.
+    pub const NOT_ENFORCED: u64 = u64::MAX;
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A port, exposed or published.
@@ -277,8 +336,9 @@ pub enum MountFrom {
     Tmpfs(u64),
 }
 
-/// A check that the engine runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A check that the engine runs. Without a command it is the order to run none, not even the
+/// image's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HealthCheck {
     /// The command.

@@ -114,9 +114,9 @@ pub(super) fn in_place(
         let is_renamed = !names.is_empty();
         return is_renamed.then_some((Cause::Drifted { fields: names }, actions));
     }
-    actions.push(Action::UpdateContainer { container: id(target), limits });
+    actions.push(Action::UpdateContainer { container: id(target), limits: limits.clone() });
     let fields = found.into_iter().map(|(_, change)| change);
-    let asked = replica.record.is_none_or(|record| record.applied == limits);
+    let asked = replica.record.is_none_or(|record| record.applied == *limits);
     let cause = if asked {
         Cause::Drifted { fields: names.into_iter().chain(fields).collect() }
     } else {

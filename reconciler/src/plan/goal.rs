@@ -10,7 +10,7 @@ use crate::want;
 
 /// What is wanted of a replica.
 #[must_use]
-pub fn replica(revision: Option<&Revision>, power: Power, limits: Limits) -> Digest {
+pub fn replica(revision: Option<&Revision>, power: Power, limits: &Limits) -> Digest {
     let revision = revision.map_or("unresolved", |revision| &*revision.0);
     Digest::of(format!("{revision} {power:?} {limits:?}").as_bytes())
 }
@@ -38,7 +38,7 @@ pub fn now(snapshot: &Snapshot, object: &ObjectId) -> Option<Digest> {
         .filter(|record| source.is_some() && record.source == source)
         .and_then(|record| record.content.as_ref());
     let revision = content.map(|content| revision(&declared.basis, content));
-    Some(replica(revision.as_ref(), spec.power, want::limits(&spec.resources)))
+    Some(replica(revision.as_ref(), spec.power, &want::limits(&spec.resources)))
 }
 
 /// Digest of the declaration of an image, or of the reference that stands for one.

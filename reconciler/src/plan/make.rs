@@ -76,7 +76,7 @@ impl<'a> Round<'a> {
         let name = replica.key.container_name(incarnation);
         let uid = self.uid(replica.instance);
         let mut config = want::config(spec, replica.key, &self.cgroup_parent(replica));
-        config.limits = limits;
+        config.limits.clone_from(limits);
         let labels = want::identity_labels(&owner, replica.key, revision, incarnation, &uid);
         let mut actions = vec![Action::CreateContainer {
             name: name.clone(),

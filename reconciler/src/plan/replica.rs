@@ -22,16 +22,16 @@ use crate::want;
 
 /// An instance in this round.
 #[derive(Clone, Copy)]
-pub(super) struct Instance<'a> {
+pub(super) struct Instance<'a, 'r> {
     pub(super) key: &'a Key,
     pub(super) declared: &'a Declared<InstanceSpec>,
     pub(super) record: Option<&'a InstanceRecord>,
-    pub(super) limits: Limits,
+    pub(super) limits: &'r Limits,
 }
 
 /// A replica in this round, once its node is known and answers.
 pub(super) struct Replica<'a, 'r> {
-    pub(super) instance: Instance<'a>,
+    pub(super) instance: Instance<'a, 'r>,
     pub(super) key: &'r ReplicaKey,
     pub(super) object: &'r ObjectId,
     pub(super) node: &'r Name,
@@ -67,7 +67,7 @@ impl<'a> Round<'a> {
         group: &Group<'a>,
     ) {
         let limits = want::limits(&declared.spec.resources);
-        let instance = Instance { key, declared, record, limits };
+        let instance = Instance { key, declared, record, limits: &limits };
         if record.is_none_or(|record| record.digest.as_ref() != Some(&declared.digest)) {
             self.decide(Entry::Declared {
                 instance: key.clone(),
@@ -95,7 +95,7 @@ impl<'a> Round<'a> {
     }
 
     /// The instance's unique id: the recorded one, or one made of what is unique about now.
-    pub(super) fn uid(&self, instance: Instance<'_>) -> String {
+    pub(super) fn uid(&self, instance: Instance<'_, '_>) -> String {
         if let Some(record) = instance.record.filter(|record| !record.uid.is_empty()) {
             return record.uid.clone();
         }
@@ -106,7 +106,7 @@ impl<'a> Round<'a> {
 
     fn replica(
         &mut self,
-        instance: Instance<'a>,
+        instance: Instance<'a, '_>,
         key: &ReplicaKey,
         containers: &'a [Located],
         known_revision: &mut Option<Revision>,
@@ -282,7 +282,7 @@ impl<'a> Round<'a> {
         if !replica.record.is_some_and(is_known) {
             let (object, node) = (replica.object.clone(), replica.node.clone());
             let image = replica.instance.declared.spec.image.clone();
-            let limits = target.container.config.limits;
+            let limits = target.container.config.limits.clone();
             let deed = Deed::Create { incarnation, revision: revision.clone(), image, limits };
             self.decide(Entry::Done { object, node, deed });
         }
@@ -475,11 +475,16 @@ impl<'a> Round<'a> {
 
 /// The fields that changed, if the spec lifts a limit that cannot be lifted in place.
 fn lifted(replica: &Replica<'_, '_>, found: &[(Class, FieldChange)]) -> Option<Vec<FieldChange>> {
-    let is_lift = |change: &FieldChange| change.field == diff::CPUS;
-    let mut replacing = found.iter().filter(|(class, _)| *class == Class::Replace);
-    let only_that = replacing.clone().count() == 1 && replacing.all(|(_, change)| is_lift(change));
-    let of_spec = replica.record.is_some_and(|record| record.applied.nano_cpus != 0);
-    (only_that && of_spec).then(|| found.iter().map(|(_, change)| change.clone()).collect())
+    let applied = replica.record.map(|record| &record.applied)?;
+    // Another hand may have set what the spec never said: that is drift.
+    let is_lift = |change: &FieldChange| match change.field.as_str() {
+        diff::CPUS => applied.nano_cpus != 0,
+        diff::CPUSET => !applied.cpuset.is_empty(),
+        _ => false,
+    };
+    let mut replacing = found.iter().filter(|(class, _)| *class == Class::Replace).peekable();
+    let only_that = replacing.peek().is_some() && replacing.all(|(_, change)| is_lift(change));
+    only_that.then(|| found.iter().map(|(_, change)| change.clone()).collect())
 }
 
 fn drifted(found: &[(Class, FieldChange)], class: Class) -> Option<Vec<FieldChange>> {

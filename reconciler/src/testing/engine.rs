@@ -244,7 +244,7 @@ impl FakeEngine {
             Action::UpdateContainer { container, limits } => {
                 let drops = self.drops_memory_limits;
                 self.change(container, |found| {
-                    found.config.limits = *limits;
+                    found.config.limits = limits.clone();
                     if drops {
                         (found.config.limits.memory, found.config.limits.memory_swap) = (0, 0);
                     }

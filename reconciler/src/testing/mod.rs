@@ -382,5 +382,6 @@ pub fn instance(image: &str) -> InstanceSpec {
         health: None,
         stop: Stop { signal: None, timeout: Span::seconds(10) },
         labels: BTreeMap::new(),
+        more: Default::default(),
     }
 }

@@ -431,7 +431,7 @@ fn change_record(snapshot: &mut Snapshot, replica: &ReplicaKey, by: &Record) -> 
             ("other", _) => Digest::of(b"other"),
             (_, Some(declared)) => {
                 let limits = want::limits(&declared.spec.resources);
-                goal::replica(Some(&current), declared.spec.power, limits)
+                goal::replica(Some(&current), declared.spec.power, &limits)
             }
         };
         record.failure = Some(failure.read(goal));

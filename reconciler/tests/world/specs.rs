@@ -7,7 +7,7 @@ use reconciler::model::desired::{Declared, DesiredSet, Source};
 use reconciler::model::ids::{ImageName, Key, Name};
 use reconciler::model::quantity::{Bytes, Cpus, Span};
 use reconciler::model::spec::{
-    Endpoint, ImageFile, ImageSource, ImageSpec, InstanceSpec, Mount, MountSource, NodeSpec, Port,
+    Endpoint, ImageSource, ImageSpec, InstanceSpec, LocalFile, Mount, MountSource, NodeSpec, Port,
     PortRange, Power, Protocol, Pull, Resources, Restart, Stop, VolumeSpec,
 };
 use serde::Deserialize;
@@ -157,7 +157,7 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
     let ResourcesYaml { cpus, memory, pids } = yaml.resources;
     InstanceSpec {
         image,
-        resources: Resources { cpus, memory, pids },
+        resources: Resources { cpus, memory, pids, ..Resources::default() },
         flavor: None,
         replicas: yaml.replicas.unwrap_or(1),
         power: yaml.power,
@@ -187,11 +187,12 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
         health: None,
         stop: Stop { signal: None, timeout: Span::seconds(10) },
         labels: BTreeMap::new(),
+        more: Default::default(),
     }
 }
 
 fn image(yaml: ImageYaml) -> ImageSpec {
-    let file = |path: String| ImageFile { digest: format!("sha256:{path}"), path };
+    let file = |path: String| LocalFile { digest: format!("sha256:{path}"), path };
     let SourceYaml { registry, archive, rootfs } = yaml.source;
     let source = match (registry, archive, rootfs) {
         (Some(reference), ..) => ImageSource::Registry(Arc::from(reference)),

@@ -3,7 +3,9 @@
 use std::fmt::Display;
 
 use reconciler::model::record::PastRevision;
-use reconciler::model::spec::{InstanceSpec, Mount, MountSource, Port, Power, Restart, Stop};
+use reconciler::model::spec::{
+    HealthProbe, InstanceSpec, Mount, MountSource, Port, Power, Restart, Stop, Swap,
+};
 use reconciler::status::{Condition, InstanceStatus, ReplicaStatus, Truth};
 
 use super::objects::ink;
@@ -137,11 +139,21 @@ fn spec_rows(spec: &InstanceSpec) -> Vec<(&'static str, String)> {
         health,
         stop,
         labels,
+        more,
     } = spec;
     let mut limits = Vec::new();
     limits.extend(resources.cpus.map(|cpus| format!("cpus {cpus}")));
+    limits.extend(resources.cpu_shares.map(|shares| format!("cpuShares {shares}")));
+    limits.extend(resources.cpuset.as_ref().map(|cpus| format!("cpuset {cpus}")));
     limits.extend(resources.memory.map(|memory| format!("memory {memory}")));
+    limits.extend(resources.memory_swap.map(|swap| match swap {
+        Swap::Total(total) => format!("memory and swap {total}"),
+        Swap::Unlimited => "swap not limited".to_owned(),
+    }));
     limits.extend(resources.pids.map(|pids| format!("pids {pids}")));
+    if !resources.io.is_empty() {
+        limits.push("io".to_owned());
+    }
     limits.extend(flavor.as_ref().map(|flavor| format!("flavor {flavor}")));
     if limits.is_empty() {
         limits.push("not limited".to_owned());
@@ -153,8 +165,14 @@ fn spec_rows(spec: &InstanceSpec) -> Vec<(&'static str, String)> {
     } else {
         format!("{}  (values are not shown)", names.join(", "))
     };
-    let health =
-        health.as_ref().map(|health| format!("{}, every {}", shell(&health.exec), health.interval));
+    let health = health.as_ref().map(|health| {
+        let check = match &health.check {
+            HealthProbe::Exec(exec) => shell(exec),
+            HealthProbe::Http { port, path } => format!("http {port}{path}"),
+            HealthProbe::Tcp { port } => format!("tcp {port}"),
+        };
+        format!("{check}, every {}", health.interval)
+    });
     let power = match power {
         Power::Running => "",
         Power::Stopped => "stopped",
@@ -167,7 +185,7 @@ fn spec_rows(spec: &InstanceSpec) -> Vec<(&'static str, String)> {
     };
     let Stop { signal, timeout } = stop;
     let signal = signal.as_deref().unwrap_or("the image's signal");
-    vec![
+    let mut rows = vec![
         ("Resources", limits.join(", ")),
         ("Power", power.to_owned()),
         ("Command", words(command)),
@@ -182,7 +200,9 @@ fn spec_rows(spec: &InstanceSpec) -> Vec<(&'static str, String)> {
             "Container",
             if labels.is_empty() { String::new() } else { format!("labels {}", pairs(labels)) },
         ),
-    ]
+    ];
+    rows.extend(super::settings::rows(more));
+    rows
 }
 
 /// Words as a shell would want them, so that they can be copied.

@@ -10,6 +10,7 @@ pub mod instance;
 pub mod objects;
 pub mod outcome;
 pub mod plan;
+mod settings;
 pub mod table;
 pub mod words;
 

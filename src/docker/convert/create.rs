@@ -6,7 +6,7 @@ use bollard::models::{ContainerCreateBody, HostConfig, VolumeCreateRequest};
 use reconciler::model::ids::ImageId;
 use reconciler::model::observed::ContainerConfig;
 
-use super::{health, limits, mounts, ports, restart};
+use super::{health, limits, more, mounts, ports, restart};
 
 /// The body that creates a container with the user's labels and `identity`.
 pub(in super::super) fn container_body(
@@ -30,6 +30,7 @@ pub(in super::super) fn container_body(
         cgroup_parent,
         restart_policy,
         network,
+        more,
     } = config;
     let (exposed, bindings) = ports::to_engine(port_bindings);
     let mut host = HostConfig {
@@ -41,7 +42,7 @@ pub(in super::super) fn container_body(
         ..HostConfig::default()
     };
     limits::to_host_config(container_limits, &mut host);
-    ContainerCreateBody {
+    let mut body = ContainerCreateBody {
         image: Some(image.to_string()),
         entrypoint: entrypoint.clone(),
         cmd: cmd.clone(),
@@ -54,7 +55,11 @@ pub(in super::super) fn container_body(
         stop_timeout: stop_timeout_s.and_then(|seconds| i64::try_from(seconds).ok()),
         host_config: Some(host),
         ..ContainerCreateBody::default()
+    };
+    if !more.is_empty() {
+        more::to_engine(more, network, &mut body);
     }
+    body
 }
 
 /// The body that creates a volume.

@@ -12,6 +12,9 @@ const SHELL: [&str; 2] = ["/bin/sh", "-c"];
 /// A check as the engine has it.
 pub(super) fn to_engine(check: &HealthCheck) -> HealthConfig {
     let HealthCheck { exec, interval_ms, timeout_ms, retries, start_period_ms } = check;
+    if exec.is_empty() {
+        return HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() };
+    }
     let mut test = vec!["CMD".to_owned()];
     test.extend(exec.iter().cloned());
     HealthConfig {
@@ -24,12 +27,12 @@ pub(super) fn to_engine(check: &HealthCheck) -> HealthConfig {
     }
 }
 
-/// A check as the engine has it, in our terms; `None` if none is run.
+/// A check as the engine has it, in our terms; `None` if nothing was said of one.
 pub(super) fn from_engine(config: &HealthConfig) -> Option<HealthCheck> {
     let test = config.test.as_deref().unwrap_or_default();
     let (how, rest) = test.split_first()?;
     let exec = match how.as_str() {
-        "NONE" => return None,
+        "NONE" => return Some(HealthCheck::default()),
         "CMD-SHELL" => SHELL.map(str::to_owned).into_iter().chain(rest.iter().cloned()).collect(),
         _ => rest.to_vec(),
     };
@@ -79,7 +82,9 @@ mod tests {
             let test = words.iter().map(|word| (*word).to_owned()).collect();
             from_engine(&HealthConfig { test: Some(test), ..HealthConfig::default() })
         };
-        assert_eq!(of(&["NONE"]), None);
+        assert_eq!(of(&["NONE"]), Some(HealthCheck::default()));
+        let none = HealthCheck::default();
+        assert_eq!(from_engine(&to_engine(&none)), Some(none));
         assert_eq!(of(&[]), None);
         let shell = of(&["CMD-SHELL", "test -e /ready"]).expect("a check");
         assert_eq!(shell.exec, ["/bin/sh", "-c", "test -e /ready"]);

@@ -2,6 +2,8 @@
 
 use bollard::models::{ContainerUpdateBody, HostConfig};
 use reconciler::model::observed::Limits;
+use reconciler::model::quantity;
+use reconciler::want::CPU_SHARES_USUAL;
 
 use super::restart;
 
@@ -23,7 +25,9 @@ const ENGINE_UNLIMITED: i64 = -1;
 
 /// Puts limits into a body for a create.
 pub(super) fn to_host_config(limits: &Limits, host: &mut HostConfig) {
-    let Limits { nano_cpus, memory, memory_swap, pids } = *limits;
+    let Limits { nano_cpus, memory, memory_swap, pids, cpu_shares, ref cpuset } = *limits;
+    host.cpu_shares = Some(number(cpu_shares));
+    host.cpuset_cpus = Some(cpuset.to_string());
     host.nano_cpus = Some(number(nano_cpus));
     host.memory = Some(number(memory));
     // Left at 0 beside a memory limit, the engine would make it twice the memory.
@@ -40,8 +44,11 @@ pub(super) fn to_host_config(limits: &Limits, host: &mut HostConfig) {
 /// A cpu limit cannot be lifted: the engine takes 0 for "as it was", and a quota of -1 beside
 /// `NanoCpus` leaves the two contradicting each other for good.
 pub(in super::super) fn update_body(limits: &Limits) -> ContainerUpdateBody {
-    let Limits { nano_cpus, memory, memory_swap, pids } = *limits;
+    let Limits { nano_cpus, memory, memory_swap, pids, cpu_shares, ref cpuset } = *limits;
     ContainerUpdateBody {
+        // The engine takes 0 for "as it was".
+        cpu_shares: Some(number(if cpu_shares == 0 { CPU_SHARES_USUAL } else { cpu_shares })),
+        cpuset_cpus: Some(cpuset.to_string()),
         nano_cpus: Some(number(nano_cpus)),
         // Both in one call: the engine refuses a memory limit above the swap limit that it knows.
         memory: Some(if memory == 0 { MEMORY_LIFTED } else { number(memory) }),
@@ -52,16 +59,27 @@ pub(in super::super) fn update_body(limits: &Limits) -> ContainerUpdateBody {
     }
 }
 
-/// Limits as they are read back. Where the kernel cannot limit swap, the engine drops that limit;
-/// then it is told as the engine would have set it, or every round would see a difference.
+/// Limits as they are read back. Where the kernel cannot limit swap, the engine drops that limit,
+/// which is said as such.
 pub(super) fn from_host_config(host: &HostConfig, limits_swap: bool) -> Limits {
     let memory = limit(host.memory);
     let memory_swap = match host.memory_swap.unwrap_or(0) {
-        ENGINE_UNLIMITED if limits_swap => 0,
-        0 | ENGINE_UNLIMITED => memory.saturating_mul(2),
+        _ if !limits_swap && memory > 0 => Limits::NOT_ENFORCED,
+        ENGINE_UNLIMITED => 0,
+        0 => memory.saturating_mul(2),
         swap => limit(Some(swap)),
     };
-    Limits { nano_cpus: nano_cpus(host), memory, memory_swap, pids: limit(host.pids_limit) }
+    let cpuset = host.cpuset_cpus.as_deref().unwrap_or_default();
+    Limits {
+        nano_cpus: nano_cpus(host),
+        memory,
+        memory_swap,
+        pids: limit(host.pids_limit),
+        cpu_shares: Some(limit(host.cpu_shares))
+            .filter(|one| *one != CPU_SHARES_USUAL)
+            .unwrap_or(0),
+        cpuset: quantity::cpuset(cpuset).unwrap_or_else(|_| cpuset.to_owned()).into(),
+    }
 }
 
 fn nano_cpus(host: &HostConfig) -> u64 {
@@ -95,8 +113,14 @@ mod tests {
 
     #[test]
     fn limits_survive() {
-        let all =
-            Limits { nano_cpus: 123_456_789, memory: 64 << 20, memory_swap: 1 << 27, pids: 9 };
+        let all = Limits {
+            nano_cpus: 123_456_789,
+            memory: 64 << 20,
+            memory_swap: 1 << 27,
+            pids: 9,
+            cpu_shares: 512,
+            cpuset: "0-1".into(),
+        };
         let memory_only = Limits { memory: 64 << 20, memory_swap: 64 << 20, ..Limits::default() };
         let free_swap = Limits { memory: 64 << 20, ..Limits::default() };
         for limits in [all, memory_only, free_swap, Limits::default()] {
@@ -123,7 +147,14 @@ mod tests {
         assert_eq!(from_host_config(&host, true).memory_swap, 128 << 20);
         let host = HostConfig { memory, memory_swap: Some(-1), ..HostConfig::default() };
         assert_eq!(from_host_config(&host, true).memory_swap, 0);
-        assert_eq!(from_host_config(&host, false).memory_swap, 128 << 20);
+        assert_eq!(from_host_config(&host, false).memory_swap, Limits::NOT_ENFORCED);
+        let host = HostConfig {
+            cpu_shares: Some(1024),
+            cpuset_cpus: Some("1,0".to_owned()),
+            ..HostConfig::default()
+        };
+        let limits = from_host_config(&host, true);
+        assert_eq!((limits.cpu_shares, &*limits.cpuset), (0, "0-1"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use reconciler::model::observed::{
     ObservedVolume,
 };
 
+use super::more::{self, EngineDefaults};
 use super::time::timestamp;
 use super::{health, labels, limits, mounts, ports, restart};
 
@@ -26,7 +27,7 @@ const NO_REFERENCE: &str = "<none>";
 pub(in super::super) fn observed_container(
     owner: &OwnerId,
     inspected: ContainerInspectResponse,
-    limits_swap: bool,
+    defaults: EngineDefaults,
 ) -> Option<(ContainerId, ObservedContainer)> {
     let config = inspected.config.unwrap_or_default();
     let identity = labels::identity(owner, config.labels.as_ref()?)?;
@@ -34,6 +35,7 @@ pub(in super::super) fn observed_container(
     let host = inspected.host_config.unwrap_or_default();
     let state = inspected.state.unwrap_or_default();
     let mount_points = inspected.mounts.unwrap_or_default();
+    let networks = inspected.network_settings.as_ref();
     let container = ObservedContainer {
         name: bare_name(inspected.name.as_deref()),
         identity,
@@ -42,23 +44,33 @@ pub(in super::super) fn observed_container(
         image: ImageId(Arc::from(inspected.image.unwrap_or_default())),
         config: ContainerConfig {
             mounts: mounts::from_engine(&mount_points, &host),
-            limits: limits::from_host_config(&host, limits_swap),
-            ..container_config(&id, config, host)
+            limits: limits::from_host_config(&host, defaults.limits_swap),
+            more: more::from_engine(
+                &id,
+                &config,
+                &host,
+                networks,
+                &more::network_mode(&host, networks),
+                defaults,
+            ),
+            ..container_config(&id, config, host, networks)
         },
-        address: inspected.network_settings.as_ref().and_then(first_address),
+        address: networks.and_then(first_address),
         created_at: timestamp(inspected.created.as_deref()),
     };
     Some((ContainerId(Arc::from(id)), container))
 }
 
-/// All of a configuration but mounts and limits.
-fn container_config(id: &str, config: EngineConfig, host: HostConfig) -> ContainerConfig {
+/// All of a configuration but mounts, limits, and what most leave out.
+fn container_config(
+    id: &str,
+    config: EngineConfig,
+    host: HostConfig,
+    networks: Option<&NetworkSettings>,
+) -> ContainerConfig {
     let exposed = config.exposed_ports.unwrap_or_default();
     let hostname = config.hostname.filter(|name| Some(name.as_str()) != id.get(..SHORT_ID));
-    let network = match host.network_mode.as_deref() {
-        None | Some("" | "default") => "bridge".to_owned(),
-        Some(network) => network.to_owned(),
-    };
+    let network = more::network_mode(&host, networks);
     ContainerConfig {
         entrypoint: config.entrypoint.filter(|words| !words.is_empty()),
         cmd: config.cmd.filter(|words| !words.is_empty()),
@@ -74,6 +86,7 @@ fn container_config(id: &str, config: EngineConfig, host: HostConfig) -> Contain
         cgroup_parent: host.cgroup_parent.unwrap_or_default(),
         restart_policy: restart::word(host.restart_policy.as_ref()),
         network,
+        more: Default::default(),
     }
 }
 

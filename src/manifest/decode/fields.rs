@@ -88,6 +88,8 @@ pub(crate) struct Fields<'n, 't> {
     pub(crate) span: Span,
     entries: &'n [Entry<'t>],
     asked: Vec<&'static str>,
+    /// Fields that were spoken of already.
+    done: Vec<&'static str>,
 }
 
 impl<'n, 't> Fields<'n, 't> {
@@ -101,7 +103,7 @@ impl<'n, 't> Fields<'n, 't> {
     ) -> Option<Self> {
         match &node.value {
             Value::Mapping(entries) => {
-                Some(Self { path, span: node.span, entries, asked: Vec::new() })
+                Some(Self { path, span: node.span, entries, asked: Vec::new(), done: Vec::new() })
             }
             Value::Sequence(_) | Value::Scalar { .. } => {
                 context.wrong_type(node, field, "a mapping");
@@ -139,6 +141,17 @@ impl<'n, 't> Fields<'n, 't> {
         node
     }
 
+    /// Notes fields that stand elsewhere: `(field, the mapping that holds it)`.
+    pub(crate) fn moved(&mut self, context: &mut Context<'_>, names: &[(&'static str, &str)]) {
+        for (name, place) in names {
+            if let Some(entry) = self.entries.iter().find(|entry| entry.key == *name) {
+                let problem = Problem::new(entry.key_span, format!("unknown field `{name}`"));
+                context.note(problem.label(format!("it stands in `{place}: {{ {name}: … }}`")));
+                self.done.push(name);
+            }
+        }
+    }
+
     /// The full name of a field.
     pub(crate) fn name(&self, name: &str) -> String {
         format!("{}{name}", self.path)
@@ -148,7 +161,7 @@ impl<'n, 't> Fields<'n, 't> {
     pub(crate) fn finish(self, context: &mut Context<'_>, unbuilt: &[&'static str]) {
         for entry in self.entries {
             let key = &*entry.key;
-            if self.asked.contains(&key) {
+            if self.asked.contains(&key) || self.done.contains(&key) {
                 continue;
             }
             if context.problems.len() >= PROBLEMS_MAX {

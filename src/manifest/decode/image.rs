@@ -1,12 +1,11 @@
 //! Images: exactly one source, and when it is asked for.
 
-use std::path::{Component, PathBuf};
-
-use reconciler::model::spec::{ImageFile, ImageSource, ImageSpec, Pull};
+use reconciler::model::spec::{ImageSource, ImageSpec, LocalFile, Pull};
 
 use super::super::problem::Problem;
 use super::super::tree::{Node, Value};
 use super::fields::{Context, Fields, list};
+use super::files::{beside, unreadable};
 use super::instance::check_env_name;
 use super::{Surroundings, reference, value};
 
@@ -101,17 +100,13 @@ fn file(
     node: &Node<'_>,
     field: &str,
     around: &Surroundings<'_>,
-) -> Option<ImageFile> {
+) -> Option<LocalFile> {
     let given = value::text(context, node, field, "the path of a tar file")?;
-    // `./` goes; `..` stays, since only the system knows where it leads behind a symlink.
-    let joined = around.folder.join(given);
-    let path: PathBuf = joined.components().filter(|part| *part != Component::CurDir).collect();
+    let path = beside(around, given);
     match (around.digest)(&path) {
-        Ok(digest) => Some(ImageFile { path: path.to_string_lossy().into_owned(), digest }),
+        Ok(digest) => Some(LocalFile { path: path.to_string_lossy().into_owned(), digest }),
         Err(why) => {
-            let problem = Problem::new(node.span, format!("cannot read the file of `{field}`"));
-            context
-                .note(problem.label(why).help(format!("it was looked for at {}", path.display())));
+            unreadable(context, node, field, &path, &why);
             None
         }
     }

@@ -1,93 +1,158 @@
 //! Instances. What refers to other objects stays a draft until the whole set is known.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reconciler::model::desired::Spec as _;
 use reconciler::model::ids::{Digest, ImageName, Key, Name};
-use reconciler::model::quantity::{Bytes, Span as TimeSpan};
-use reconciler::model::spec::{
-    BUILT_IN_FLAVORS, Flavor, Health, InstanceSpec, Power, Resources, Restart, Stop,
-};
+use reconciler::model::quantity::Span as TimeSpan;
+use reconciler::model::sparse::Sparse;
+use reconciler::model::spec::{InstanceSpec, More, NetworkName, Power, Resources, Restart, Stop};
 
 use super::super::problem::{Problem, Span};
 use super::super::tree::Node;
-use super::fields::{Context, Fields, did_you_mean, list, short};
+use super::fields::{Context, Fields, did_you_mean};
 use super::mounts::{self, VolumeUse};
+use super::networks::{self, NetworkRef};
 use super::ports::{self, PortUse};
-use super::{reference, value};
+use super::resources::{self, FlavorUse};
+use super::{Surroundings, files, health, reference, security, settings, value};
 
 /// Most replicas of one instance: a machine starts no more containers than this in reasonable
 /// time, and what is above it is a slip of the fingers.
 pub(crate) const REPLICAS_MAX: u64 = 1000;
 
-/// Most failed checks in a row that can be waited for; more would be days.
-const RETRIES_MAX: u64 = 1000;
-
-/// Most processes: the kernel's own limit on process ids.
-const PIDS_MAX: u64 = 4_194_304;
-
 /// Labels of ours begin like this.
 const RESERVED_LABELS: &str = "io.windlass.";
 
 /// Fields of the design that this version does not build.
-const UNBUILT: [&str; 27] = [
-    "update",
-    "placement",
-    "security",
-    "networks",
-    "dependsOn",
-    "envFiles",
-    "files",
-    "userData",
-    "hostname",
-    "workdir",
-    "init",
-    "tty",
-    "log",
-    "dns",
-    "extraHosts",
-    "links",
-    "secrets",
-    "configs",
-    "user",
-    "devices",
-    "sysctls",
-    "ulimits",
-    "privileged",
-    "capAdd",
-    "capDrop",
-    "readOnlyRoot",
-    "domainname",
+const UNBUILT: [&str; 4] = ["links", "secrets", "configs", "domainname"];
+
+/// Fields that users look for here, and where they stand.
+const MOVED: [(&str, &str); 12] = [
+    ("user", "security"),
+    ("groups", "security"),
+    ("readOnlyRoot", "security"),
+    ("noNewPrivileges", "security"),
+    ("capAdd", "security"),
+    ("capDrop", "security"),
+    ("privileged", "security"),
+    ("devices", "security"),
+    ("seccomp", "security"),
+    ("apparmor", "security"),
+    ("sysctls", "security"),
+    ("ulimits", "security"),
 ];
 
 /// An instance whose references are not resolved yet.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct InstanceDraft {
     /// The spec with its image as a reference, whatever it turns out to be.
     pub(crate) spec: Arc<InstanceSpec>,
     /// Its digest.
     digest: Digest,
-    /// The spec with its image as a declared one, and its digest; made when it is needed first.
-    declared: OnceLock<(Arc<InstanceSpec>, Digest)>,
+    /// What was resolved last: names lead to the same things in nearly every reading.
+    resolved: Mutex<Option<(Resolution, Resolved)>>,
     /// The digest of all that makes a revision; the image's name is no part of it.
-    pub(crate) basis: Digest,
+    basis: Digest,
     pub(crate) image: ImageUse,
+    pub(crate) flavor: Option<FlavorUse>,
     pub(crate) volumes: Vec<VolumeUse>,
+    pub(crate) networks: Vec<NetworkRef>,
+    pub(crate) depends_on: Vec<DependencyUse>,
     pub(crate) ports: Vec<PortUse>,
 }
 
+/// What the names that an instance uses lead to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Resolution {
+    /// The declared Image, if its image is none of a registry.
+    pub(crate) image: Option<Key>,
+    /// The limits of its Flavor.
+    pub(crate) resources: Option<Resources>,
+    /// Those of its networks that stand for the engine's own, and which.
+    pub(crate) engines_own: BTreeMap<Key, Name>,
+}
+
+/// A spec whose names were resolved, with its digests.
+#[derive(Debug, Clone)]
+pub(crate) struct Resolved {
+    pub(crate) spec: Arc<InstanceSpec>,
+    pub(crate) digest: Digest,
+    pub(crate) basis: Digest,
+}
+
+/// An instance that another one waits for, and where that is said.
+#[derive(Debug, Clone)]
+pub(crate) struct DependencyUse {
+    pub(crate) span: Span,
+    pub(crate) key: Key,
+}
+
 impl InstanceDraft {
-    /// The spec with its image resolved (the declared one of that key, or a reference), and its
-    /// digest.
-    pub(crate) fn resolved(&self, image: Option<&Key>) -> (Arc<InstanceSpec>, Digest) {
-        let Some(key) = image else { return (Arc::clone(&self.spec), self.digest.clone()) };
-        let make = || {
-            let image = ImageName::Declared(key.clone());
-            let spec = InstanceSpec { image, ..InstanceSpec::clone(&self.spec) };
-            let digest = spec.digest();
-            (Arc::new(spec), digest)
-        };
-        self.declared.get_or_init(make).clone()
+    /// The spec with what its names lead to.
+    pub(crate) fn resolved(&self, resolution: Resolution) -> Resolved {
+        if resolution == Resolution::default() {
+            let Self { spec, digest, basis, .. } = self;
+            let (spec, digest, basis) = (Arc::clone(spec), digest.clone(), basis.clone());
+            return Resolved { spec, digest, basis };
+        }
+        let mut last = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = last.as_ref().filter(|(of, _)| *of == resolution) {
+            return known.clone();
+        }
+        let mut spec = InstanceSpec::clone(&self.spec);
+        let Resolution { image, resources, engines_own } = &resolution;
+        if let Some(key) = image {
+            spec.image = ImageName::Declared(key.clone());
+        }
+        if let Some(resources) = resources {
+            spec.resources.clone_from(resources);
+        }
+        if !engines_own.is_empty() {
+            let mut more = More::clone(&spec.more);
+            for one in &mut more.networks {
+                let NetworkName::Declared(key) = &one.network else { continue };
+                if let Some(name) = engines_own.get(key) {
+                    one.network = NetworkName::Engine(name.clone());
+                }
+            }
+            spec.more = Sparse::new(more);
+        }
+        let (digest, basis) = (spec.digest(), spec.basis());
+        let made = Resolved { spec: Arc::new(spec), digest, basis };
+        *last = Some((resolution, made.clone()));
+        made
+    }
+}
+
+impl Clone for InstanceDraft {
+    fn clone(&self) -> Self {
+        let Self {
+            spec,
+            digest,
+            resolved,
+            basis,
+            image,
+            flavor,
+            volumes,
+            networks,
+            depends_on,
+            ports,
+        } = self;
+        let last = resolved.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self {
+            spec: Arc::clone(spec),
+            digest: digest.clone(),
+            resolved: Mutex::new(last),
+            basis: basis.clone(),
+            image: image.clone(),
+            flavor: flavor.clone(),
+            volumes: volumes.clone(),
+            networks: networks.clone(),
+            depends_on: depends_on.clone(),
+            ports: ports.clone(),
+        }
     }
 }
 
@@ -106,12 +171,15 @@ pub(crate) struct ImageUse {
 pub(crate) fn decode(
     context: &mut Context<'_>,
     node: &Node<'_>,
+    name: Option<&Name>,
     project: &Name,
+    around: &Surroundings<'_>,
 ) -> Option<InstanceDraft> {
     let mut fields = Fields::of(context, node, "spec", "")?;
     let image = fields.require(context, "image", "the name of an Image, or a reference");
     let image = image.and_then(|node| self::image(context, node, project));
-    let (resources, flavor) = resources(context, &mut fields);
+    let resources::Limits { resources, flavor, used: flavor_use } =
+        resources::of_instance(context, &mut fields, project);
     let replicas_node = fields.take("replicas");
     let replicas = replicas_node
         .and_then(|node| value::integer(context, node, "replicas", (0, REPLICAS_MAX)))
@@ -122,6 +190,10 @@ pub(crate) fn decode(
     let args = fields.take("args").and_then(|node| value::words(context, node, "args"));
     let env = fields.take("env");
     let env = env.and_then(|node| value::texts(context, node, "env", check_env_name));
+    let env_files = fields.take("envFiles");
+    let env_files = env_files.and_then(|node| files::env_files(context, node, around));
+    let (mut variables, env_files) = env_files.unwrap_or_default();
+    variables.extend(env.unwrap_or_default());
     let ports = fields.take("ports");
     let ports = ports.and_then(|node| value::items(context, node, "ports", ports::decode));
     let (ports, port_uses): (Vec<_>, Vec<_>) = ports.unwrap_or_default().into_iter().unzip();
@@ -134,11 +206,16 @@ pub(crate) fn decode(
     });
     let volumes = mounts::check_targets(context, volumes.unwrap_or_default());
     let restart = fields.take("restart").and_then(|node| restart(context, node));
-    let health = fields.take("health").and_then(|node| health(context, node));
+    let health = fields.take("health").and_then(|node| health::decode(context, node));
     let stop = fields.take("stop").and_then(|node| stop(context, node));
     let labels = fields.take("labels");
     let labels = labels.and_then(|node| value::texts(context, node, "labels", check_label));
+    let (more, networks, depends_on) =
+        more(context, &mut fields, &Owner { name, project, replicas, around });
+    fields.moved(context, &MOVED);
     fields.finish(context, &UNBUILT);
+    let more = More { env_files, ..more };
+    host_network(context, &more, &port_uses);
     let (image, reference) = image?;
     let (mounts, volume_uses): (Vec<_>, Vec<_>) = volumes.into_iter().unzip();
     let spec = InstanceSpec {
@@ -149,23 +226,121 @@ pub(crate) fn decode(
         power: power.unwrap_or_default(),
         command,
         args,
-        env: env.unwrap_or_default(),
+        env: variables,
         ports,
         volumes: mounts,
         restart: restart.unwrap_or_default(),
         health,
         stop: stop.unwrap_or(Stop { signal: None, timeout: STOP_TIMEOUT }),
         labels: labels.unwrap_or_default(),
+        more: Sparse::new(more),
     };
     Some(InstanceDraft {
         basis: spec.basis(),
         digest: spec.digest(),
         spec: Arc::new(spec),
-        declared: OnceLock::new(),
+        resolved: Mutex::new(None),
         image,
+        flavor: flavor_use,
+        networks,
+        depends_on,
         volumes: volume_uses.into_iter().flatten().collect(),
         ports: port_uses,
     })
+}
+
+/// Whose fields are decoded, and where.
+struct Owner<'o, 's> {
+    name: Option<&'o Name>,
+    project: &'o Name,
+    replicas: u32,
+    around: &'o Surroundings<'s>,
+}
+
+/// The fields that most instances leave out, but for `envFiles`.
+fn more(
+    context: &mut Context<'_>,
+    fields: &mut Fields<'_, '_>,
+    owner: &Owner<'_, '_>,
+) -> (More, Vec<NetworkRef>, Vec<DependencyUse>) {
+    let Owner { name, project, replicas, around } = *owner;
+    let workdir = fields.take("workdir");
+    let workdir = workdir.and_then(|node| value::absolute_path(context, node, "workdir"));
+    let files_node = fields.take("files");
+    let files = files_node.and_then(|node| {
+        value::items(context, node, "files", |context, node, field| {
+            files::file(context, node, field, around)
+        })
+    });
+    let user_data_node = fields.take("userData");
+    let user_data = user_data_node.and_then(|node| files::user_data(context, node, around));
+    let hostname = fields.take("hostname").and_then(|node| {
+        let given = value::text(context, node, "hostname", "a host name")?;
+        networks::hostname(context, node, "hostname", given)
+    });
+    let networks = fields.take("networks");
+    let networks =
+        networks.and_then(|node| networks::of_instance(context, node, project, replicas));
+    let networks::Networks { uses: networks, refs } = networks.unwrap_or_default();
+    let dns = fields.take("dns").and_then(|node| settings::dns(context, node));
+    let extra_hosts = fields.take("extraHosts");
+    let extra_hosts = extra_hosts.and_then(|node| settings::extra_hosts(context, node));
+    let update = fields.take("update").and_then(|node| settings::update(context, node, replicas));
+    let placement = fields.take("placement").and_then(|node| settings::placement(context, node));
+    let depends_on = fields.take("dependsOn");
+    let depends_on = depends_on
+        .and_then(|node| settings::depends_on(context, node, name, project))
+        .unwrap_or_default();
+    let (depends_on, dependency_uses) = depends_on.into_iter().unzip();
+    let security = fields.take("security");
+    let security = security.and_then(|node| security::decode(context, node, around));
+    let init = fields.take("init").and_then(|node| value::boolean(context, node, "init"));
+    let tty = fields.take("tty").and_then(|node| value::boolean(context, node, "tty"));
+    let log = fields.take("log").and_then(|node| settings::log(context, node));
+    let security = Sparse::new(security.unwrap_or_default());
+    if security.read_only_root {
+        for node in [files_node, user_data_node].into_iter().flatten() {
+            let label = "engines put no file into a root that is read-only";
+            let problem = Problem::new(node.span, "files and `security.readOnlyRoot`").label(label);
+            context.note(problem.help("mount a volume or a bind with the file in it instead"));
+        }
+    }
+    let more = More {
+        workdir,
+        env_files: Vec::new(),
+        files: files.unwrap_or_default(),
+        user_data,
+        hostname,
+        networks,
+        dns: Sparse::new(dns.unwrap_or_default()),
+        extra_hosts: extra_hosts.unwrap_or_default(),
+        update,
+        placement,
+        depends_on,
+        security,
+        init,
+        tty: tty.unwrap_or(false),
+        log,
+    };
+    (more, refs, dependency_uses)
+}
+
+/// A container on the node's own network has no ports of its own, nor one without any.
+fn host_network(context: &mut Context<'_>, more: &More, ports: &[PortUse]) {
+    let Some(NetworkName::Engine(name)) = more.networks.first().map(|one| &one.network) else {
+        return;
+    };
+    if name.as_str() == "bridge" {
+        return;
+    }
+    for port in ports.iter().filter(|port| port.host.is_some()) {
+        let label = match name.as_str() {
+            "host" => "on the node's own network all its ports are the node's: publish none",
+            _ => "a container without a network can publish nothing",
+        };
+        let message = format!("a published port and the network `{name}`");
+        context.note(Problem::new(port.span, message).label(label));
+    }
 }
 
 /// As long as engines wait by default before they kill.
@@ -192,56 +367,6 @@ fn image(context: &mut Context<'_>, node: &Node<'_>, project: &Name) -> Option<(
     }
 }
 
-fn resources(
-    context: &mut Context<'_>,
-    fields: &mut Fields<'_, '_>,
-) -> (Resources, Option<String>) {
-    let resources = fields.entry("resources");
-    let flavor = fields.entry("flavor");
-    if let (Some(resources), Some(flavor)) = (resources, flavor) {
-        let problem = Problem::new(flavor.key_span, "both `resources` and `flavor`");
-        let problem = problem.label("a flavor is a set of resources: take one of the two out");
-        context.note(problem.also(resources.key_span, "the resources"));
-    }
-    if let Some(entry) = flavor {
-        let names = BUILT_IN_FLAVORS.iter().map(|flavor| flavor.name);
-        let expected = format!("one of {}", list(names.clone()));
-        let Some(name) = value::text(context, &entry.value, "flavor", &expected) else {
-            return Default::default();
-        };
-        if let Some(flavor) = Flavor::built_in(name) {
-            return (flavor.resources(), Some(name.to_owned()));
-        }
-        let problem = Problem::new(entry.value.span, format!("unknown flavor `{}`", short(name)));
-        context.note(match did_you_mean(name, names) {
-            Some(near) => problem.label(format!("did you mean `{near}`?")),
-            None => problem.label(format!("expected {expected}")),
-        });
-    }
-    let limits = resources.and_then(|entry| limits(context, &entry.value));
-    (limits.unwrap_or_default(), None)
-}
-
-fn limits(context: &mut Context<'_>, node: &Node<'_>) -> Option<Resources> {
-    let mut fields = Fields::of(context, node, "resources", "resources.")?;
-    let cpus = fields.take("cpus");
-    let cpus = cpus.and_then(|node| value::quantity(context, node, "resources.cpus"));
-    let memory = fields.take("memory").and_then(|node| {
-        let memory: Bytes = value::quantity(context, node, "resources.memory")?;
-        if memory < Bytes::MEMORY_MIN {
-            let label = format!("engines need at least {}, this is {memory}", Bytes::MEMORY_MIN);
-            context.out_of_range(node.span, "resources.memory", label);
-            return None;
-        }
-        Some(memory)
-    });
-    let pids = fields.take("pids");
-    let pids = pids.and_then(|node| value::integer(context, node, "resources.pids", (1, PIDS_MAX)));
-    let unbuilt = ["cpuShares", "cpuset", "memorySwap", "memoryReservation", "io", "blkio", "gpus"];
-    fields.finish(context, &unbuilt);
-    Some(Resources { cpus, memory, pids })
-}
-
 fn power(context: &mut Context<'_>, node: &Node<'_>) -> Option<Power> {
     let words =
         [("running", Power::Running), ("stopped", Power::Stopped), ("paused", Power::Paused)];
@@ -258,41 +383,6 @@ fn restart(context: &mut Context<'_>, node: &Node<'_>) -> Option<Restart> {
     let synonyms =
         [("no", "never"), ("unless-stopped", "always"), ("false", "never"), ("true", "always")];
     value::choice(context, node, "restart", &words, &synonyms)
-}
-
-fn health(context: &mut Context<'_>, node: &Node<'_>) -> Option<Health> {
-    let unbuilt = ["http", "tcp"];
-    let mut fields = Fields::of(context, node, "health", "health.")?;
-    let before = context.problems.len();
-    let exec = match fields.take("exec") {
-        Some(node) => value::words(context, node, "health.exec"),
-        None => None,
-    };
-    let mut time = |context: &mut Context<'_>, name: &'static str, default: u64, min: u64| {
-        let Some(node) = fields.take(name) else { return TimeSpan::seconds(default) };
-        let field = format!("health.{name}");
-        let Some(span) = value::quantity::<TimeSpan>(context, node, &field) else {
-            return TimeSpan::seconds(default);
-        };
-        if span.0 < min {
-            context.out_of_range(node.span, &field, "engines need at least 1ms");
-        }
-        span
-    };
-    let interval = time(context, "interval", 30, 1);
-    let timeout = time(context, "timeout", 30, 1);
-    let start_period = time(context, "startPeriod", 0, 0);
-    let retries = fields
-        .take("retries")
-        .map_or(Some(3), |node| value::integer(context, node, "health.retries", (1, RETRIES_MAX)));
-    let span = fields.span;
-    fields.finish(context, &unbuilt);
-    if exec.is_none() && context.problems.len() == before {
-        let problem = Problem::new(span, "missing field `health.exec`");
-        context.note(problem.label("`exec` belongs here: the command that checks, as a list"));
-    }
-    let retries = u32::try_from(retries?).ok()?;
-    Some(Health { exec: exec?, interval, timeout, retries, start_period })
 }
 
 fn stop(context: &mut Context<'_>, node: &Node<'_>) -> Option<Stop> {

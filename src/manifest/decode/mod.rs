@@ -1,15 +1,24 @@
 //! Tree → typed objects: the envelope that all kinds share, then one file a kind.
 //!
 //! Read [`document`] first. [`fields`] and [`value`] are the toolkit; [`instance`], [`image`],
-//! [`volume`] and [`node`] say what each kind holds, [`ports`] and [`mounts`] parts of an Instance; [`reference`] reads image references.
+//! [`volume`], [`networks`], [`node`] and [`project`] (Flavors too) say what each kind holds;
+//! [`resources`], [`ports`], [`mounts`], [`files`], [`health`], [`security`] and [`settings`] hold
+//! parts of an Instance; [`reference`] reads image references.
 
 mod fields;
+mod files;
+mod health;
 mod image;
 mod instance;
 mod mounts;
+mod networks;
 mod node;
 mod ports;
+mod project;
 pub(crate) mod reference;
+mod resources;
+mod security;
+mod settings;
 mod value;
 mod volume;
 
@@ -18,11 +27,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use reconciler::model::ids::Name;
-use reconciler::model::spec::{ImageSpec, NodeSpec, VolumeSpec};
+use reconciler::model::spec::{
+    FlavorSpec, ImageSpec, NetworkSpec, NodeSpec, ProjectSpec, VolumeSpec,
+};
 
 pub(crate) use self::fields::did_you_mean;
-pub(crate) use self::instance::InstanceDraft;
+pub(crate) use self::instance::{InstanceDraft, Resolution, Resolved};
+pub(crate) use self::networks::NetworkRef;
 pub(crate) use self::ports::PortUse;
+pub(crate) use self::resources::unknown_flavor;
 
 use self::fields::{Context, Fields};
 use super::problem::{Problem, Span};
@@ -32,16 +45,18 @@ use super::tree::{Node, Value};
 const API_VERSION: &str = "windlass/v1";
 
 /// Kinds that can be declared.
-const KINDS: [(&str, Kind); 4] = [
+const KINDS: [(&str, Kind); 7] = [
     ("Instance", Kind::Instance),
     ("Image", Kind::Image),
     ("Volume", Kind::Volume),
+    ("Network", Kind::Network),
     ("Node", Kind::Node),
+    ("Flavor", Kind::Flavor),
+    ("Project", Kind::Project),
 ];
 
 /// Kinds that are designed, but not built.
-const UNBUILT_KINDS: [&str; 8] =
-    ["Link", "Network", "Flavor", "Project", "Secret", "Config", "PolicyBinding", "Waiver"];
+const UNBUILT_KINDS: [&str; 5] = ["Link", "Secret", "Config", "PolicyBinding", "Waiver"];
 
 /// What kind of object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,10 +64,23 @@ pub(crate) enum Kind {
     Instance,
     Image,
     Volume,
+    Network,
     Node,
+    Flavor,
+    Project,
 }
 
-/// Names an object among all. Nodes are in no project.
+impl Kind {
+    /// Whether objects of that kind are in a project.
+    fn is_in_project(self) -> bool {
+        match self {
+            Self::Instance | Self::Image | Self::Volume | Self::Network | Self::Flavor => true,
+            Self::Node | Self::Project => false,
+        }
+    }
+}
+
+/// Names an object among all. Nodes and Projects are in no project.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Identity {
     pub(crate) kind: Kind,
@@ -60,9 +88,15 @@ pub(crate) struct Identity {
     pub(crate) name: Name,
 }
 
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(KINDS.iter().find(|(_, kind)| kind == self).map_or("", |(word, _)| word))
+    }
+}
+
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind = KINDS.iter().find(|(_, kind)| *kind == self.kind).map_or("", |(word, _)| word);
+        let kind = self.kind;
         match &self.project {
             Some(project) => write!(f, "{kind} {project}/{}", self.name),
             None => write!(f, "{kind} {}", self.name),
@@ -90,7 +124,10 @@ pub(crate) enum Body {
     Instance(Box<InstanceDraft>),
     Image(Arc<ImageSpec>),
     Volume(Arc<VolumeSpec>),
+    Network(Arc<NetworkSpec>),
     Node(Arc<NodeSpec>),
+    Flavor(Arc<FlavorSpec>),
+    Project(Arc<ProjectSpec>),
 }
 
 /// What decoding needs of the world: where the file is, and the digests of files beside it.
@@ -99,6 +136,8 @@ pub(crate) struct Surroundings<'s> {
     pub(crate) folder: &'s Path,
     /// Gives the digest of a file's content, or says why there is none.
     pub(crate) digest: &'s dyn Fn(&Path) -> Result<String, String>,
+    /// Gives the text of a small file and its digest, or says why there is none.
+    pub(crate) content: &'s dyn Fn(&Path) -> Result<(Arc<str>, String), String>,
 }
 
 /// Decodes a document. `None` if it cannot even be said which object it declares.
@@ -142,8 +181,8 @@ pub(crate) fn document(
     };
     let kind = kind?;
     let spec = match kind {
-        Kind::Volume => fields.take("spec"),
-        Kind::Instance | Kind::Image | Kind::Node => {
+        Kind::Volume | Kind::Network | Kind::Project => fields.take("spec"),
+        Kind::Instance | Kind::Image | Kind::Node | Kind::Flavor => {
             fields.require(context, "spec", "a mapping that says what is declared")
         }
     };
@@ -151,19 +190,33 @@ pub(crate) fn document(
     let project = project.unwrap_or_else(Name::default_project);
     let body = match (kind, spec) {
         (Kind::Volume, spec) => volume::decode(context, spec).map(Arc::new).map(Body::Volume),
+        (Kind::Network, spec) => networks::decode(context, spec).map(Arc::new).map(Body::Network),
+        (Kind::Project, spec) => project::decode(context, spec).map(Arc::new).map(Body::Project),
         (Kind::Instance, Some(spec)) => {
-            instance::decode(context, spec, &project).map(Box::new).map(Body::Instance)
+            let name = metadata.as_ref().and_then(|metadata| metadata.name.as_ref());
+            let draft = instance::decode(context, spec, name, &project, around);
+            draft.map(Box::new).map(Body::Instance)
         }
         (Kind::Image, Some(spec)) => {
             image::decode(context, spec, around).map(Arc::new).map(Body::Image)
         }
         (Kind::Node, Some(spec)) => node::decode(context, spec).map(Arc::new).map(Body::Node),
-        (Kind::Instance | Kind::Image | Kind::Node, None) => None,
+        (Kind::Flavor, Some(spec)) => {
+            project::flavor(context, spec).map(Arc::new).map(Body::Flavor)
+        }
+        (Kind::Instance | Kind::Image | Kind::Node | Kind::Flavor, None) => None,
     };
     fields.finish(context, &["status"]);
     let whole = context.problems.len() == before;
     let Metadata { name, name_span, labels, annotations, .. } = metadata?;
-    let project = (kind != Kind::Node).then_some(project);
+    let project = kind.is_in_project().then_some(project);
+    if kind == Kind::Network
+        && name.as_ref().is_some_and(|name| networks::ENGINES_OWN.contains(&name.as_str()))
+    {
+        let label = "every engine has a network of that name: name yours differently";
+        context.invalid(name_span, "metadata.name", label);
+    }
+    let whole = whole && context.problems.len() == before;
     let identity = Identity { kind, project, name: name? };
     let body = body.filter(|_| whole);
     Some(Draft { identity, span: node.span, name_span, labels, annotations, body })
@@ -206,8 +259,8 @@ fn label_of(word: &str, kind: Option<Kind>, metadata: &Node<'_>) -> Option<Arc<s
     let name = field("name")?;
     let word = fields::short(word);
     Some(Arc::from(match kind {
-        Some(Kind::Node) => format!("{word} {name}"),
-        Some(Kind::Instance | Kind::Image | Kind::Volume) | None => {
+        Some(kind) if !kind.is_in_project() => format!("{word} {name}"),
+        Some(_) | None => {
             format!("{word} {}/{name}", field("project").unwrap_or_else(|| "default".to_owned()))
         }
     }))
@@ -227,8 +280,12 @@ fn metadata_of(context: &mut Context<'_>, node: &Node<'_>, kind: Option<Kind>) -
     let name = name_node.and_then(|node| value::name(context, node, "metadata.name"));
     let project = fields.entry("project");
     let project = match (project, kind) {
-        (Some(entry), Some(Kind::Node)) => {
-            context.invalid(entry.key_span, "metadata.project", "a Node is in no project");
+        (Some(entry), Some(kind)) if !kind.is_in_project() => {
+            let label = match kind {
+                Kind::Project => "a Project is named by `metadata.name`",
+                _ => "a Node is in no project",
+            };
+            context.invalid(entry.key_span, "metadata.project", label);
             None
         }
         (Some(entry), _) => value::name(context, &entry.value, "metadata.project"),

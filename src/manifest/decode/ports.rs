@@ -10,7 +10,7 @@ use super::fields::{Context, Fields, found, short};
 use super::value;
 
 /// The numbers that a port can have: 0 would be any, and what is declared is held.
-const PORTS: (u64, u64) = (1, 65535);
+pub(super) const PORTS: (u64, u64) = (1, 65535);
 
 /// Where a port stands, and what it takes on the host.
 #[derive(Debug, Clone)]

@@ -1,8 +1,10 @@
 //! The set that fixes the grammar, from the design: what of it this version takes.
 
+use std::collections::BTreeSet;
+
 use reconciler::model::ids::ImageName;
 use reconciler::model::quantity::{Bytes, Cpus, Span};
-use reconciler::model::spec::{MountSource, PortRange, Power, Restart};
+use reconciler::model::spec::{HealthProbe, MountSource, PortRange, Power, Restart};
 
 use super::{Specs, messages};
 
@@ -15,12 +17,13 @@ fn what_is_not_built_of_the_design_is_said() {
     assert_eq!(
         messages(&reading),
         [
-            "set.yaml:36: `health.http` is not supported yet in Instance shop/web",
-            "set.yaml:37: `update` is not supported yet in Instance shop/web",
-            "set.yaml:38: `placement` is not supported yet in Instance shop/web",
-            "set.yaml:39: `security` is not supported yet in Instance shop/web",
+            "set.yaml:37: `update.order` is not supported yet in Instance shop/web",
+            // Without `start-first` one replica has to be away.
+            "set.yaml:37: `update.maxUnavailable` is out of range in Instance shop/web",
+            "set.yaml:37: `update.maxSurge` is not supported yet in Instance shop/web",
+            "set.yaml:37: `update.healthTimeout` is not supported yet in Instance shop/web",
+            "set.yaml:37: `update.onFailure` is not supported yet in Instance shop/web",
             "set.yaml:44: `kind: Link` is not supported yet",
-            "set.yaml:49: `kind: Project` is not supported yet",
         ]
     );
     assert!(reading.specs.desired.is_empty());
@@ -29,11 +32,11 @@ fn what_is_not_built_of_the_design_is_said() {
 
 #[test]
 fn the_rest_of_the_design_is_read_whole() {
-    let cut = ["  health: { http", "  update:", "  placement:", "  security:"];
-    let lines = SET.lines().filter(|line| !cut.iter().any(|cut| line.starts_with(cut)));
+    let lines = SET.lines().filter(|line| !line.starts_with("  update:"));
     let text = lines.collect::<Vec<_>>().join("\n");
-    let (text, _) = text.split_once("---\napiVersion: windlass/v1\nkind: Link").unwrap();
-    let mut specs = Specs::new(&[("set.yaml", text)]);
+    let documents = text.split("---\n").filter(|document| !document.contains("kind: Link"));
+    let text = documents.collect::<Vec<_>>().join("---\n");
+    let mut specs = Specs::new(&[("set.yaml", &text)]);
     let reading = specs.read();
     assert_eq!(messages(&reading), [""; 0]);
     let desired = &reading.specs.desired;
@@ -45,7 +48,7 @@ fn the_rest_of_the_design_is_read_whole() {
     assert_eq!(db.restart, Restart::Always);
     assert_eq!(db.volumes[0].source, MountSource::Volume("shop/shop-data".parse().unwrap()));
     let health = db.health.as_ref().unwrap();
-    assert_eq!(health.exec, ["db", "ping"]);
+    assert_eq!(health.check, HealthProbe::Exec(vec!["db".to_owned(), "ping".to_owned()]));
     assert_eq!((health.interval, health.start_period), (Span::seconds(2), Span::seconds(5)));
 
     let web = &desired.instances[&"shop/web".parse().unwrap()];
@@ -58,6 +61,13 @@ fn the_rest_of_the_design_is_read_whole() {
     assert_eq!(web.command.as_ref().unwrap()[3], "8080");
     assert_eq!(web.stop.signal.as_deref(), Some("SIGTERM"));
     assert_eq!((web.replicas, web.power), (2, Power::Running));
+    let path = "/".to_owned();
+    assert_eq!(web.health.as_ref().unwrap().check, HealthProbe::Http { port: 8080, path });
+    assert!(web.more.security.read_only_root && web.more.security.no_new_privileges);
+    assert_eq!(web.more.security.cap_drop, BTreeSet::from(["ALL".to_owned()]));
+    assert_eq!(web.more.placement.as_ref().unwrap().selector["zone"], "a");
+    let quota = &desired.projects[&"shop".parse().unwrap()].spec.quota;
+    assert_eq!((quota.cpus, quota.instances), (Some(Cpus(4 * Cpus::NANO)), Some(10)));
     assert_eq!(desired.nodes.len(), 1);
     assert_eq!(desired.volumes.len(), 1);
 }

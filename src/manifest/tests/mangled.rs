@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::super::problem::Lines;
-use super::super::version::Version;
+use super::super::version::{Beside, Version};
 
 const SET: &str = include_str!("design.yaml");
 
@@ -19,7 +19,9 @@ const PIECES: [&str; 24] = [
 /// Reads `text`, and makes diagnostics of all that is wrong with it.
 fn read(text: &str) {
     let none = |_: &Path| Err("none".to_owned());
-    let version = Version::read(Arc::from(text), Path::new("/"), &none);
+    let nothing = |_: &Path| Err("none".to_owned());
+    let beside = Beside { digest: &none, content: &nothing };
+    let version = Version::read(Arc::from(text), Path::new("/"), &beside);
     let lines = Lines::new(text);
     for problem in &version.problems {
         let diagnostic = lines.diagnostic("f", problem, str::to_owned);

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use reconciler::model::ids::{Digest, ImageId};
 use reconciler::model::observed::ContainerState;
-use reconciler::model::spec::ImageFile;
+use reconciler::model::spec::LocalFile;
 use reconciler::ports::{Done, Driver, DriverError, DriverErrorKind, LogLine, LogQuery, Progress};
 use reconciler::step::Action;
 
@@ -18,10 +18,10 @@ use crate::lab::engine::as_root;
 use crate::lab::{Engine, busybox_tar, docker};
 
 /// A file with its true digest.
-fn image_file(path: &Path) -> ImageFile {
+fn image_file(path: &Path) -> LocalFile {
     let bytes = fs::read(path).expect("it can be read");
     let digest = format!("sha256:{}", Digest::of(&bytes));
-    ImageFile { path: path.display().to_string(), digest }
+    LocalFile { path: path.display().to_string(), digest }
 }
 
 async fn fetch(world: &World, action: Action) -> (Result<Done, DriverError>, Vec<Progress>) {

@@ -1,0 +1,44 @@
+//! Networks: the one that a container is created on, and all that it is on.
+
+use super::{Want, change};
+use crate::model::observed::{Attachment, ObservedContainer};
+use crate::step::FieldChange;
+use crate::want;
+
+/// The networks that a container is on: joined and left in place.
+pub const NETWORKS: &str = "networks";
+
+pub(super) fn mode(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
+    let wanted = want::network_mode(want.spec);
+    if have.config.network != wanted {
+        found(change("network", have.config.network.as_str(), wanted));
+    }
+}
+
+pub(super) fn attachments(
+    want: &Want<'_>,
+    have: &ObservedContainer,
+    found: &mut dyn FnMut(FieldChange),
+) {
+    let wanted = want::attachments(want.spec);
+    let present = &have.config.more.attachments;
+    for (network, attachment) in &wanted {
+        match present.get(network) {
+            None => found(change(NETWORKS, "not on", network.as_str())),
+            Some(present) if !is_as_wanted(attachment, present) => {
+                found(change(NETWORKS, format!("{network} by other names or address"), network));
+            }
+            Some(_) => {}
+        }
+    }
+    for network in present.keys().filter(|network| !wanted.contains_key(*network)) {
+        found(change(NETWORKS, network.as_str(), "not on"));
+    }
+}
+
+/// Whether a container is on a network as it shall be. An address that nobody asked for is the
+/// engine's choice.
+fn is_as_wanted(wanted: &Attachment, present: &Attachment) -> bool {
+    let Attachment { aliases, address } = wanted;
+    aliases.is_subset(&present.aliases) && *address == present.address
+}

@@ -1,0 +1,137 @@
+//! Limits.
+
+use super::{Want, change};
+use crate::model::observed::{Limits, ObservedContainer};
+use crate::model::quantity::{Bytes, Cpus};
+use crate::model::spec::BlockIo;
+use crate::step::FieldChange;
+
+/// The limit on cpu time: lowered and raised in place, lifted only by another container.
+pub const CPUS: &str = "cpus";
+
+/// The cpus that may be used: changed in place, all of them given back only by another container.
+pub const CPUSET: &str = "cpuset";
+
+pub(super) fn cpus(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
+    let (from, to) = (have.config.limits.nano_cpus, want.limits.nano_cpus);
+    if from != to && to != 0 {
+        found(change(CPUS, show_cpus(from), show_cpus(to)));
+    }
+}
+
+pub(super) fn cpus_lifted(
+    want: &Want<'_>,
+    have: &ObservedContainer,
+    found: &mut dyn FnMut(FieldChange),
+) {
+    let (from, to) = (have.config.limits.nano_cpus, want.limits.nano_cpus);
+    if from != to && to == 0 {
+        found(change(CPUS, show_cpus(from), show_cpus(to)));
+    }
+}
+
+fn show_cpus(nano: u64) -> String {
+    match nano {
+        0 => "unlimited".to_owned(),
+        nano => Cpus(nano).to_string(),
+    }
+}
+
+pub(super) fn memory(
+    want: &Want<'_>,
+    have: &ObservedContainer,
+    found: &mut dyn FnMut(FieldChange),
+) {
+    let (from, to) = (&have.config.limits, &want.limits);
+    if from.memory != to.memory {
+        found(change("memory", show_bytes(from.memory), show_bytes(to.memory)));
+    }
+}
+
+pub(super) fn memory_swap(
+    want: &Want<'_>,
+    have: &ObservedContainer,
+    found: &mut dyn FnMut(FieldChange),
+) {
+    let (from, to) = (&have.config.limits, &want.limits);
+    // Where memory differs it says enough, and swap follows it.
+    let differs = from.memory == to.memory && from.memory_swap != to.memory_swap;
+    if differs && from.memory_swap != Limits::NOT_ENFORCED {
+        found(change("memory and swap", show_bytes(from.memory_swap), show_bytes(to.memory_swap)));
+    }
+}
+
+fn show_bytes(bytes: u64) -> String {
+    match bytes {
+        0 => "unlimited".to_owned(),
+        bytes => Bytes(bytes).to_string(),
+    }
+}
+
+pub(super) fn pids(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
+    let (from, to) = (have.config.limits.pids, want.limits.pids);
+    if from != to {
+        let show = |pids: u64| if pids == 0 { "unlimited".to_owned() } else { pids.to_string() };
+        found(change("pids", show(from), show(to)));
+    }
+}
+
+pub(super) fn cpu_shares(
+    want: &Want<'_>,
+    have: &ObservedContainer,
+    found: &mut dyn FnMut(FieldChange),
+) {
+    let (from, to) = (have.config.limits.cpu_shares, want.limits.cpu_shares);
+    if from != to {
+        let show = |shares: u64| if shares == 0 { "1024".to_owned() } else { shares.to_string() };
+        found(change("cpuShares", show(from), show(to)));
+    }
+}
+
+pub(super) fn cpuset(
+    want: &Want<'_>,
+    have: &ObservedContainer,
+    found: &mut dyn FnMut(FieldChange),
+) {
+    let (from, to) = (&have.config.limits.cpuset, &want.limits.cpuset);
+    if from != to && !to.is_empty() {
+        found(change(CPUSET, show_cpuset(from), &**to));
+    }
+}
+
+pub(super) fn cpuset_lifted(
+    want: &Want<'_>,
+    have: &ObservedContainer,
+    found: &mut dyn FnMut(FieldChange),
+) {
+    let (from, to) = (&have.config.limits.cpuset, &want.limits.cpuset);
+    if from != to && to.is_empty() {
+        found(change(CPUSET, &**from, show_cpuset(to)));
+    }
+}
+
+fn show_cpuset(cpus: &str) -> &str {
+    if cpus.is_empty() { "all" } else { cpus }
+}
+
+pub(super) fn io(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
+    let (from, to) = (&have.config.more.io, &want.spec.resources.io);
+    // Everything is named: a field that is forgotten here does not compile.
+    let BlockIo { weight, read_bps, write_bps, read_iops, write_iops } = &**to;
+    // A kernel that has no weights drops them without a word: that is said as a condition.
+    if from.weight.is_some() && from.weight != *weight {
+        let show = |weight: Option<u16>| weight.map_or("none".to_owned(), |w| w.to_string());
+        found(change("io.weight", show(from.weight), show(*weight)));
+    }
+    let rates = [
+        ("io.readBps", from.read_bps == *read_bps),
+        ("io.writeBps", from.write_bps == *write_bps),
+        ("io.readIops", from.read_iops == *read_iops),
+        ("io.writeIops", from.write_iops == *write_iops),
+    ];
+    for (name, same) in rates {
+        if !same {
+            found(change(name, "", ""));
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What users declare, typed: quantities parsed, defaults filled in.
+//!
+//! A spec holds no place in a file and no name: those stand beside it, in
+//! [`Declared`](super::desired::Declared). Field docs are user documentation too. Instances are in
+//! this file; [`ports`], [`files`], [`resources`], [`security`] and [`network`] hold parts of them;
+//! the other kinds are in [`objects`], Networks and Flavors beside what instances say of them.
+
+pub mod files;
+pub mod network;
+pub mod objects;
+pub mod ports;
+pub mod resources;
+pub mod security;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{ImageName, Key, Name};
+use super::quantity::Span;
+use super::sparse::{Sparse, empty};
+
+pub use self::files::{Content, FileSpec, LocalFile, Mount, MountSource};
+pub use self::network::{Dns, NetworkName, NetworkSpec, NetworkUse, Subnet};
+pub use self::objects::{
+    Endpoint, ImageSource, ImageSpec, NodeSpec, ProjectSpec, Pull, Quota, VolumeSpec,
+};
+pub use self::ports::{Port, PortRange, Protocol};
+pub use self::resources::{BUILT_IN_FLAVORS, BlockIo, Flavor, FlavorSpec, Resources, Swap};
+pub use self::security::{Device, Namespaces, Security, Ulimit};
+
+/// Containers that shall run, all alike: `replicas` of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceSpec {
+    /// What to run: the name of an Image, or a reference such as `registry.example/web:1.4`.
+    pub image: ImageName,
+    /// Limits that the kernel enforces. A flavor stands here as the limits that it names.
+    pub resources: Resources,
+    /// The flavor that `resources` came from, if one was named.
+    pub flavor: Option<String>,
+    /// How many containers; 1 if not said.
+    pub replicas: u32,
+    /// Whether they run, are stopped, or are paused.
+    pub power: Power,
+    /// The program and its first arguments, in place of the image's entry point.
+    pub command: Option<Vec<String>>,
+    /// Arguments, in place of the image's command.
+    pub args: Option<Vec<String>>,
+    /// Environment variables, beside those of the image. Those of `envFiles` stand here too.
+    pub env: BTreeMap<String, String>,
+    /// Ports that are exposed, and on which host address and port they are published.
+    pub ports: Vec<Port>,
+    /// What is mounted where.
+    pub volumes: Vec<Mount>,
+    /// When a container that ended is started again.
+    pub restart: Restart,
+    /// How it is found out whether the container is healthy.
+    pub health: Option<Health>,
+    /// How a container is asked to end.
+    pub stop: Stop,
+    /// Labels on the container, beside those of windlass.
+    pub labels: BTreeMap<String, String>,
+    /// What most instances do not say.
+    #[serde(flatten)]
+    pub more: Sparse<More>,
+}
+
+/// The fields of an Instance that most leave out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct More {
+    /// The folder that the command starts in; the image's own if not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workdir: Option<String>,
+    /// Files of variables, one `NAME=value` a line, as they were read; `env` goes before them, and
+    /// a later file before an earlier one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env_files: Vec<LocalFile>,
+    /// Files that are put into each new container.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileSpec>,
+    /// A file for whatever the image does with it at its first start; nothing runs it by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_data: Option<FileSpec>,
+    /// The host name inside; `NAME-ORDINAL` if not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// The networks that it is on; the engine's `bridge` if none is named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<NetworkUse>,
+    /// How names are resolved inside; as on the node if not said.
+    #[serde(skip_serializing_if = "Sparse::is_empty")]
+    pub dns: Sparse<Dns>,
+    /// Lines of `/etc/hosts`: addresses by host name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra_hosts: BTreeMap<String, String>,
+    /// How a new revision takes the place of an earlier one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
+    /// Which nodes may hold it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// Instances that have to be there before it starts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Dependency>,
+    /// What it may do, and what it shares with its node.
+    #[serde(skip_serializing_if = "Sparse::is_empty")]
+    pub security: Sparse<Security>,
+    /// Whether a small first process passes signals on and reaps; as the engine does it if not
+    /// said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<bool>,
+    /// Whether its output goes through a terminal.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tty: bool,
+    /// Where the engine puts what it prints; as the engine does it if not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<Log>,
+}
+
+empty!(More);
+
+/// Where an engine puts what a container prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Log {
+    /// The engine's log driver: `json-file`, `local`, `syslog`, `none`, …
+    pub driver: String,
+    /// Options of the driver.
+    pub options: BTreeMap<String, String>,
+}
+
+impl Log {
+    /// What engines do if nothing else is said, there or here.
+    #[must_use]
+    pub fn usual() -> Self {
+        Self { driver: "json-file".to_owned(), options: BTreeMap::new() }
+    }
+}
+
+/// How a new revision takes the place of an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Update {
+    /// So many replicas may be away for it at once; 1 if not said.
+    pub max_unavailable: u32,
+}
+
+/// Which nodes may hold an instance. All that is said must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Placement {
+    /// Only this one.
+    pub node: Option<Name>,
+    /// Those with these labels.
+    pub selector: BTreeMap<String, String>,
+}
+
+/// An instance that has to be there before another one starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dependency {
+    /// Which one.
+    pub instance: Key,
+    /// What of it.
+    pub condition: Condition,
+}
+
+/// What of an instance another one waits for. It counts for all replicas.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// That it runs.
+    #[default]
+    Started,
+    /// That it runs, and its health check says that it is well.
+    Healthy,
+    /// That it ended with exit code 0.
+    Completed,
+}
+
+impl Condition {
+    /// The word that specs use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Healthy => "healthy",
+            Self::Completed => "completed",
+        }
+    }
+}
+
+/// The state in which containers are held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Power {
+    /// Started, and started again when it ends, as `restart` says.
+    #[default]
+    Running,
+    /// Created, but not running.
+    Stopped,
+    /// Started, and frozen.
+    Paused,
+}
+
+/// When a container that ended is started again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Whatever its exit code was.
+    #[default]
+    Always,
+    /// If its exit code was not 0; with 0 it is completed.
+    OnFailure,
+    /// Never: with exit code 0 it is completed, else failed.
+    Never,
+}
+
+/// How it is found out whether a container is healthy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// What is tried. Each of them stands in the spec as a field of its own.
+    #[serde(flatten)]
+    pub check: HealthProbe,
+    /// Time between two checks.
+    pub interval: Span,
+    /// After this long a check counts as failed.
+    pub timeout: Span,
+    /// So many failures in a row make the container unhealthy.
+    pub retries: u32,
+    /// Failures in this time after the start do not count.
+    pub start_period: Span,
+}
+
+/// What is tried to find out whether a container is healthy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HealthProbe {
+    /// The engine runs this command inside; exit code 0 means healthy.
+    Exec(Vec<String>),
+    /// Windlass asks the container by HTTP; an answer below 400 means healthy.
+    Http {
+        /// The port inside.
+        port: u16,
+        /// The path, beginning with `/`.
+        path: String,
+    },
+    /// Windlass opens a TCP connection to the container; that it opens means healthy.
+    Tcp {
+        /// The port inside.
+        port: u16,
+    },
+}
+
+/// How a container is asked to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stop {
+    /// The signal that asks, as `SIGTERM`; the image's own if not said.
+    pub signal: Option<String>,
+    /// After this long the container is killed.
+    pub timeout: Span,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_false(value: &bool) -> bool {
+    !value
+}

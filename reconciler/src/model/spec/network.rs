@@ -1,0 +1,96 @@
+//! Networks: what is declared, and how instances are on them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ids::{Key, Name};
+use crate::model::sparse::empty;
+
+/// A network on the nodes that use it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkSpec {
+    /// The engine's network driver: `bridge` if not said, `macvlan`, `ipvlan`, `overlay`, or any
+    /// that the engine has; `host` and `none` stand for the engine's own networks of that kind.
+    pub driver: String,
+    /// Options of the driver, such as `parent` of a macvlan and its `macvlan_mode`.
+    pub options: BTreeMap<String, String>,
+    /// Whether it leads nowhere outside.
+    pub internal: bool,
+    /// Whether containers get IPv6 addresses on it too.
+    pub ipv6: bool,
+    /// Its address ranges; the engine chooses one if none is given.
+    pub subnets: Vec<Subnet>,
+}
+
+impl NetworkSpec {
+    /// Whether it is one that every engine has, and that is never made nor removed.
+    #[must_use]
+    pub fn is_engines_own(&self) -> bool {
+        matches!(self.driver.as_str(), "host" | "none")
+    }
+}
+
+/// An address range of a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Subnet {
+    /// The range: `10.20.0.0/24`.
+    pub subnet: String,
+    /// The part of it that containers get addresses from: `10.20.0.128/25`.
+    pub range: Option<String>,
+    /// The address of the node's own end.
+    pub gateway: Option<String>,
+    /// Addresses that no container gets, by a name.
+    pub reserved: BTreeMap<String, String>,
+}
+
+/// A network that an instance is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkUse {
+    /// Which one.
+    pub network: NetworkName,
+    /// Names beside its host name that others on the network know it by.
+    pub aliases: Vec<String>,
+    /// A fixed address; only with one replica.
+    pub address: Option<IpAddr>,
+}
+
+/// What an instance calls a network.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NetworkName {
+    /// A declared Network.
+    Declared(Key),
+    /// The engine's own network of that name: `bridge`, `host` or `none`.
+    Engine(Name),
+}
+
+impl std::fmt::Display for NetworkName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Declared(key) => key.fmt(f),
+            Self::Engine(name) => name.fmt(f),
+        }
+    }
+}
+
+/// How names are resolved inside.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Dns {
+    /// Addresses of name servers, asked in this order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<String>,
+    /// Domains in which short names are looked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub search: Vec<String>,
+    /// Options of the resolver: `ndots:2`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+}
+
+empty!(Dns);

@@ -1,0 +1,125 @@
+//! The other kinds: images, volumes, nodes and projects.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::files::LocalFile;
+use crate::model::quantity::{Bytes, Cpus};
+
+/// Where an image comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageSpec {
+    /// The one source.
+    pub source: ImageSource,
+    /// When a registry is asked.
+    pub pull: Pull,
+}
+
+/// Where an image's content is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ImageSource {
+    /// A reference, with its tag or digest always written out.
+    Registry(Arc<str>),
+    /// A file as `docker save` writes it.
+    Archive(LocalFile),
+    /// A tar file that holds a root file system, and what an image made of it shall say.
+    Rootfs {
+        /// The tar file.
+        file: LocalFile,
+        /// The command that containers run unless they name their own.
+        command: Option<Vec<String>>,
+        /// Environment variables.
+        env: BTreeMap<String, String>,
+    },
+}
+
+/// When a registry is asked for an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pull {
+    /// Whenever the Image is declared or changes.
+    Always,
+    /// If the node does not hold it.
+    #[default]
+    Missing,
+    /// Never: the node must hold it.
+    Never,
+}
+
+/// A volume on the nodes that use it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeSpec {
+    /// The engine's volume driver; `local` if not said.
+    pub driver: String,
+    /// Options of the driver.
+    pub options: BTreeMap<String, String>,
+    /// Whether the data stays when the declaration goes; true if not said.
+    pub retain: bool,
+}
+
+/// A hypervisor node: an engine that runs containers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeSpec {
+    /// Where its engine listens.
+    pub endpoint: Endpoint,
+    /// The control group that all containers on this node live under; made from the node's name
+    /// and the owner if not said.
+    pub cgroup_root: Option<String>,
+}
+
+/// Where an engine listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Endpoint {
+    /// A unix socket, by its absolute path.
+    Unix(String),
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{path}"),
+        }
+    }
+}
+
+/// A tenant: what all its instances together may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectSpec {
+    /// The most that the project may use. What is not set is not limited.
+    pub quota: Quota,
+}
+
+/// The most that a project may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Quota {
+    /// CPU time per time, of all instances together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<Cpus>,
+    /// Memory of all instances together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Bytes>,
+    /// Processes and threads of all instances together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u64>,
+    /// Replicas of all instances together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u64>,
+    /// Published host ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ports: Option<u64>,
+    /// Declared Images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<u64>,
+    /// Declared Volumes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<u64>,
+}

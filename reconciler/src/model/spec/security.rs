@@ -1,0 +1,108 @@
+//! What a container may do, and what it shares with its node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::sparse::empty;
+
+/// What a container may do. The same form is read back from engines, normalised.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Security {
+    /// Who runs it: a name or a number, `user:group` too; the image's own if not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Further groups of that user, by name or number.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<String>,
+    /// Whether its root file system cannot be written to.
+    #[serde(skip_serializing_if = "is_false")]
+    pub read_only_root: bool,
+    /// Whether its processes can gain no privileges by what they execute.
+    #[serde(skip_serializing_if = "is_false")]
+    pub no_new_privileges: bool,
+    /// Capabilities beside the usual ones: `NET_ADMIN`, or `ALL`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub cap_add: BTreeSet<String>,
+    /// Capabilities that it shall not have: `NET_RAW`, or `ALL`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub cap_drop: BTreeSet<String>,
+    /// Whether it may do all that its node's root may. It is then no boundary at all.
+    #[serde(skip_serializing_if = "is_false")]
+    pub privileged: bool,
+    /// Devices of the node, by their path inside.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub devices: BTreeMap<String, Device>,
+    /// The filter of system calls: `unconfined`, or the text of a profile; the engine's own if not
+    /// said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<Arc<str>>,
+    /// The AppArmor profile: `unconfined`, or its name; the engine's own if not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apparmor: Option<String>,
+    /// Kernel settings of its own namespaces: `net.core.somaxconn`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    /// Limits of each process: `nofile`, `core`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ulimits: BTreeMap<String, Ulimit>,
+    /// What it shares with its node.
+    #[serde(skip_serializing_if = "Namespaces::is_default")]
+    pub namespaces: Namespaces,
+}
+
+empty!(Security);
+
+/// A device of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Device {
+    /// Its path on the node.
+    pub host: String,
+    /// What may be done with it, in this order: `r`ead, `w`rite, `m`ake its node.
+    pub permissions: String,
+}
+
+/// A limit of each process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ulimit {
+    /// What holds; -1 for none.
+    pub soft: i64,
+    /// Up to where a process may raise it; -1 for none.
+    pub hard: i64,
+}
+
+/// Namespaces that are not a container's own. What is not said is as the engine does it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Namespaces {
+    /// Shared memory and semaphores: `private`, `shareable`, `host` or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipc: Option<String>,
+    /// Processes: `host`, or its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<String>,
+    /// Host name: `host`, or its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uts: Option<String>,
+    /// Control groups: `private` or `host`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// Users: `host`, or as the engine maps them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+impl Namespaces {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
