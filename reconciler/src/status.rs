@@ -134,7 +134,7 @@ fn notes_by_replica(report: &Report) -> Notes<'_> {
         .iter()
         .filter_map(|note| match &note.object {
             ObjectId::Replica(replica) => Some((replica, &note.reason)),
-            ObjectId::Image { .. } | ObjectId::Volume { .. } => None,
+            ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. } => None,
         })
         .collect()
 }

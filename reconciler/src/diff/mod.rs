@@ -22,6 +22,7 @@ use crate::model::spec::InstanceSpec;
 use crate::step::FieldChange;
 
 pub use self::network::NETWORKS;
+pub(crate) use self::network::is_as_wanted;
 pub use self::resources::{CPUS, CPUSET};
 pub use self::usual::short_id;
 

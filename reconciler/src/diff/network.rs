@@ -20,7 +20,7 @@ pub(super) fn attachments(
     have: &ObservedContainer,
     found: &mut dyn FnMut(FieldChange),
 ) {
-    let wanted = want::attachments(want.spec);
+    let wanted = want::attachments(want.spec, want.replica);
     let present = &have.config.more.attachments;
     for (network, attachment) in &wanted {
         match present.get(network) {
@@ -38,7 +38,7 @@ pub(super) fn attachments(
 
 /// Whether a container is on a network as it shall be. An address that nobody asked for is the
 /// engine's choice.
-fn is_as_wanted(wanted: &Attachment, present: &Attachment) -> bool {
+pub(crate) fn is_as_wanted(wanted: &Attachment, present: &Attachment) -> bool {
     let Attachment { aliases, address } = wanted;
     aliases.is_subset(&present.aliases) && *address == present.address
 }

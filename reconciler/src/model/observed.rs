@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{ContainerId, ImageId, Key, ReplicaKey, Revision};
 use super::sparse::{Sparse, empty};
-use super::spec::{BlockIo, Dns, Log, Protocol, Security};
+use super::spec::{BlockIo, Dns, Log, NetworkSpec, Protocol, Security};
 use super::time::Timestamp;
 
 /// A node as it was last seen.
@@ -29,6 +29,8 @@ pub struct ObservedNode {
     pub images: BTreeMap<ImageId, ObservedImage>,
     /// Our volumes, by the engine's name.
     pub volumes: BTreeMap<String, ObservedVolume>,
+    /// Our networks, by the engine's name.
+    pub networks: BTreeMap<String, ObservedNetwork>,
 }
 
 /// Whether a node answers.
@@ -91,6 +93,8 @@ pub struct NodeListing {
     pub images: BTreeMap<ImageId, ObservedImage>,
     /// Our volumes.
     pub volumes: BTreeMap<String, ObservedVolume>,
+    /// Our networks.
+    pub networks: BTreeMap<String, ObservedNetwork>,
 }
 
 /// One of our containers.
@@ -361,6 +365,16 @@ pub struct ObservedImage {
     pub tags: Vec<Arc<str>>,
     /// Its references with digests.
     pub digests: Vec<Arc<str>>,
+}
+
+/// One of our networks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedNetwork {
+    /// Which network it is, by its labels.
+    pub network: Key,
+    /// What it is; ranges that nobody asked for are among its subnets.
+    pub spec: NetworkSpec,
 }
 
 /// One of our volumes.
