@@ -1,0 +1,1 @@
+//! What archives are made of, and how they break.
