@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
 use std::sync::Mutex;
 
 use reconciler::model::ids::{Digest, ImageId};
@@ -14,8 +13,7 @@ use reconciler::ports::{Done, Driver, DriverError, DriverErrorKind, LogLine, Log
 use reconciler::step::Action;
 
 use super::engine::{World, live, shell};
-use crate::lab::engine::as_root;
-use crate::lab::{Engine, busybox_tar, docker};
+use crate::lab::{Engine, Registry, busybox_tar, docker};
 
 /// A file with its true digest.
 fn image_file(path: &Path) -> ImageFile {
@@ -133,61 +131,16 @@ fn an_archive_is_loaded() {
     });
 }
 
-/// A registry on the loopback of an engine's network namespace.
-struct Registry {
-    child: Child,
-    address: String,
-    _dir: tempfile::TempDir,
-}
-
-impl Registry {
-    fn start(engine: &Engine) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let address = format!("127.0.0.1:{}", engine.ports(1));
-        let config = dir.path().join("config.yml");
-        let root = dir.path().display();
-        let text = format!(
-            "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: \
-             {root}/data }} }}\nhttp: {{ addr: '{address}' }}\n"
-        );
-        fs::write(&config, text).expect("written");
-        let child = as_root("nsenter")
-            .arg(format!("--net={}", engine.netns()))
-            .args(["docker-registry", "serve"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nsenter starts");
-        Self { child, address, _dir: dir }
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn an_image_is_pulled() {
     live(|world| async move {
         let engine = world.engine;
         let registry = Registry::start(engine);
-        let repository = format!("{}/shop/web", registry.address);
+        let repository = format!("{}/shop/web", registry.address());
         let tag = format!("{repository}:1.4");
         let (done, _) = fetch(&world, import(&world, &tag)).await;
         let Ok(Done::Image { id, .. }) = done else { panic!("{done:?}") };
-        let push = {
-            let tag = tag.clone();
-            move || {
-                let pushed = || engine.try_docker(&["push", &tag]).is_ok();
-                crate::lab::eventually("the registry takes it", super::engine::SOON, pushed);
-            }
-        };
-        tokio::task::spawn_blocking(push).await.expect("pushed");
+        docker(engine, &["push", &tag]);
         remove_image(engine, id.to_string()).await;
 
         let (done, seen) =

@@ -7,4 +7,5 @@ mod life;
 mod logs;
 mod loss;
 mod measure;
+mod registry;
 mod round_trip;

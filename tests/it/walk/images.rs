@@ -1,10 +1,9 @@
 //! Where images come from, and that what runs goes on until its successor can be made.
 
-use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use super::room::{LIVE, LONG, Loop, apply, apply_well, assert_settled, instance, one};
-use crate::lab::{Engine, Sandbox, busybox_tar, docker, eventually};
+use super::room::{LIVE, Loop, apply, apply_well, assert_settled, instance, one};
+use crate::lab::{Engine, Registry, Sandbox, busybox_tar, docker};
 
 /// An Instance of `image`.
 fn of(image: &str) -> String {
@@ -49,70 +48,12 @@ fn what_cannot_be_pulled_breaks_nothing() {
     assert_settled(&room);
 }
 
-/// Debian's registry, in the network of an engine. It ends when it is dropped.
-struct Registry<'e> {
-    engine: &'e Engine,
-    child: Child,
-    address: String,
-    _root: tempfile::TempDir,
-}
-
-impl<'e> Registry<'e> {
-    fn start(room: &Sandbox<'e>) -> Self {
-        let engine = room.engine();
-        let address = format!("127.0.0.1:{}", room.port(9));
-        let root = tempfile::tempdir_in(room.path()).expect("a temporary directory");
-        let config = root.path().join("config.yml");
-        let mut file = std::fs::File::create(&config).expect("a file");
-        write!(
-            file,
-            "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: '{address}' }}\n",
-            root.path().join("data").display()
-        )
-        .expect("it is written");
-        let child = Command::new("nsenter")
-            .arg(format!("--net={}", engine.netns()))
-            .args(["setpriv", "--pdeathsig", "KILL", "docker-registry", "serve"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nsenter starts");
-        let registry = Self { engine, child, address, _root: root };
-        let port = room.port(9);
-        eventually("the registry answers", LONG, || engine.http_get(port, "/v2/").is_some());
-        registry
-    }
-
-    /// Pushes an image of its own under `tag`; its digest.
-    fn push(&self, tag: &str, mark: &str) -> String {
-        let reference = format!("{}/shop/web:{tag}", self.address);
-        let made = docker(self.engine, &["create", "--net", "none", "busybox:latest", "true"]);
-        let label = format!("LABEL mark={mark}");
-        docker(self.engine, &["commit", "--change", &label, &made, &reference]);
-        docker(self.engine, &["rm", &made]);
-        let said = docker(self.engine, &["push", &reference]);
-        let digest = said.split_whitespace().find(|word| word.starts_with("sha256:"));
-        let digest = digest.expect("a push says the digest").to_owned();
-        docker(self.engine, &["rmi", &reference]);
-        digest
-    }
-}
-
-impl Drop for Registry<'_> {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn a_tag_is_resolved_once(engine: &Engine) {
     let room = Sandbox::new(engine);
-    let registry = Registry::start(&room);
+    let registry = Registry::start(room.engine());
     let first = registry.push("1", &format!("{}-a", room.project()));
     let declared = |tag: &str| {
-        image("shop", &format!("registry: '{}/shop/web:{tag}'", registry.address)) + &of("shop")
+        image("shop", &format!("registry: '{}'", registry.reference(tag))) + &of("shop")
     };
     room.spec("set.yaml", &declared("1"));
     let held = Loop::hold(&room);
@@ -165,9 +106,9 @@ fn a_tag_is_resolved_once_on_26_1() {
 #[test]
 fn an_image_that_is_gone_comes_again_by_its_digest() {
     let room = Sandbox::new(engine!(V20_10));
-    let registry = Registry::start(&room);
+    let registry = Registry::start(room.engine());
     let first = registry.push("1", &format!("{}-a", room.project()));
-    let reference = format!("{}/shop/web:1", registry.address);
+    let reference = registry.reference("1");
     room.spec("set.yaml", &of(&reference));
     apply_well(&room);
     let before = one(&room, "web", 0);
