@@ -16,20 +16,23 @@ use super::engine::{World, live, shell};
 use crate::lab::{Engine, Registry, busybox_tar, docker};
 
 /// A file with its true digest.
-fn image_file(path: &Path) -> ImageFile {
+pub(super) fn image_file(path: &Path) -> ImageFile {
     let bytes = fs::read(path).expect("it can be read");
     let digest = format!("sha256:{}", Digest::of(&bytes));
     ImageFile { path: path.display().to_string(), digest }
 }
 
-async fn fetch(world: &World, action: Action) -> (Result<Done, DriverError>, Vec<Progress>) {
+pub(super) async fn fetch(
+    world: &World,
+    action: Action,
+) -> (Result<Done, DriverError>, Vec<Progress>) {
     let seen = Mutex::new(Vec::new());
     let sink = |progress| seen.lock().expect("no panic").push(progress);
     let done = world.driver.execute(&action, &sink).await;
     (done, seen.into_inner().expect("no panic"))
 }
 
-fn import(world: &World, tag: &str) -> Action {
+pub(super) fn import(world: &World, tag: &str) -> Action {
     let value = r#"a "b" $HOME \n 'c'"#.to_owned();
     Action::ImportImage {
         file: image_file(&busybox_tar()),
@@ -42,13 +45,13 @@ fn import(world: &World, tag: &str) -> Action {
     }
 }
 
-fn assert_complete(seen: &[Progress]) {
+pub(super) fn assert_complete(seen: &[Progress]) {
     let last = seen.last().expect("progress was told");
     assert!(last.total > 0 && last.done == last.total, "{seen:?}");
     assert!(seen.is_sorted_by_key(|progress| progress.done), "{seen:?}");
 }
 
-async fn remove_image(engine: &'static Engine, reference: String) {
+pub(super) async fn remove_image(engine: &'static Engine, reference: String) {
     let remove = move || docker(engine, &["rmi", "-f", &reference]);
     tokio::task::spawn_blocking(remove).await.expect("removed");
 }
@@ -123,11 +126,6 @@ fn an_archive_is_loaded() {
         let error = done.expect_err("there is no file");
         assert_eq!(error.kind, DriverErrorKind::Refused);
         assert!(error.message.ends_with("No such file or directory"), "{error}");
-
-        fs::write(&path, "no archive").expect("written");
-        let (done, _) = fetch(&world, Action::LoadImage { file: image_file(&path) }).await;
-        let error = done.expect_err("it is no archive");
-        assert_eq!(error.kind, DriverErrorKind::Refused, "{error}");
     });
 }
 
@@ -164,5 +162,43 @@ fn an_image_is_pulled() {
         let (done, _) = fetch(&world, Action::PullImage { reference: missing.into() }).await;
         let error = done.expect_err("there is no such tag");
         assert_eq!(error.kind, DriverErrorKind::NotFound, "{error}");
+    });
+}
+
+/// Layers of an image that is pulled: more than an engine fetches at once.
+const LAYERS: usize = 5;
+
+/// Bytes of each: enough to be told of.
+const LAYER_BYTES: u64 = 8 << 20;
+
+#[test]
+fn the_total_of_a_pull_is_told_once_it_is_known() {
+    live(|world| async move {
+        let engine = world.engine;
+        let registry = Registry::start(engine);
+        let reference = registry.reference("layers");
+        let script = format!("head -c {LAYER_BYTES} /dev/urandom > /layer-$0");
+        let mut base = "busybox:latest".to_owned();
+        for number in 0..LAYERS {
+            let name = world.unique("layer");
+            let (number, run) = (number.to_string(), ["run", "--net", "none", "--name"]);
+            let rest = [name.as_str(), base.as_str(), "sh", "-c", &script, number.as_str()];
+            docker(engine, &[run.as_slice(), rest.as_slice()].concat());
+            docker(engine, &["commit", &name, &reference]);
+            docker(engine, &["rm", &name]);
+            base = reference.clone();
+        }
+        let id = docker(engine, &["inspect", "--format", "{{.Id}}", &reference]);
+        registry.push_made(&reference);
+
+        let pull = Action::PullImage { reference: reference.as_str().into() };
+        let (done, seen) = fetch(&world, pull).await;
+        assert!(matches!(done, Ok(Done::Image { id: found, .. }) if *found.0 == *id));
+        assert_complete(&seen);
+        let total = seen.last().expect("progress was told").total;
+        assert!(total >= LAYERS as u64 * LAYER_BYTES, "{seen:?}");
+        let told = |progress: &&Progress| progress.total != 0 && progress.total != total;
+        assert_eq!(seen.iter().find(told), None, "another total before: {seen:?}");
+        remove_image(engine, id).await;
     });
 }

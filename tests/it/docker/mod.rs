@@ -1,5 +1,6 @@
 //! The Docker driver against real engines.
 
+mod archives;
 mod engine;
 mod events;
 mod images;

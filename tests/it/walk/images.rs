@@ -175,3 +175,69 @@ fn files_become_images_on_20_10() {
 fn files_become_images_on_26_1() {
     files_become_images(engine!(V26_1));
 }
+
+/// An archive that breaks costs nothing: what runs goes on, others are served, and the file that is
+/// put right is taken up.
+fn a_broken_archive_breaks_nothing(engine: &Engine) {
+    let room = Sandbox::new(engine);
+    let archive = room.path().join("saved.tar");
+    let save = |mark: &str| {
+        let made = docker(engine, &["create", "--net", "none", "busybox:latest", "true"]);
+        let reference = room.fill("$project/saved:1");
+        docker(engine, &["commit", "--change", &format!("LABEL mark={mark}"), &made, &reference]);
+        docker(engine, &["rm", &made]);
+        let part = room.path().join("part.tar");
+        docker(engine, &["save", "-o", &part.display().to_string(), &reference]);
+        docker(engine, &["rmi", &reference]);
+        std::fs::read(part).expect("an archive")
+    };
+    let put = |bytes: &[u8]| {
+        let part = room.path().join("part.tar");
+        std::fs::write(&part, bytes).expect("written");
+        std::fs::rename(part, &archive).expect("renamed");
+    };
+    let first = save(room.project());
+    put(&first);
+    room.spec("set.yaml", &(image("saved", "archive: ../saved.tar") + &of("saved")));
+    let held = Loop::hold(&room);
+    assert!(held.apply().is_good());
+    let before = one(&room, "web", 0).life();
+
+    let second = save(&format!("{}-2", room.project()));
+    for (number, (broken, part)) in [
+        (&second[..second.len() / 2], "the file is cut off"),
+        (b"no archive".as_slice(), "no tar file"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        put(broken);
+        room.spec("other.yaml", &instance(&format!("other{number}"), LIVE));
+        let outcome = held.apply();
+        let trouble = outcome.troubles.iter().find(|trouble| trouble.object.ends_with("web/0"));
+        let message = &trouble.unwrap_or_else(|| panic!("{outcome:#?}")).message;
+        assert!(message.contains("saved.tar") && message.contains(part), "{message}");
+        assert_eq!(one(&room, "web", 0).life(), before, "the old one was touched");
+        assert_eq!(one(&room, &format!("other{number}"), 0).state(), "running");
+    }
+    // What was there before is not loaded again; what is new and whole is.
+    put(&first);
+    assert!(held.apply().is_good());
+    assert_eq!(one(&room, "web", 0).life(), before);
+    put(&second);
+    assert!(held.apply().is_good());
+    let after = one(&room, "web", 0);
+    assert_eq!((after.label("incarnation"), after.state()), ("2", "running"));
+    held.stop();
+    assert_settled(&room);
+}
+
+#[test]
+fn a_broken_archive_breaks_nothing_on_20_10() {
+    a_broken_archive_breaks_nothing(engine!(V20_10));
+}
+
+#[test]
+fn a_broken_archive_breaks_nothing_on_26_1() {
+    a_broken_archive_breaks_nothing(engine!(V26_1));
+}
