@@ -262,7 +262,12 @@ async fn read(file: &Path) -> Result<Option<Vec<u8>>, String> {
     let failed = |what: &str| format!("cannot read {}: {what}", file.display());
     let opened = match tokio::fs::File::open(file).await {
         Ok(opened) => opened,
-        Err(failure) if failure.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A service's home may be no directory at all.
+        Err(failure)
+            if matches!(failure.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(None);
+        }
         Err(failure) => return Err(failed(&error::system_text(&failure))),
     };
     let mut bytes = Vec::new();

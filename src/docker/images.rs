@@ -132,7 +132,10 @@ pub(super) async fn load(
         .docker
         .import_image(options, body_try_stream(body), None)
         .map(|message| message.map(|info| info.stream));
-    let said = upload.run(driver, &session, messages, progress).await.map_err(damaged)?;
+    let said = upload
+        .run(driver, &session, messages, progress)
+        .await
+        .map_err(|failure| damaged(failure, id.is_some()))?;
 
     if let Some(id) = &id {
         match inspect(driver, &operation, id).await {
@@ -156,15 +159,18 @@ pub(super) async fn load(
     }
 }
 
-/// Says what to do where the engine found that a layer is not what the configuration says.
-fn damaged(failure: DriverError) -> DriverError {
+/// Says what to do where it is the engine that refused an archive.
+fn damaged(failure: DriverError, was_read: bool) -> DriverError {
     let DriverError { kind, message } = failure;
     let words = ["invalid diffID", "unexpected EOF", "invalid tar header", "invalid checksum"];
-    if words.iter().any(|words| message.contains(words)) {
-        let message = format!("{message}; the archive is damaged or was changed: save it anew");
+    let advice = if words.iter().any(|words| message.contains(words)) {
+        "the archive is damaged or was changed: save it anew"
+    } else if !was_read && kind == DriverErrorKind::Refused {
+        "archives in this form are left to the engine: save it anew, plain or compressed by gzip"
+    } else {
         return DriverError { kind, message };
-    }
-    DriverError { kind, message }
+    };
+    DriverError { kind, message: format!("{message}; {advice}") }
 }
 
 /// Makes an image of the tar file of a root file system.

@@ -110,8 +110,14 @@ fn file(
         Ok(digest) => Some(ImageFile { path: path.to_string_lossy().into_owned(), digest }),
         Err(why) => {
             let problem = Problem::new(node.span, format!("cannot read the file of `{field}`"));
-            context
-                .note(problem.label(why).help(format!("it was looked for at {}", path.display())));
+            let shown = path.display();
+            let help = if why.contains("a folder") {
+                // Tools that build images write a layout as a folder, too.
+                format!("pack what is in it, and name that file: tar -C {shown} -cf {shown}.tar .")
+            } else {
+                format!("it was looked for at {shown}")
+            };
+            context.note(problem.label(why).help(help));
             None
         }
     }

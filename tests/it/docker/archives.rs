@@ -262,6 +262,10 @@ fn broken_archives_are_refused_and_named() {
         fs::write(&broken, "no archive").expect("written");
         let said = load_badly(&world, &broken, &id).await;
         assert!(said.contains("no tar file"), "{said}");
+        // Compressed so that only engines unpack it, and it is not.
+        fs::write(&broken, "BZh9 no archive").expect("written");
+        let said = load_badly(&world, &broken, &id).await;
+        assert!(said.contains("plain or compressed by gzip"), "{said}");
         fs::copy(crate::lab::busybox_tar(), &broken).expect("a copy");
         let said = load_badly(&world, &broken, &id).await;
         assert!(said.contains("declare it as `source: { rootfs: … }`"), "{said}");
