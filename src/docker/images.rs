@@ -40,10 +40,12 @@ pub(super) async fn pull(
     let stall = Stall::new(driver.deadlines().stall);
     let session = driver.session(&operation).await?;
     let config = DockerConfig::of_environment();
-    let found = config
-        .find(reference)
-        .await
-        .map_err(|text| error::new(DriverErrorKind::Refused, &operation, &text))?;
+    let refused = |text: &str| error::new(DriverErrorKind::Refused, &operation, text);
+    // A home may be on a server that does not answer.
+    let found = match tokio::time::timeout(driver.deadlines().look, config.find(reference)).await {
+        Ok(found) => found.map_err(|text| refused(&text))?,
+        Err(_) => return Err(refused(&format!("{} cannot be read in time", config.shown()))),
+    };
     let source = found.as_ref().map(|found| found.source.clone());
     let credentials = found.map(Found::into_credentials);
     let options =
@@ -147,7 +149,18 @@ pub(super) async fn load(
     }
     let mut ids = BTreeSet::new();
     for reference in said.iter().filter_map(|line| loaded_reference(line)) {
-        ids.insert(id_of(&inspect(driver, &operation, reference).await?));
+        let image = inspect(driver, &operation, reference).await.map_err(|failure| {
+            if failure.kind != DriverErrorKind::NotFound {
+                return failure;
+            }
+            // A store of containerd's takes the tag that a layout gives alone for a whole name.
+            let text = format!(
+                "the engine loaded it as `{reference}`, and does not find it by that name; save it \
+                 under a full name such as `web:1.0`"
+            );
+            error::new(DriverErrorKind::Refused, &operation, &text)
+        })?;
+        ids.insert(id_of(&image));
     }
     let count = ids.len();
     match (ids.pop_first(), count) {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use proptest::prelude::*;
 use reconciler::model::ids::Digest as Content;
 
 use super::*;
@@ -358,4 +359,34 @@ fn a_file_that_changed_is_said_to_have() {
     assert!(fault.starts_with("the file has changed: sha256:"), "{fault}");
     fs::remove_file(&room.path).expect("removed");
     assert_eq!(examine_as(&file, "x86_64"), Err("No such file or directory".to_owned()));
+}
+
+proptest! {
+    /// Whatever is written over an archive: either it is refused, or it is still the same image.
+    #[test]
+    fn damage_is_refused_or_harmless(
+        at in any::<prop::sample::Index>(),
+        noise in prop::collection::vec(any::<u8>(), 1..64),
+        packed in any::<bool>(),
+    ) {
+        let files = one();
+        let mut bytes = if packed { gzip(&files.tar()) } else { files.tar() };
+        let at = at.index(bytes.len());
+        for (byte, noise) in bytes[at..].iter_mut().zip(noise) {
+            *byte = noise;
+        }
+        let room = Room::of(&bytes);
+        let info = SystemInfo {
+            architecture: Some("x86_64".to_owned()),
+            ..SystemInfo::default()
+        };
+        let stall = Arc::new(Stall::new(Duration::from_secs(60)));
+        let pulse = Pulse { stall, given_up: Arc::default() };
+        // On this thread, so that a panic is one.
+        if let Ok(Contents { id: Some(id), prefix: _ }) =
+            look(&room.file(), &Platform::of(&info), &pulse)
+        {
+            prop_assert_eq!(id, files.config(0));
+        }
+    }
 }
