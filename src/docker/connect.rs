@@ -21,7 +21,7 @@ use tokio::sync::{Mutex, Notify};
 
 use super::cache::InspectCache;
 use super::convert::{EngineDefaults, event_time};
-use super::{error, events, execute, logs, observe};
+use super::{credentials, error, events, execute, logs, observe};
 
 /// How long the driver waits, by the kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -273,6 +273,7 @@ fn client(
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             format!("{prefix}{path}").parse()
         });
+        credentials::mend_header(&mut request);
         async move {
             if let Some(asked) = asked {
                 *request.uri_mut() = asked?;
