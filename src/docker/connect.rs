@@ -11,7 +11,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use hyperlocal::UnixConnector;
 use reconciler::model::ids::{ContainerId, OwnerId, hex};
-use reconciler::model::observed::{CgroupDriver, EngineInfo, NodeListing, ObservedContainer};
+use reconciler::model::observed::{
+    CgroupDriver, EngineInfo, Missing, NodeListing, ObservedContainer,
+};
 use reconciler::model::spec::Endpoint;
 use reconciler::ports::{
     Answer, Done, Driver, DriverError, DriverErrorKind, LogLine, LogQuery, NodeEvent, Progress,
@@ -238,7 +240,12 @@ fn engine_info(info: SystemInfo, version: ClientVersion) -> EngineInfo {
         )
         | None => CgroupDriver::Cgroupfs,
     };
+    let options = info.security_options.unwrap_or_default();
+    let has = |name: &str| options.iter().any(|option| option.split(',').any(|part| part == name));
+    let missing = [(Missing::Apparmor, "name=apparmor"), (Missing::Seccomp, "name=seccomp")];
+    let missing = missing.into_iter().filter(|(_, name)| !has(name)).map(|(what, _)| what);
     EngineInfo {
+        missing: missing.collect(),
         id: info.id.unwrap_or_default(),
         version: info.server_version.unwrap_or_default(),
         api_version: version.to_string(),

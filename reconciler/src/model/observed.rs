@@ -67,6 +67,19 @@ pub struct EngineInfo {
     pub cpus: u32,
     /// How much memory its host has, in bytes.
     pub memory: u64,
+    /// What it takes in a spec, and cannot enforce.
+    #[serde(default)]
+    pub missing: BTreeSet<Missing>,
+}
+
+/// Something that an engine takes, and cannot enforce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    /// AppArmor profiles.
+    Apparmor,
+    /// Filters of system calls.
+    Seccomp,
 }
 
 /// Who makes control groups for an engine; decides the form of a parent group's name.

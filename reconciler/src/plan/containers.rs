@@ -1,7 +1,7 @@
 //! The containers of one replica: which of them is in force, and the steps that work on them.
 
 use super::replica::Replica;
-use crate::diff::{Class, NETWORKS, is_as_wanted};
+use crate::diff::{Class, is_as_wanted, is_of_a_network};
 use crate::model::ids::{Name, ReplicaKey, Revision};
 use crate::model::observed::{Attachment, ContainerState};
 use crate::model::snapshot::Located;
@@ -149,12 +149,18 @@ pub(super) fn in_place(
         return is_renamed.then_some((Cause::Drifted { fields: names }, actions));
     }
     actions.extend(joins(replica, target));
-    if found.iter().any(|(_, change)| change.field != NETWORKS) {
+    if found.iter().any(|(_, change)| !is_of_a_network(change)) {
         actions.push(Action::UpdateContainer { container: id(target), limits: limits.clone() });
     }
+    // Nobody remembers which networks were asked for last: where the spec is new, they are too.
+    let is_new = replica
+        .instance
+        .record
+        .is_some_and(|record| record.digest.as_ref() != Some(&replica.instance.declared.digest));
+    let joins = is_new && found.iter().any(|(_, change)| is_of_a_network(change));
     let fields = found.into_iter().map(|(_, change)| change);
     let asked = replica.record.is_none_or(|record| record.applied == *limits);
-    let cause = if asked {
+    let cause = if asked && !joins {
         Cause::Drifted { fields: names.into_iter().chain(fields).collect() }
     } else {
         Cause::Changed { fields: fields.collect() }

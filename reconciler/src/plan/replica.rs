@@ -283,7 +283,7 @@ impl<'a> Round<'a> {
         left: &mut Option<Reason>,
     ) -> Vec<StepId> {
         let mut after = Vec::new();
-        if !found.iter().any(|(_, change)| change.field == diff::NETWORKS) {
+        if !found.iter().any(|(_, change)| diff::is_of_a_network(change)) {
             return after;
         }
         let Instance { key, declared, .. } = replica.instance;
@@ -293,7 +293,7 @@ impl<'a> Round<'a> {
                 Need::Ready => {}
                 Need::After(step) => after.push(step),
                 Need::Blocked(reason) => {
-                    found.retain(|(_, change)| change.field != diff::NETWORKS);
+                    found.retain(|(_, change)| !diff::is_of_a_network(change));
                     *left = Some(reason);
                 }
             }

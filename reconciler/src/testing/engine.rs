@@ -95,6 +95,7 @@ impl FakeEngine {
                 cgroup_driver: CgroupDriver::Cgroupfs,
                 cpus: 2,
                 memory: 1 << 34,
+                missing: Default::default(),
             },
             containers: self.containers.clone(),
             foreign: self.foreign.clone(),
