@@ -4,7 +4,7 @@
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`images`],
 //! [`daemon`], [`state`], [`examples`],
-//! [`fields`] (every field of a spec).
+//! [`fields`] (every field of a spec), [`networks`].
 
 mod apply;
 mod crash;
@@ -15,5 +15,6 @@ mod fields;
 mod guards;
 mod images;
 mod life;
+mod networks;
 mod room;
 mod state;
