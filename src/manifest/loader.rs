@@ -13,6 +13,7 @@ use reconciler::model::desired::{BrokenFile, RootIdentity, RootState, SpecsReadi
 
 use super::diagnostic::{Diagnostic, shown};
 use super::digests::Digests;
+use super::news::{Told, is_clean};
 use super::problem::{Lines, PROBLEMS_MAX, Problem, Span};
 use super::scan::{self, Found, OpenError, Stat};
 use super::set::{self, Candidate, Choice, Now, Settled};
@@ -32,7 +33,13 @@ pub struct Reading {
 #[derive(Debug)]
 pub struct Loader {
     root: PathBuf,
-    files: BTreeMap<Arc<str>, File>,
+    pub(super) files: BTreeMap<Arc<str>, File>,
+    /// Files whose state is another one than when all of them were settled last.
+    pub(super) changed: BTreeSet<Arc<str>>,
+    /// Files that name image files.
+    with_images: BTreeSet<Arc<str>>,
+    /// What was told last, if anybody asks for news.
+    pub(super) told: Option<Told>,
     /// Folders that could not be read.
     blind: BTreeMap<String, String>,
     digests: Digests,
@@ -40,12 +47,12 @@ pub struct Loader {
 
 /// What is remembered of a file.
 #[derive(Debug)]
-struct File {
+pub(super) struct File {
     path: PathBuf,
     /// Its state when it was read; `None` if it must be read again.
     stat: Option<Stat>,
-    now: State,
-    held: Option<Held>,
+    pub(super) now: State,
+    pub(super) held: Option<Held>,
     /// The last good text of an earlier run, until it is looked at.
     stored: Option<Arc<str>>,
     /// The last good text as it was reported last.
@@ -53,7 +60,7 @@ struct File {
 }
 
 #[derive(Debug, Clone)]
-enum State {
+pub(super) enum State {
     Gone,
     Unknown(String),
     Read(Arc<Version>),
@@ -83,7 +90,15 @@ impl Loader {
             (Arc::clone(name), file)
         };
         let files = last_good.iter().map(file).collect();
-        Self { files, blind: BTreeMap::new(), digests: Digests::default(), root }
+        Self {
+            files,
+            changed: BTreeSet::new(),
+            with_images: BTreeSet::new(),
+            told: None,
+            blind: BTreeMap::new(),
+            digests: Digests::default(),
+            root,
+        }
     }
 
     /// The directory or file that is read, as it was given.
@@ -97,14 +112,30 @@ impl Loader {
     /// It never fails: what cannot be read is an error of that file or of the root, and what was
     /// in force stays so.
     pub fn read(&mut self, hint: &Hint) -> Reading {
-        let found = match self.look(hint) {
-            Ok(found) => found,
-            Err(reason) => return self.rootless(reason),
-        };
-        let (found, empty, identity) = found;
-        self.update(found);
+        let root = self.look_and_update(hint);
+        self.told = None;
+        self.settled(root).0
+    }
+
+    /// Brings what is known of the files up to date.
+    pub(super) fn look_and_update(&mut self, hint: &Hint) -> RootState {
+        match self.look(hint) {
+            Ok((found, empty, identity)) => {
+                self.update(found);
+                RootState::Present { identity, empty }
+            }
+            Err(reason) => {
+                self.rootless(&reason);
+                RootState::Missing { reason }
+            }
+        }
+    }
+
+    /// Settles what is in force, and reports it; says too whether all of it is good.
+    pub(super) fn settled(&mut self, root: RootState) -> (Reading, bool) {
         self.restore();
-        self.reading(RootState::Present { identity, empty })
+        self.changed.clear();
+        self.reading(root)
     }
 
     /// Finds the files that may have changed, and notes those that went away.
@@ -180,10 +211,14 @@ impl Loader {
                 name.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
             });
             file.stat = None;
-            file.now = match hidden {
+            let now = match hidden {
                 Some((folder, why)) => State::Unknown(format!("cannot read {folder}: {why}")),
                 None => State::Gone,
             };
+            if !(file.now.is_gone() && now.is_gone()) {
+                self.changed.insert(Arc::clone(name));
+            }
+            file.now = now;
         }
     }
 
@@ -198,7 +233,8 @@ impl Loader {
                 todo.insert(Arc::from(found.name.as_str()), found);
             }
         }
-        for (name, file) in &self.files {
+        for name in &self.with_images {
+            let Some(file) = self.files.get(name) else { continue };
             let State::Read(version) = &file.now else { continue };
             let stale = |(path, known): (&PathBuf, &Result<String, String>)| {
                 self.digests.of(path) != *known
@@ -212,7 +248,7 @@ impl Loader {
         let todo: Vec<_> = todo.into_iter().collect();
         let read = self.read_all(&todo);
         for ((name, found), (now, stat)) in todo.into_iter().zip(read) {
-            let file = self.files.entry(name).or_insert_with(|| File {
+            let file = self.files.entry(Arc::clone(&name)).or_insert_with(|| File {
                 path: PathBuf::new(),
                 stat: None,
                 now: State::Gone,
@@ -220,6 +256,13 @@ impl Loader {
                 stored: None,
                 reported: None,
             });
+            if !file.now.is_same(&now) {
+                self.changed.insert(Arc::clone(&name));
+            }
+            match &now {
+                State::Read(version) if !version.files.is_empty() => self.with_images.insert(name),
+                State::Read(_) | State::Gone | State::Unknown(_) => self.with_images.remove(&name),
+            };
             file.path = found.path;
             file.stat = stat;
             file.now = now;
@@ -334,24 +377,30 @@ impl Loader {
     }
 
     /// What holds while the root cannot be read: all that was in force.
-    fn rootless(&mut self, reason: String) -> Reading {
-        for file in self.files.values_mut() {
+    fn rootless(&mut self, reason: &str) {
+        for (name, file) in &mut self.files {
             // What was gone before stays so.
             let known = !matches!(file.now, State::Gone) || file.stored.is_some();
             if known {
                 file.now = State::Unknown(format!("cannot read the specs directory: {reason}"));
                 file.stat = None;
+                self.changed.insert(Arc::clone(name));
             }
         }
-        self.restore();
         self.blind.clear();
-        self.reading(RootState::Missing { reason })
     }
 
-    /// Settles what is in force, and reports it.
-    fn reading(&mut self, root: RootState) -> Reading {
+    /// What all files together come to, and whether all of it is good.
+    pub(super) fn settle(&self) -> (Settled, bool) {
         let candidates: Vec<Candidate<'_>> = self.files.iter().map(File::candidate).collect();
         let settled = set::settle(&candidates);
+        let clean = self.blind.is_empty() && is_clean(&settled);
+        (settled, clean)
+    }
+
+    fn reading(&mut self, root: RootState) -> (Reading, bool) {
+        let (settled, clean) = self.settle();
+        let candidates: Vec<Candidate<'_>> = self.files.iter().map(File::candidate).collect();
         let diagnostics = self.diagnostics(&candidates, &settled);
         let broken = self.broken(&candidates, &settled);
         let read = |candidate: &&Candidate<'_>| !matches!(candidate.now, Now::Gone);
@@ -363,7 +412,7 @@ impl Loader {
         drop(candidates);
         let texts = self.hold(&settled);
         let specs = SpecsReading { desired: settled.desired, root, texts, broken, files, projects };
-        Reading { specs, diagnostics }
+        (Reading { specs, diagnostics }, clean)
     }
 
     fn diagnostics(&self, files: &[Candidate<'_>], settled: &Settled) -> Vec<Diagnostic> {
@@ -434,18 +483,13 @@ impl Loader {
                 }
                 (Choice::Current | Choice::Gone | Choice::Held(_), _) => {}
             }
-            let Some(held) = &file.held else { continue };
-            let known = file.reported.as_ref();
-            if known.is_some_and(|text| Arc::ptr_eq(text, &held.stored)) {
-                continue;
+            if let Some(text) = file.report() {
+                texts.insert(Arc::clone(name), Some(text));
             }
-            if known.is_none_or(|text| **text != *held.stored) {
-                texts.insert(Arc::clone(name), Some(Arc::clone(&held.stored)));
-            }
-            file.reported = Some(Arc::clone(&held.stored));
         }
         for name in gone {
             let file = self.files.remove(&name);
+            self.with_images.remove(&name);
             if file.is_some_and(|file| file.reported.is_some()) {
                 texts.insert(name, None);
             }
@@ -454,7 +498,34 @@ impl Loader {
     }
 }
 
+impl State {
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone)
+    }
+
+    /// Whether it is the very same state, so that nothing has to be compared.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Gone, Self::Gone) => true,
+            (Self::Read(one), Self::Read(two)) => Arc::ptr_eq(one, two),
+            (Self::Gone | Self::Unknown(_) | Self::Read(_), _) => false,
+        }
+    }
+}
+
 impl File {
+    /// The last good text, if it was not reported yet; it counts as reported then.
+    pub(super) fn report(&mut self) -> Option<Arc<str>> {
+        let stored = &self.held.as_ref()?.stored;
+        let known = self.reported.as_ref();
+        if known.is_some_and(|text| Arc::ptr_eq(text, stored)) {
+            return None;
+        }
+        let news = known.is_none_or(|text| **text != **stored);
+        self.reported = Some(Arc::clone(stored));
+        news.then(|| Arc::clone(stored))
+    }
+
     fn candidate<'a>((file, known): (&'a Arc<str>, &'a Self)) -> Candidate<'a> {
         let now = match &known.now {
             State::Gone => Now::Gone,

@@ -2,7 +2,7 @@
 //!
 //! Symlinks are followed, to files and to folders: ConfigMaps and git-sync are made of them.
 
-use crate::hint::is_ignored;
+use crate::hint::{FOLDERS_DEEP_MAX, FOLDERS_MAX, is_ignored};
 use std::fs::{self, File, Metadata};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -12,9 +12,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Largest spec file. A document has some 500 bytes, so this is about 8,000 of them; what is
 /// larger is a database dump or an image that got a wrong name.
 pub(crate) const FILE_BYTES_MAX: u64 = 4 << 20;
-
-/// Deepest folder below the root; nobody sorts specs that finely, and links can make endless ones.
-const FOLDERS_DEEP_MAX: usize = 32;
 
 /// Opening a FIFO for reading waits for a writer unless this is set. It has this value on all
 /// Linux machines that engines run on (x86, arm, riscv, power, s390).
@@ -77,6 +74,8 @@ pub(crate) struct Walk {
     pub(crate) files: Vec<Found>,
     /// Folders that could not be read, by their path below the root, and why.
     pub(crate) blind: Vec<(String, String)>,
+    /// Folders that were looked into.
+    folders: usize,
 }
 
 /// Whether a name is that of a spec file.
@@ -98,6 +97,10 @@ pub(crate) fn walk(root: &Path, metadata: &Metadata) -> Result<Walk, String> {
     }
     fs::read_dir(root).map_err(|error| error.to_string())?;
     walk.folder(root, "", &mut vec![(metadata.dev(), metadata.ino())]);
+    // What is beyond is unknown, and must not look as if it were gone: so all of it is.
+    if walk.folders > FOLDERS_MAX {
+        return Err(format!("more than {FOLDERS_MAX} folders; does a link lead out of it?"));
+    }
     walk.files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(walk)
 }
@@ -105,6 +108,10 @@ pub(crate) fn walk(root: &Path, metadata: &Metadata) -> Result<Walk, String> {
 impl Walk {
     /// Adds what is in a folder; `above` holds the ids of all folders that it is in.
     fn folder(&mut self, folder: &Path, prefix: &str, above: &mut Vec<(u64, u64)>) {
+        self.folders += 1;
+        if self.folders > FOLDERS_MAX {
+            return;
+        }
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
             // It went away meanwhile: a removal like any other.

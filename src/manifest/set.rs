@@ -266,6 +266,22 @@ fn declared_image<'a>(
     declared.then_some(key)
 }
 
+/// Adds what a version in force declares. `images` are the declared Images that it uses.
+pub(crate) fn declare(
+    desired: &mut DesiredSet,
+    file: &Arc<str>,
+    version: &Version,
+    images: &BTreeSet<Key>,
+) {
+    for draft in &version.drafts {
+        let image = match &draft.body {
+            Some(Body::Instance(instance)) => instance.image.key.as_ref(),
+            Some(Body::Image(_) | Body::Volume(_) | Body::Node(_)) | None => None,
+        };
+        insert(desired, file, draft, image.filter(|key| images.contains(key)), None);
+    }
+}
+
 fn insert(
     desired: &mut DesiredSet,
     file: &Arc<str>,

@@ -5,6 +5,7 @@
 //! [`hold`] looks at, and `bench up …` is `windlass up`, so that both run as processes of their
 //! own with the same build.
 
+mod documents;
 mod fleet;
 mod held;
 mod hold;
@@ -30,12 +31,14 @@ struct Bench {
     run: fn(&Lab) -> Result<Vec<Row>, Failure>,
 }
 
-const BENCHES: [Bench; 7] = [
+const BENCHES: [Bench; 9] = [
     Bench { name: "latency", about: "spec written → container running", run: latency::run },
     Bench { name: "fleet", about: "50 instances from nothing", run: fleet::run },
     Bench { name: "restart", about: "process killed → running again", run: restart::run },
     Bench { name: "plan", about: "plan() of settled instances", run: planning::run },
     Bench { name: "round", about: "a settled round of 1,000 specs", run: rounds::run },
+    Bench { name: "documents", about: "10,000 documents read", run: documents::run },
+    Bench { name: "edit", about: "one of 10,000 documents changed", run: documents::edit },
     Bench { name: "hold", about: "a daemon that holds 1,000 instances", run: hold::run },
     Bench { name: "start", about: "start with 10,000 records", run: hold::start },
 ];
@@ -61,7 +64,7 @@ fn benches(names: &[String]) -> ExitCode {
     {
         say(&format!("there is no bench {unknown}; there are:\n"));
         for bench in &BENCHES {
-            say(&format!("  {:<8} {}\n", bench.name, bench.about));
+            say(&format!("  {:<9} {}\n", bench.name, bench.about));
         }
         return ExitCode::from(2);
     }
