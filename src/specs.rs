@@ -18,6 +18,9 @@ use crate::manifest::{Loader, News};
 use crate::shell::Input;
 use crate::watch::Watch;
 
+#[cfg(test)]
+mod tests;
+
 /// The directory is scanned again after this long: a scan costs one look at each file. A watch that
 /// cannot be had, or not for all of it, is tried again then, too.
 const RESCAN_AFTER: Duration = Duration::from_secs(10);
@@ -54,6 +57,16 @@ impl Reader {
         watching: Watching,
         inputs: UnboundedSender<Input>,
     ) -> std::io::Result<Self> {
+        Self::start_with(specs, texts, watching, inputs, RESCAN_AFTER)
+    }
+
+    fn start_with(
+        specs: &Path,
+        texts: BTreeMap<Arc<str>, Arc<str>>,
+        watching: Watching,
+        inputs: UnboundedSender<Input>,
+        rescan_after: Duration,
+    ) -> std::io::Result<Self> {
         let (wanted, queue) = channel();
         let root = specs.to_owned();
         let hints = wanted.clone();
@@ -64,6 +77,7 @@ impl Reader {
                 loader,
                 hints,
                 inputs,
+                rescan_after,
                 watch: None,
                 overflows: 0,
                 unwatched: None,
@@ -89,6 +103,7 @@ struct Thread {
     loader: Loader,
     hints: Sender<Wanted>,
     inputs: UnboundedSender<Input>,
+    rescan_after: Duration,
     watch: Option<Watch>,
     /// Overflows of the watch that were told of.
     overflows: u64,
@@ -110,7 +125,7 @@ impl Thread {
         loop {
             let wanted = match watching {
                 Watching::Once => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Watching::Hold => queue.recv_timeout(RESCAN_AFTER),
+                Watching::Hold => queue.recv_timeout(self.rescan_after),
             };
             match wanted {
                 Ok(wanted) => {
@@ -150,6 +165,7 @@ impl Thread {
         // News that nobody hinted at: the watch is not what it should be. Some file systems never
         // say anything, others forget a watch.
         if self.unwatched.is_some() || is_news {
+            tracing::debug!(is_news, "the specs directory is watched anew after a scan");
             self.watch_anew();
             self.read(&Hint::All);
         }
@@ -196,7 +212,7 @@ impl Thread {
         }
         self.unwatched.clone_from(&why);
         let why = why.map(|why| {
-            let seconds = RESCAN_AFTER.as_secs();
+            let seconds = self.rescan_after.as_secs();
             format!("{why}; meanwhile changes are found by a scan every {seconds} s")
         });
         let _ = self.inputs.send(Input::Unwatched(why));

@@ -183,8 +183,7 @@ impl Loader {
             match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => return None,
                 Ok(metadata) if scan::is_spec(below.rsplit('/').next()?) => {
-                    let stat = Stat::of(&metadata);
-                    found.push(Found { name: below.to_owned(), path, stat: Ok(stat) });
+                    found.push(Found::new(below.to_owned(), path, &metadata));
                 }
                 Ok(_) => {}
                 Err(_) if self.files.keys().any(is_folder) => return None,
@@ -248,6 +247,9 @@ impl Loader {
         let todo: Vec<_> = todo.into_iter().collect();
         let read = self.read_all(&todo);
         for ((name, found), (now, stat)) in todo.into_iter().zip(read) {
+            if now.is_gone() && !self.files.contains_key(&name) {
+                continue; // it came and went
+            }
             let file = self.files.entry(Arc::clone(&name)).or_insert_with(|| File {
                 path: PathBuf::new(),
                 stat: None,
