@@ -16,7 +16,7 @@ use crate::api::protocol::Happened;
 use crate::hint::Hint;
 use crate::manifest::{Loader, News};
 use crate::shell::Input;
-use crate::watch::Watch;
+use crate::watch::{Watch, WatchError};
 
 #[cfg(test)]
 mod tests;
@@ -108,7 +108,7 @@ struct Thread {
     /// Overflows of the watch that were told of.
     overflows: u64,
     /// Why not all is watched, as it was told last.
-    unwatched: Option<String>,
+    unwatched: Option<WatchError>,
     /// Objects in force.
     objects: usize,
     /// The number of the last reading that was asked for.
@@ -130,8 +130,8 @@ impl Thread {
             match wanted {
                 Ok(wanted) => {
                     let hint = self.together(wanted, queue);
-                    self.read(&hint);
                     self.look_at_watch();
+                    self.read(&hint);
                 }
                 Err(RecvTimeoutError::Timeout) => self.scan(),
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -185,7 +185,7 @@ impl Thread {
             }
             Err(error) => {
                 self.watch = None;
-                self.tell_unwatched(Some(error.to_string()));
+                self.tell_unwatched(Some(error));
             }
         }
     }
@@ -198,24 +198,26 @@ impl Thread {
             self.overflows = overflows;
             let root = self.root.display();
             let message = format!(
-                "more changed in {root} at once than the system could tell; all of it was scanned \
+                "more changed in {root} at once than the system could tell; all of it is scanned \
                  (`sysctl fs.inotify.max_queued_events` says how much it can)"
             );
             let _ = self.inputs.send(Input::Progress(Happened::Attention { message }));
         }
-        self.tell_unwatched(fault.map(|error| error.to_string()));
+        self.tell_unwatched(fault);
     }
 
-    fn tell_unwatched(&mut self, why: Option<String>) {
-        if why == self.unwatched {
-            return;
-        }
-        self.unwatched.clone_from(&why);
-        let why = why.map(|why| {
+    /// Tells why not all is watched, once: which folder it was that did not fit in is chance.
+    fn tell_unwatched(&mut self, why: Option<WatchError>) {
+        let kind = |why: &Option<WatchError>| why.as_ref().map(std::mem::discriminant);
+        let known = kind(&why) == kind(&self.unwatched);
+        let said = why.as_ref().map(|why| {
             let seconds = self.rescan_after.as_secs();
             format!("{why}; meanwhile changes are found by a scan every {seconds} s")
         });
-        let _ = self.inputs.send(Input::Unwatched(why));
+        self.unwatched = why;
+        if !known {
+            let _ = self.inputs.send(Input::Unwatched(said));
+        }
     }
 
     /// Reads, and says whether that brought anything new.

@@ -3,7 +3,7 @@
 //! Most tests run the loop in this process, through [`windlass::app`]; those that kill it, or that
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`images`],
-//! [`daemon`], [`state`], [`examples`].
+//! [`daemon`], [`watching`], [`state`], [`examples`].
 
 mod apply;
 mod crash;
@@ -15,3 +15,4 @@ mod images;
 mod life;
 mod room;
 mod state;
+mod watching;
