@@ -132,9 +132,8 @@ pub(super) fn is_clean(settled: &Settled) -> bool {
 /// Whether a new version of a good file leaves all alone that files can have to do with each other:
 /// which objects there are, which ones they name, and which host ports they want.
 fn concerns_nobody_else(old: &Version, new: &Version) -> bool {
-    let good = |version: &Version| {
-        version.problems.is_empty() && version.readable && !version.incomplete
-    };
+    let good =
+        |version: &Version| version.problems.is_empty() && version.readable && !version.incomplete;
     good(old)
         && good(new)
         && old.drafts.len() == new.drafts.len()

@@ -38,8 +38,7 @@ impl Held {
         let root = folder.path().join("specs");
         let reader =
             Reader::start_with(&root, BTreeMap::new(), Watching::Hold, sender, NEVER).unwrap();
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let desired = DesiredSet::default();
         let mut held = Self { folder, inputs, runtime, desired, readings: 0, reader };
         held.next();
@@ -198,7 +197,9 @@ fn what_is_ignored_wakes_nobody() {
     let mut held = Held::new(|folder| write(&folder.join("specs/a.yaml"), "a", "busybox:1"));
     let before = held.readings;
     fs::create_dir_all(held.path("specs/.git/objects/ab")).unwrap();
-    for name in [".a.yaml.swp", "a.yaml~", "#a.yaml#", "a.yaml.bak", ".git/c.yaml", ".git/objects/ab/x"] {
+    for name in
+        [".a.yaml.swp", "a.yaml~", "#a.yaml#", "a.yaml.bak", ".git/c.yaml", ".git/objects/ab/x"]
+    {
         fs::write(held.path("specs").join(name), "not: [yaml").unwrap();
     }
     held.write("specs/b.yaml", "b", "busybox:1");

@@ -157,13 +157,7 @@ fn add(batch: &mut Batch, root: &Path, points: &Points, event: Event) -> bool {
 }
 
 /// Adds an event at `path`; `named` if it came, went, or took another's place.
-fn add_path(
-    batch: &mut Batch,
-    root: &Path,
-    points: &Points,
-    path: PathBuf,
-    named: bool,
-) -> bool {
+fn add_path(batch: &mut Batch, root: &Path, points: &Points, path: PathBuf, named: bool) -> bool {
     if named && points.concerns(&path) {
         batch.rearm();
         return true;
@@ -219,9 +213,10 @@ impl Collector {
     /// The events up to the next quiet; `None` at the end.
     fn collect(&self) -> Option<Batch> {
         let wait = |state, for_at_most, until: &dyn Fn(&State) -> bool| {
-            let waited = self.shared.news.wait_timeout_while(state, for_at_most, |state: &mut _| {
-                !until(state)
-            });
+            let waited =
+                self.shared
+                    .news
+                    .wait_timeout_while(state, for_at_most, |state: &mut _| !until(state));
             waited.unwrap_or_else(PoisonError::into_inner).0
         };
         let is_due = |state: &State| state.stop || !state.batch.is_empty();

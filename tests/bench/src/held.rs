@@ -102,10 +102,7 @@ async fn serve(places: &Places, twin: &Arc<Twin>, loaded: Duration) -> Result<()
 
 /// Waits for a reading and the round that follows. On this runtime of one thread the loop does not
 /// pause between the two, so an answer to what is asked after the reading comes after the round.
-async fn expected(
-    app: &App,
-    frames: &mut mpsc::UnboundedReceiver<Frame>,
-) -> Result<(), Failure> {
+async fn expected(app: &App, frames: &mut mpsc::UnboundedReceiver<Frame>) -> Result<(), Failure> {
     loop {
         match frames.recv().await {
             Some(Frame::Happened { happened: Happened::Specs { .. } }) => break,

@@ -36,9 +36,8 @@ impl House {
     fn write(&self, name: &str, volume: &str) {
         let path = self.specs().join(name);
         fs::create_dir_all(path.parent().expect("it has a folder")).expect("a directory");
-        let text = format!(
-            "apiVersion: windlass/v1\nkind: Volume\nmetadata: {{ name: {volume} }}\n"
-        );
+        let text =
+            format!("apiVersion: windlass/v1\nkind: Volume\nmetadata: {{ name: {volume} }}\n");
         fs::write(path, text).expect("a spec is written");
     }
 
@@ -171,10 +170,10 @@ fn an_overflow_is_followed_by_a_scan_and_a_new_watch() {
 /// Lets a file be read by nobody, and gives whether that holds for whoever is `windlass` here:
 /// root reads everything, unless it gives that away.
 fn blindly(house: &House, args: &[&str]) -> Command {
-    let dropped = ["--bounding-set", "-dac_override,-dac_read_search", env!("CARGO_BIN_EXE_windlass")];
-    let is_root = fs::metadata("/proc/self").is_ok_and(|own| {
-        std::os::unix::fs::MetadataExt::uid(&own) == 0
-    });
+    let dropped =
+        ["--bounding-set", "-dac_override,-dac_read_search", env!("CARGO_BIN_EXE_windlass")];
+    let is_root =
+        fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     if is_root {
         house.command("setpriv", &[&dropped, args].concat())
     } else {
