@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reconciler::model::desired::{BrokenFile, DesiredSet, RootState, SpecsChange};
+use reconciler::model::ids::Key;
 
 use super::decode::{Body, Draft, InstanceDraft, PortUse};
 use super::loader::{Loader, Reading, State};
@@ -34,20 +35,22 @@ pub(super) struct Told {
     clean: bool,
 }
 
+/// A file, its new version, and the declared Images that it uses.
+type Changed = (Arc<str>, Arc<Version>, BTreeSet<Key>);
+
 impl Loader {
     /// Reads what `hint` says may have changed, and tells what is new; nothing is told twice. As
     /// with [`Loader::read`] the first hint must be [`Hint::All`].
     pub fn news(&mut self, hint: &Hint) -> Option<News> {
         let root = self.look_and_update(hint);
-        if let Some(told) = self.told.take_if(|told| told.clean && told.root == root) {
-            let (told, change) = match self.change(told) {
-                Ok(found) => found,
-                Err(told) => return self.all(root, Some(told)),
-            };
-            self.told = Some(told);
+        let mut told = self.told.take();
+        let known = told.as_mut().filter(|told| told.clean && told.root == root);
+        if let (Some(known), Some(versions)) = (known, self.changed_alone()) {
+            let change = self.renew(known, versions);
+            self.assert_told(known);
+            self.told = told;
             return change.map(News::Objects);
         }
-        let told = self.told.take();
         self.all(root, told)
     }
 
@@ -74,26 +77,28 @@ impl Loader {
         Some(News::All(Box::new(reading)))
     }
 
-    /// What changed if nothing did that concerns other files; else gives `told` back.
-    fn change(&mut self, mut told: Told) -> Result<(Told, Option<SpecsChange>), Told> {
+    /// The files that changed, if none of that concerns other files.
+    fn changed_alone(&self) -> Option<Vec<Changed>> {
         let mut versions = Vec::new();
         for name in &self.changed {
-            let Some(file) = self.files.get(name) else { return Err(told) };
-            let (State::Read(version), Some(held)) = (&file.now, &file.held) else {
-                return Err(told);
-            };
+            let file = self.files.get(name)?;
+            let (State::Read(version), Some(held)) = (&file.now, &file.held) else { return None };
             if Arc::ptr_eq(&held.version, version) {
                 continue; // changed, and changed back
             }
             if !concerns_nobody_else(&held.version, version) {
-                return Err(told);
+                return None;
             }
             versions.push((Arc::clone(name), Arc::clone(version), held.images.clone()));
         }
+        Some(versions)
+    }
+
+    /// Puts new versions of good files in force.
+    fn renew(&mut self, told: &mut Told, versions: Vec<Changed>) -> Option<SpecsChange> {
         self.changed.clear();
         if versions.is_empty() {
-            self.assert_told(&told);
-            return Ok((told, None));
+            return None;
         }
         let mut change = SpecsChange::default();
         for (name, version, images) in versions {
@@ -106,8 +111,7 @@ impl Loader {
             }
         }
         told.desired.renew(change.objects.clone());
-        self.assert_told(&told);
-        Ok((told, Some(change)))
+        Some(change)
     }
 
     /// Whoever adds something that files have to do with each other, and forgets it here, hears of
