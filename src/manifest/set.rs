@@ -10,7 +10,7 @@ use std::sync::Arc;
 use reconciler::model::desired::{Declared, DesiredSet, Source, Spec as _};
 use reconciler::model::ids::{Key, Name};
 
-use super::checks::{Findings, check};
+use super::checks::check;
 use super::decode::{Body, Draft, Identity, InstanceDraft, Kind};
 use super::problem::Problem;
 use super::version::{Held, Version};
@@ -154,9 +154,12 @@ pub(crate) fn settle(files: &[Candidate<'_>]) -> Settled {
     // Then what would be in force, until nothing more has to be held back. Each turn holds back
     // one file at least, so this ends.
     loop {
+        // Where nothing is held back it is what was checked already.
+        if !choices.iter().any(|choice| matches!(choice, Choice::Held(_))) {
+            return collect(&written, &choices, problems);
+        }
         let universe = Universe::new(files, |file| chosen(files, &choices, file));
-        let undisturbed = !choices.iter().any(|choice| matches!(choice, Choice::Held(_)));
-        let found = if undisturbed { Findings::default() } else { check(&universe, &written) };
+        let found = check(&universe, &written);
         if found.problems.is_empty() && found.blocked.is_empty() {
             return collect(&universe, &choices, problems);
         }

@@ -107,6 +107,9 @@ pub struct Shell {
     unsaved: BTreeMap<u64, (Vec<Write>, u64)>,
     saved_seq: u64,
     watchers: Vec<mpsc::UnboundedSender<Frame>>,
+    /// What happened before anybody listened, until somebody does: the loop may be quicker than
+    /// who starts it.
+    early: Option<Vec<Happened>>,
     /// Why the specs directory is not watched; for those who ask later.
     unwatched: Option<String>,
     waiting: Vec<requests::Waiting>,
@@ -114,6 +117,9 @@ pub struct Shell {
     was_settled: bool,
     end: Option<End>,
 }
+
+/// So much is kept for the first who listens, who comes within a moment or never.
+const EARLY_MAX: usize = 64;
 
 impl Shell {
     /// A shell around `engine`. Inputs come through the other end of `inputs`.
@@ -136,6 +142,7 @@ impl Shell {
             unsaved: BTreeMap::new(),
             saved_seq: last_seq,
             watchers: Vec::new(),
+            early: Some(Vec::new()),
             unwatched: None,
             waiting: Vec::new(),
             read_number: 0,
@@ -263,6 +270,9 @@ impl Shell {
 
     fn tell(&mut self, happened: Happened) {
         tracing::debug!(?happened);
+        if let Some(early) = self.early.as_mut().filter(|early| early.len() < EARLY_MAX) {
+            early.push(happened.clone());
+        }
         self.watchers
             .retain(|watcher| watcher.send(Frame::Happened { happened: happened.clone() }).is_ok());
     }

@@ -44,8 +44,10 @@ impl Shell {
                 finish(&answer, Frame::Hello { version, specs, pid });
             }
             Request::Watch => {
-                if let Some(message) = self.unwatched.clone() {
-                    let happened = Happened::Attention { message };
+                let unwatched = self.unwatched.clone();
+                let stands = unwatched.map(|message| Happened::Attention { message });
+                let missed = self.early.take().unwrap_or_else(|| stands.into_iter().collect());
+                for happened in missed {
                     // Whoever is gone again is dropped with the next thing that happens.
                     let _ = answer.send(Frame::Happened { happened });
                 }
