@@ -25,6 +25,9 @@ mod tests;
 /// cannot be had, or not for all of it, is tried again then, too.
 const RESCAN_AFTER: Duration = Duration::from_secs(10);
 
+/// A hint at what a scan found comes this soon, if it comes: much later than the watch collects.
+const HINT_WITHIN: Duration = Duration::from_millis(500);
+
 /// Whether the directory is read once, or held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watching {
@@ -128,12 +131,8 @@ impl Thread {
                 Watching::Hold => queue.recv_timeout(self.rescan_after),
             };
             match wanted {
-                Ok(wanted) => {
-                    let hint = self.together(wanted, queue);
-                    self.look_at_watch();
-                    self.read(&hint);
-                }
-                Err(RecvTimeoutError::Timeout) => self.scan(),
+                Ok(wanted) => self.follow(wanted, queue),
+                Err(RecvTimeoutError::Timeout) => self.scan(queue),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if self.inputs.is_closed() {
@@ -156,12 +155,18 @@ impl Thread {
     }
 
     /// Looks at everything unasked, and mends the watch.
-    fn scan(&mut self) {
+    fn scan(&mut self, queue: &Receiver<Wanted>) {
         if self.unwatched.is_some() {
             // First the old one goes: there may not be room for both.
             self.watch = None;
         }
         let is_news = self.read(&Hint::All);
+        if is_news && self.unwatched.is_none() {
+            // The hint may just be on its way.
+            if let Ok(wanted) = queue.recv_timeout(HINT_WITHIN) {
+                return self.follow(wanted, queue);
+            }
+        }
         // News that nobody hinted at: the watch is not what it should be. Some file systems never
         // say anything, others forget a watch.
         if self.unwatched.is_some() || is_news {
@@ -169,6 +174,12 @@ impl Thread {
             self.watch_anew();
             self.read(&Hint::All);
         }
+    }
+
+    fn follow(&mut self, wanted: Wanted, queue: &Receiver<Wanted>) {
+        let hint = self.together(wanted, queue);
+        self.look_at_watch();
+        self.read(&hint);
     }
 
     fn watch_anew(&mut self) {

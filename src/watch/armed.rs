@@ -52,15 +52,17 @@ impl Armed {
         let mut armed = Self { watcher, folders: 0, fault: None };
         let mut points = points.folders().into_iter();
         let way = points.try_for_each(|folder| armed.watch(&folder));
-        armed.fault = way.and_then(|()| armed.watch_folder(root)).err();
+        let limit = way.and_then(|()| armed.watch_folder(root)).err();
+        armed.fault = limit.or(armed.fault.take());
         Ok(armed)
     }
 
     /// Watches `folder` and all folders below it that are read, links included. It may be a file,
-    /// and it may be gone again; then there is nothing to watch.
+    /// and it may be gone again; then there is nothing to watch. What cannot be watched for a reason
+    /// of its own is a fault, and the rest is watched.
     ///
     /// # Errors
-    /// What cannot be watched although it is there, or that there is too much of it.
+    /// A limit that leaves no room for more.
     pub(super) fn watch_folder(&mut self, folder: &Path) -> Result<(), WatchError> {
         let mut above = Vec::new();
         self.below(folder, &mut above)
@@ -69,7 +71,13 @@ impl Armed {
     /// `above` holds the ids of all folders that `folder` is in, as far as they were walked.
     fn below(&mut self, folder: &Path, above: &mut Vec<(u64, u64)>) -> Result<(), WatchError> {
         // The watch comes first: what is added while the folder is listed sends an event.
-        self.watch(folder)?;
+        match self.watch(folder) {
+            Err(error @ WatchError::Other { .. }) => {
+                self.fault.get_or_insert(error);
+            }
+            limit @ Err(_) => return limit,
+            Ok(()) => {}
+        }
         let Ok(metadata) = std::fs::metadata(folder) else { return Ok(()) };
         let id = (metadata.dev(), metadata.ino());
         // What leads back to itself, or is this deep, is an error of the reading.

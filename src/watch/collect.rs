@@ -257,6 +257,9 @@ impl Collector {
             self.shared.lock().fault = fault;
             return Hint::All;
         }
+        if let Some(fault) = self.armed.as_mut().and_then(|armed| armed.fault.take()) {
+            self.shared.lock().fault = Some(fault);
+        }
         if all || !folders.is_empty() {
             return Hint::All;
         }

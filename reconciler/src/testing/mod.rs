@@ -11,7 +11,9 @@ use std::sync::Arc;
 pub use engine::{FakeEngine, Fault};
 
 use crate::engine::{Effect, Engine, Event};
-use crate::model::desired::{Declared, DesiredSet, RootIdentity, RootState, Source, SpecsChange, SpecsReading};
+use crate::model::desired::{
+    Declared, DesiredSet, RootIdentity, RootState, Source, SpecsChange, SpecsReading,
+};
 use crate::model::ids::{ContainerId, ImageName, Key, Name, OwnerId};
 use crate::model::journal::Stamped;
 use crate::model::observed::ObservedContainer;

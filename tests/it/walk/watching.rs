@@ -167,11 +167,11 @@ fn an_overflow_is_followed_by_a_scan_and_a_new_watch() {
     assert_eq!(up.end("TERM"), 0);
 }
 
-/// Lets a file be read by nobody, and gives whether that holds for whoever is `windlass` here:
-/// root reads everything, unless it gives that away.
+/// `windlass`, to which permissions matter: root reads everything, unless it gives that away.
 fn blindly(house: &House, args: &[&str]) -> Command {
+    let windlass = env!("CARGO_BIN_EXE_windlass");
     let dropped =
-        ["--bounding-set", "-dac_override,-dac_read_search", env!("CARGO_BIN_EXE_windlass")];
+        ["--pdeathsig", "KILL", "--bounding-set", "-dac_override,-dac_read_search", windlass];
     let is_root =
         fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     if is_root {
@@ -201,4 +201,29 @@ fn what_may_not_be_read_is_named_and_hides_nothing_else() {
     assert!(said.contains("cannot read the folder") && said.contains("specs/closed"), "{said}");
     assert!(said.contains("Permission denied"), "{said}");
     assert!(!said.contains("good.yaml"), "{said}");
+}
+
+#[test]
+fn a_folder_that_may_not_be_read_leaves_the_others_watched() {
+    let house = House::new();
+    for n in 0..6 {
+        house.write(&format!("d{n}/v.yaml"), &format!("v{n}"));
+    }
+    let closed = ["d1", "d2", "d3"].map(|name| house.specs().join(name));
+    closed.iter().for_each(|folder| forbid(folder, 0o000));
+    let mut up = Up::spawn(blindly(&house, &["up"]));
+    let said = up.wait_for_line("found by a scan every 10 s", LONG);
+    assert!(said.contains("Permission denied"), "{said}");
+    up.wait_for_line("4 objects in force", LONG);
+    up.wait_for_line("cannot read the folder", LONG);
+    // All that can be watched is watched: found by scans alone, each would have taken one.
+    for (n, objects) in [(0, 5), (4, 6), (5, 7)] {
+        house.write(&format!("d{n}/w.yaml"), &format!("w{n}"));
+        up.wait_for_line(&format!("{objects} objects in force"), LONG);
+    }
+    let scans = up.lines().iter().filter(|line| line.contains("is_news=")).count();
+    assert!(scans < 3, "{:#?}", up.lines());
+    closed.iter().for_each(|folder| forbid(folder, 0o755));
+    up.wait_for_line("is watched again", LONG);
+    assert_eq!(up.end("TERM"), 0);
 }
