@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use reconciler::model::desired::{BrokenFile, RootIdentity, RootState, SpecsReading};
+use reconciler::model::desired::{RootIdentity, RootState, SpecsReading};
 
-use super::diagnostic::{Diagnostic, shown};
+use super::diagnostic::Diagnostic;
 use super::digests::Digests;
 use super::news::{Told, is_clean};
-use super::problem::{Lines, PROBLEMS_MAX, Problem, Span};
 use super::scan::{self, Found, OpenError, Stat};
 use super::set::{self, Candidate, Choice, Now, Settled};
 use super::version::{Held, Version};
@@ -32,7 +31,7 @@ pub struct Reading {
 /// Reads a specs directory.
 #[derive(Debug)]
 pub struct Loader {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     pub(super) files: BTreeMap<Arc<str>, File>,
     /// Files whose state is another one than when all of them were settled last.
     pub(super) changed: BTreeSet<Arc<str>>,
@@ -41,7 +40,7 @@ pub struct Loader {
     /// What was told last, if anybody asks for news.
     pub(super) told: Option<Told>,
     /// Folders that could not be read.
-    blind: BTreeMap<String, String>,
+    pub(super) blind: BTreeMap<String, String>,
     digests: Digests,
 }
 
@@ -415,54 +414,6 @@ impl Loader {
         let texts = self.hold(&settled);
         let specs = SpecsReading { desired: settled.desired, root, texts, broken, files, projects };
         (Reading { specs, diagnostics }, clean)
-    }
-
-    fn diagnostics(&self, files: &[Candidate<'_>], settled: &Settled) -> Vec<Diagnostic> {
-        let mut diagnostics = Vec::new();
-        let shown = |file: &str| shown(&self.root, file);
-        for (folder, why) in &self.blind {
-            let problem = Problem::new(Span::default(), "cannot read the folder").label(why);
-            diagnostics.push(Lines::new("").diagnostic(folder, &problem, shown));
-        }
-        for (candidate, between) in files.iter().zip(&settled.problems) {
-            let Now::Read(version) = candidate.now else { continue };
-            if version.problems.is_empty() && between.is_empty() {
-                continue;
-            }
-            let lines = Lines::new(&version.text);
-            let mut problems: Vec<_> = version.problems.iter().chain(between).collect();
-            problems.sort_by_key(|problem| problem.span);
-            let problems = problems.into_iter().take(PROBLEMS_MAX);
-            diagnostics
-                .extend(problems.map(|problem| lines.diagnostic(candidate.file, problem, shown)));
-        }
-        diagnostics
-    }
-
-    fn broken(&self, files: &[Candidate<'_>], settled: &Settled) -> BTreeMap<Arc<str>, BrokenFile> {
-        let mut broken = BTreeMap::new();
-        for (folder, why) in &self.blind {
-            let first = format!("{folder}: cannot read the folder: {why}");
-            let hidden = |file: &&Candidate<'_>| matches!(file.now, Now::Unknown(_));
-            let last_good = files.iter().filter(hidden).any(|file| file.held.is_some());
-            broken.insert(Arc::from(folder.as_str()), BrokenFile { errors: 1, first, last_good });
-        }
-        for (index, candidate) in files.iter().enumerate() {
-            let (Choice::Held(reason), Now::Read(version)) =
-                (&settled.choices[index], candidate.now)
-            else {
-                continue;
-            };
-            let between = &settled.problems[index];
-            let errors = version.problems.len() + between.len();
-            let first = version.problems.iter().chain(between).min_by_key(|problem| problem.span);
-            let first =
-                first.map_or_else(|| reason.to_string(), |first| first.line(candidate.file));
-            let errors = u32::try_from(errors).unwrap_or(u32::MAX);
-            let last_good = candidate.held.is_some();
-            broken.insert(Arc::clone(candidate.file), BrokenFile { errors, first, last_good });
-        }
-        broken
     }
 
     /// Makes the versions that are in force the last good ones, and reports which texts changed.

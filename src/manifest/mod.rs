@@ -13,6 +13,7 @@ mod digests;
 pub mod loader;
 pub mod news;
 mod problem;
+mod report;
 mod scan;
 mod set;
 mod tree;

@@ -266,3 +266,38 @@ impl Collector {
         Hint::Paths(paths.into_iter().collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, Flag};
+
+    use super::*;
+
+    fn created(path: String) -> notify::Result<Event> {
+        Ok(Event::new(EventKind::Create(CreateKind::File)).add_path(PathBuf::from(path)))
+    }
+
+    #[test]
+    fn a_burst_takes_no_more_room_than_a_few_events() {
+        let (root, points, shared) =
+            (Path::new("/nowhere/specs"), Points::default(), Shared::default());
+        for n in 0..100_000 {
+            shared.hear(root, &points, created(format!("/nowhere/specs/f{n}.yaml")));
+            let Batch { paths, all, rearm, folders } = &shared.lock().batch;
+            assert!(paths.len() <= PATHS_MAX && folders.is_empty() && !rearm);
+            assert_eq!(*all, n >= PATHS_MAX, "{n}");
+        }
+    }
+
+    #[test]
+    fn dropped_events_have_everything_watched_anew() {
+        let shared = Shared::default();
+        let points = Points::default();
+        let lost = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        shared.hear(Path::new("/nowhere"), &points, created("/nowhere/a.yaml".to_owned()));
+        shared.hear(Path::new("/nowhere"), &points, Ok(lost));
+        let state = shared.lock();
+        assert!(state.batch.rearm && state.batch.paths.is_empty());
+        assert_eq!(state.overflows, 1);
+    }
+}
