@@ -3,8 +3,8 @@
 //! Most tests run the loop in this process, through [`windlass::app`]; those that kill it, or that
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`images`],
-//! [`daemon`], [`state`], [`examples`],
-//! [`fields`] (every field of a spec), [`networks`].
+//! [`daemon`], [`watching`], [`state`], [`examples`], [`fields`] (every field of a spec),
+//! [`networks`].
 
 mod apply;
 mod crash;
@@ -18,3 +18,4 @@ mod life;
 mod networks;
 mod room;
 mod state;
+mod watching;
