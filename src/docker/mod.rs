@@ -5,7 +5,7 @@
 //!
 //! Reading order: `connect` (the driver, its session and its deadlines), `observe` (what a node
 //! holds) with `cache`, `execute` (what is done) with `images` (and
-//! `upload`, `progress`), `events` and `logs`; `convert`
+//! `upload`, `progress`), `events`, `logs`, `exec` and `stats`; `convert`
 //! (our model and the engine's, both directions, pure); `error` (what went wrong, in one line).
 
 mod cache;
@@ -13,11 +13,13 @@ mod connect;
 mod convert;
 mod error;
 mod events;
+mod exec;
 mod execute;
 mod images;
 mod logs;
 mod observe;
 mod progress;
+mod stats;
 mod upload;
 
 pub use connect::{Deadlines, DockerDriver};
