@@ -2,10 +2,12 @@
 //! unix socket that only its owner may use. A command that finds no daemon asks a loop in its own
 //! process, in the same words.
 //!
-//! Read in this order: [`protocol`] (the words), [`view`] (answers made from a snapshot),
+//! Read in this order: [`protocol`] (the words), [`view`] (answers made from a snapshot), [`noted`]
+//! (entries of the journal in words),
 //! [`server`], [`client`].
 
 pub mod client;
+pub mod noted;
 pub mod protocol;
 pub mod server;
 pub mod view;
