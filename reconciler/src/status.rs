@@ -323,17 +323,26 @@ fn state(
     if !reachable {
         return ("Unknown".to_owned(), None);
     }
-    match (life, note) {
-        (Some(Life::Completed { at }), Some(Reason::Completed)) => {
-            return ("Completed".to_owned(), Some(*at));
+    // Who only looks writes no record of an end that nobody saw before.
+    let ended = match life {
+        Some(Life::Completed { at } | Life::Failed { at, .. }) => Some(*at),
+        Some(Life::New | Life::Started | Life::Stopped) | None => {
+            newest.and_then(|at| match &at.container.state {
+                ContainerState::Exited(exit) => Some(exit.finished_at),
+                ContainerState::Created
+                | ContainerState::Running { .. }
+                | ContainerState::Paused { .. }
+                | ContainerState::Removing => None,
+            })
         }
-        (Some(Life::Failed { at, .. }), Some(Reason::Failed { .. })) => {
-            return ("Failed".to_owned(), Some(*at));
-        }
-        (_, Some(Reason::Restarting { crash_loop: true, .. })) => {
+    };
+    match note {
+        Some(Reason::Completed) => return ("Completed".to_owned(), ended),
+        Some(Reason::Failed { .. }) => return ("Failed".to_owned(), ended),
+        Some(Reason::Restarting { crash_loop: true, .. }) => {
             return ("CrashLooping".to_owned(), None);
         }
-        (_, Some(Reason::Held)) => return ("Held".to_owned(), None),
+        Some(Reason::Held) => return ("Held".to_owned(), None),
         _ => {}
     }
     let Some(located) = newest else {
@@ -362,8 +371,9 @@ fn state(
                 ("BackingOff".to_owned(), Some(exit.finished_at))
             }
             // It is about to be started again, or is just now.
-            None if life == Some(&Life::Started)
-                && spec.is_some_and(|spec| is_started_again(spec, exit.code)) =>
+            None | Some(Reason::InFlight { .. })
+                if life == Some(&Life::Started)
+                    && spec.is_some_and(|spec| is_started_again(spec, exit.code)) =>
             {
                 ("Restarting".to_owned(), Some(exit.finished_at))
             }

@@ -56,6 +56,9 @@ pub(super) async fn run(context: &Context, options: &Options) -> Ended {
     if let (Some(object), false, false) = (&options.object, shown.known, options.follow) {
         return Err(unknown(object, &shown.names));
     }
+    if !shown.any {
+        context.out.note("no events");
+    }
     if options.follow && live.is_none() {
         context
             .out
@@ -94,6 +97,8 @@ struct Shown<'a> {
     known: bool,
     names: Vec<String>,
     text: String,
+    /// Whether anything was shown.
+    any: bool,
 }
 
 impl<'a> Shown<'a> {
@@ -109,6 +114,7 @@ impl<'a> Shown<'a> {
             known: false,
             names: Vec::new(),
             text: String::new(),
+            any: false,
         }
     }
 
@@ -140,6 +146,7 @@ impl<'a> Shown<'a> {
         if !text.is_empty() {
             self.text.push_str(&text);
             self.text.push('\n');
+            self.any = true;
         }
     }
 

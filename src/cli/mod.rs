@@ -9,6 +9,7 @@ mod approve;
 mod args;
 mod ask;
 mod broken;
+mod completion;
 mod describe;
 mod diff;
 mod down;
@@ -172,12 +173,7 @@ impl Context {
             Verb::Approve { digest } => block_on(approve::run(self, digest)),
             Verb::Down { dir } => block_on(down::run(self, &dir)),
             Verb::Store { verb } => store::run(self, verb),
-            Verb::Completion { shell } => {
-                let mut script = Vec::new();
-                clap_complete::generate(shell, &mut Cli::command(), "windlass", &mut script);
-                self.out.print(&String::from_utf8_lossy(&script))?;
-                Ok(0)
-            }
+            Verb::Completion { shell } => completion::run(self, shell),
             Verb::Version => {
                 self.out.print(&format!("windlass {}\n", env!("CARGO_PKG_VERSION")))?;
                 Ok(0)

@@ -78,7 +78,12 @@ pub(super) async fn run(context: &Context, options: &Options) -> Ended {
     // What a selector selects is what it selected at first: what goes is still waited for.
     let mut objects: Option<Vec<String>> = None;
     let missing = loop {
-        let overview = ask::overview(context, &session, None).await?;
+        // The time is for what is waited for. A look has its own, also if there is none.
+        let look = LOOK_TIMEOUT.duration();
+        let overview = tokio::select! {
+            overview = ask::overview_within(look, &session, None) => overview?,
+            _ = &mut interrupted => return Err(Failure::interrupted()),
+        };
         let objects = match &objects {
             Some(objects) => objects,
             None => objects.insert(picked(options, kind, names, selector.as_ref(), &overview)?),
@@ -302,7 +307,7 @@ fn instance(what: For, one: &InstanceStatus, ordinal: Option<u32>) -> Standing {
             let names: Vec<&str> = left.iter().map(String::as_str).collect();
             return match names.as_slice() {
                 [] => Standing::There,
-                names => Standing::Missing(format!("{} is there", some(names, 3))),
+                names => Standing::Missing(format!("still there: {}", some(names, 3))),
             };
         }
         For::Ready if ordinal.is_none() && one.replicas_ready >= one.replicas_wanted => {
