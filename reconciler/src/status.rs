@@ -291,7 +291,16 @@ fn replica(snapshot: &Snapshot, notes: &Notes<'_>, key: ReplicaKey) -> ReplicaSt
     });
     let life = record.map(|record| &record.life);
     let spec = declared.map(|declared| &*declared.spec);
+    let object = ObjectId::Replica(key.clone());
+    // A report tells of what is under way only once there was another round.
+    let under_way = snapshot.in_flight.get(&object);
+    let under_way = under_way.map(|one| Reason::InFlight { what: one.what.to_owned() });
+    let note = note.or(under_way.as_ref());
     let (state, since) = state(newest, life, spec, note, reachable);
+    let message = note
+        .map(|note| explain(snapshot, &object, node.as_ref(), note))
+        .or_else(|| ended(newest, &state))
+        .or_else(|| declared.is_none().then(|| "it is no longer declared".to_owned()));
     ReplicaStatus {
         ready: reachable && newest.is_some_and(Located::is_ready),
         state,
@@ -305,9 +314,7 @@ fn replica(snapshot: &Snapshot, notes: &Notes<'_>, key: ReplicaKey) -> ReplicaSt
         revision: newest.map(|at| at.container.identity.revision.to_string()),
         ports: newest.map(ports).unwrap_or_default(),
         restarts: record.map_or(0, |record| record.restarts.total),
-        message: note
-            .map(|note| explain(snapshot, &ObjectId::Replica(key.clone()), node.as_ref(), note))
-            .or_else(|| declared.is_none().then(|| "it is no longer declared".to_owned())),
+        message,
         node,
         replica: key,
     }
@@ -370,12 +377,10 @@ fn state(
             Some(Reason::Restarting { .. } | Reason::BackingOff { .. }) => {
                 ("BackingOff".to_owned(), Some(exit.finished_at))
             }
-            // It is about to be started again, or is just now.
-            None | Some(Reason::InFlight { .. })
-                if life == Some(&Life::Started)
-                    && spec.is_some_and(|spec| is_started_again(spec, exit.code)) =>
-            {
-                ("Restarting".to_owned(), Some(exit.finished_at))
+            None | Some(Reason::InFlight { .. }) if is_started_again(life, spec, exit.code) => {
+                // Whether somebody is at it is known from the note alone.
+                let word = if note.is_some() { "Restarting" } else { "Ended" };
+                (word.to_owned(), Some(exit.finished_at))
             }
             _ => ("Stopped".to_owned(), Some(exit.finished_at)),
         },
@@ -383,14 +388,30 @@ fn state(
     }
 }
 
-/// Whether a container that ended with this code is started again.
-fn is_started_again(spec: &InstanceSpec, code: i64) -> bool {
+/// Whether a container that ended with this code shall be started again.
+fn is_started_again(life: Option<&Life>, spec: Option<&InstanceSpec>, code: i64) -> bool {
+    let Some(spec) = spec.filter(|_| life == Some(&Life::Started)) else { return false };
     let restarts = match spec.restart {
         Restart::Always => true,
         Restart::OnFailure => code != 0,
         Restart::Never => false,
     };
     restarts && spec.power == Power::Running
+}
+
+/// What is said of a container that ended, and that nobody is at.
+fn ended(newest: Option<&Located>, state: &str) -> Option<String> {
+    let exit = newest.and_then(|at| match &at.container.state {
+        ContainerState::Exited(exit) => Some(exit),
+        ContainerState::Created
+        | ContainerState::Running { .. }
+        | ContainerState::Paused { .. }
+        | ContainerState::Removing => None,
+    });
+    exit.filter(|_| state == "Ended").map(|exit| {
+        let why = if exit.oom_killed { " (killed for its use of memory)" } else { "" };
+        format!("ended with exit code {}{why}, and is to be started again", exit.code)
+    })
 }
 
 fn ports(located: &Located) -> Vec<String> {

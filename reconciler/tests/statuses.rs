@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use reconciler::engine::Event;
 use reconciler::model::ids::Name;
+use reconciler::model::spec::Power;
 use reconciler::status::{self, InstanceStatus};
 use reconciler::testing::{World, instance};
 
@@ -35,10 +36,24 @@ fn between_its_end_and_its_restart_a_replica_is_restarting() {
         let id = engine.containers.keys().next().unwrap().clone();
         engine.end(now, &id, 1);
     });
-    let (states, _) = go_on(&mut world);
-    assert!(states.contains("Restarting"), "{states:?}");
+    let (states, messages) = go_on(&mut world);
+    assert!(states.contains("Ended") && states.contains("Restarting"), "{states:?}");
     assert!(!states.contains("Stopped"), "{states:?}");
+    let why = "ended with exit code 1, and is to be started again";
+    assert!(messages.contains(why), "{messages:?}");
     assert_eq!(look(&world).replicas[0].state, "Running");
+}
+
+#[test]
+fn what_was_stopped_is_stopped() {
+    let mut world = World::new(&["n1"]);
+    let mut web = instance("web:1");
+    world.declare(&[("shop/web", web.clone())]);
+    world.run().unwrap();
+    web.power = Power::Stopped;
+    world.declare(&[("shop/web", web)]);
+    world.run().unwrap();
+    assert_eq!(look(&world).replicas[0].state, "Stopped");
 }
 
 #[test]

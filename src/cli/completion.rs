@@ -18,11 +18,11 @@ pub(super) fn run(context: &Context, shell: Shell) -> Ended {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "windlass", &mut script);
     let mut script = String::from_utf8_lossy(&script).into_owned();
-    match shell {
-        Shell::Bash => script.push_str(&bash()),
-        Shell::Fish => script.push_str(&fish()),
-        // Others complete words and files.
-        _ => {}
+    // Other shells complete words and files.
+    if shell == Shell::Bash {
+        script.push_str(&bash());
+    } else if shell == Shell::Fish {
+        script.push_str(&fish());
     }
     context.out.print(&script)?;
     Ok(0)

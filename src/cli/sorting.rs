@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn the_youngest_stands_first_and_the_unknown_last() {
         let mut all =
-            vec![By::None, By::Newest(Reverse(1)), By::Newest(Reverse(5)), By::Newest(Reverse(3))];
+            [By::None, By::Newest(Reverse(1)), By::Newest(Reverse(5)), By::Newest(Reverse(3))];
         all.sort();
         let newest = [5, 3, 1].map(|at| By::Newest(Reverse(at)));
         assert_eq!(all[..3], newest);

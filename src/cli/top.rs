@@ -75,10 +75,9 @@ async fn sample(
     context: &Context,
     session: &Session,
 ) -> Result<(Vec<UsageRow>, Vec<NodeStatus>), Failure> {
-    match ask::one(context, session, Request::Usage).await? {
-        Frame::Used { rows, nodes } => Ok((rows, nodes)),
-        frame => Err(ask::unexpected(&frame)),
-    }
+    let frame = ask::one(context, session, Request::Usage).await?;
+    let Frame::Used { rows, nodes } = frame else { return Err(ask::unexpected(&frame)) };
+    Ok((rows, nodes))
 }
 
 fn listed(

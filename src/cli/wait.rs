@@ -75,6 +75,7 @@ pub(super) async fn run(context: &Context, options: &Options) -> Ended {
     // What happens is a hint to look.
     let mut news = session.ask(Request::Watch).await.map_err(ask::no_session)?;
     let mut told: Vec<String> = Vec::new();
+    let mut waits = false;
     // What a selector selects is what it selected at first: what goes is still waited for.
     let mut objects: Option<Vec<String>> = None;
     let missing = loop {
@@ -96,7 +97,7 @@ pub(super) async fn run(context: &Context, options: &Options) -> Ended {
                     context.out.note(&format!("{object}: {}", word(options.what)));
                     told.push(object.clone());
                 }
-                Standing::Missing(why) => missing.push(format!("{object}: {why}")),
+                Standing::Missing(why) => missing.push((object.clone(), why)),
                 Standing::Never(why) => {
                     session.close().await;
                     let failure = Failure::new(format!("{object}: {why}"));
@@ -108,6 +109,11 @@ pub(super) async fn run(context: &Context, options: &Options) -> Ended {
             session.close().await;
             return Ok(0);
         }
+        if !waits {
+            let names: Vec<&str> = missing.iter().map(|(object, _)| object.as_str()).collect();
+            context.out.note(&format!("waiting for {}", some(&names, 5)));
+            waits = true;
+        }
         tokio::select! {
             () = tokio::time::sleep_until(deadline) => break missing,
             () = tokio::time::sleep(LOOK_AFTER) => {}
@@ -118,7 +124,7 @@ pub(super) async fn run(context: &Context, options: &Options) -> Ended {
     session.close().await;
     let mut failure =
         Failure::new(format!("not {} after {}", word(options.what), took(began.elapsed())));
-    failure.chain.extend(missing);
+    failure.chain.extend(missing.iter().map(|(object, why)| format!("{object}: {why}")));
     Err(failure.help("--timeout gives it more time"))
 }
 

@@ -25,7 +25,7 @@ use reconciler::ports::{
     DriverError, DriverErrorKind, ExecCommand, ExecEnd, ExecInput, ExecOutput, ExecTalk,
     TerminalSize,
 };
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, WriteHalf};
 use tokio::sync::watch;
 
 use super::connect::{DockerDriver, Session};
@@ -249,7 +249,7 @@ struct Output<'a> {
 
 impl Output<'_> {
     /// Reads until the command's output ends, or nobody listens any more.
-    async fn read(&mut self, mut reader: ReadHalf<Stream>) -> std::io::Result<()> {
+    async fn read(&mut self, mut reader: impl AsyncRead + Unpin) -> std::io::Result<()> {
         if self.has_terminal {
             let mut piece = vec![0; PIECE_BYTES_MAX];
             loop {
@@ -281,12 +281,10 @@ impl Output<'_> {
     async fn take(&mut self, stderr: bool, bytes: &[u8]) -> bool {
         if !self.handed_on {
             let begun: Vec<u8> = self.held.iter().chain(bytes).copied().collect();
-            let may_be = |refusal: &&str| {
+            let may_be = |refusal: &str| {
                 begun.starts_with(refusal.as_bytes()) || refusal.as_bytes().starts_with(&begun)
             };
-            if !stderr
-                && begun.len() < ANSWER_BYTES_MAX
-                && REFUSALS.iter().any(|text| may_be(&text))
+            if !stderr && begun.len() < ANSWER_BYTES_MAX && REFUSALS.iter().any(|text| may_be(text))
             {
                 self.held = begun;
                 return true;
@@ -331,5 +329,84 @@ async fn whole(reader: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> std:
         Ok(_) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Somebody who listens, and types nothing.
+    #[derive(Default)]
+    struct Ear(Mutex<Vec<(bool, Vec<u8>)>>);
+
+    impl ExecTalk for Ear {
+        fn input(&self) -> Pin<Box<dyn Future<Output = Option<ExecInput>> + Send + '_>> {
+            Box::pin(async { None })
+        }
+
+        fn output(&self, output: ExecOutput) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+            self.0.lock().expect("no panic").push((output.stderr, output.bytes));
+            Box::pin(async { true })
+        }
+    }
+
+    /// What is heard of these bytes, and why the command could not be run if it ended with `code`.
+    fn heard(has_terminal: bool, bytes: &[u8], code: i64) -> (String, String, Option<String>) {
+        let ear = Ear::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let refused = runtime.block_on(async {
+            let mut output =
+                Output { talk: &ear, has_terminal, held: Vec::new(), handed_on: false };
+            output.read(bytes).await.expect("all of it");
+            output.refusal(code).await
+        });
+        let all = ear.0.into_inner().expect("no panic");
+        let of = |stderr: bool| {
+            let pieces = all.iter().filter(|(of, _)| *of == stderr).flat_map(|(_, bytes)| bytes);
+            String::from_utf8(pieces.copied().collect()).expect("text")
+        };
+        (of(false), of(true), refused)
+    }
+
+    fn framed(stream: u8, text: &str) -> Vec<u8> {
+        let length = u32::try_from(text.len()).expect("short").to_be_bytes();
+        [&[stream, 0, 0, 0][..], &length, text.as_bytes()].concat()
+    }
+
+    #[test]
+    fn the_two_streams_are_kept_apart() {
+        let long = "x".repeat(PIECE_BYTES_MAX * 2 + 1);
+        let bytes = [framed(1, "one\n"), framed(2, "bad\n"), framed(1, ""), framed(1, &long)];
+        let (out, err, _) = heard(false, &bytes.concat(), 0);
+        assert_eq!((out, err.as_str()), (format!("one\n{long}"), "bad\n"));
+    }
+
+    #[test]
+    fn a_terminal_may_print_what_looks_like_a_header() {
+        let text = "\u{1}\0\0\0\u{ff}";
+        assert_eq!(heard(true, text.as_bytes(), 0), (text.to_owned(), String::new(), None));
+    }
+
+    #[test]
+    fn only_the_engine_says_that_a_command_cannot_be_run() {
+        let said = "OCI runtime exec failed: exec failed: unable to start container process: \
+                    exec: \"sl\": executable file not found in $PATH: unknown\r\n";
+        let why = "exec: \"sl\": executable file not found in $PATH".to_owned();
+        let (out, _, refused) = heard(false, &framed(1, said), 126);
+        assert_eq!((out.as_str(), refused), ("", Some(why)));
+        // The command itself printed it.
+        assert_eq!(heard(false, &framed(1, said), 0), (said.to_owned(), String::new(), None));
+        let more = [framed(1, said), framed(1, "more")].concat();
+        let held = heard(false, &more, 0);
+        assert_eq!(held, (format!("{said}more"), String::new(), None));
+        // One that only begins like it, in pieces.
+        let pieces = [framed(1, "O"), framed(1, "CI is"), framed(2, "err")].concat();
+        let held = heard(false, &pieces, 0);
+        assert_eq!(held, ("OCI is".to_owned(), "err".to_owned(), None));
     }
 }

@@ -128,6 +128,7 @@ fn beside_a_daemon_lists_waits_and_events_go_on_as_things_happen() {
 
     // What was there at first is waited for, also when the selector selects nothing any more.
     let mut gone = room.spawn(&["wait", "--for=delete", "-l", "tier=front"]);
+    gone.wait_for_line(&format!("waiting for {web}"), SOON);
     room.spec("set.yaml", SET.split_once("---\n").expect("two documents").1);
     gone.wait_for_line(&format!("{web}: deleted"), SOON);
     watch.wait_for_line(&format!("{web}  gone"), SOON);
@@ -177,6 +178,7 @@ fn waiting_ends_when_it_is_so_or_the_time_is_over() {
     // Without a daemon it sees what happens by itself, and changes nothing.
     let id = room.containers("web").remove(0);
     let mut gone = room.spawn(&["wait", "--for=delete", "web"]);
+    gone.wait_for_line("waiting for", SOON);
     docker(room.engine(), &["rm", "-f", &id]);
     gone.wait_for_line("web: deleted", SOON);
     assert!(room.containers("web").is_empty());
