@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 
 use reconciler::ports::ExecInput;
 
-use super::protocol::{Frame, Input, PIECES_MAX, REQUEST_BYTES_MAX, Request};
+use super::input::Input;
+use super::protocol::{Frame, PIECES_MAX, REQUEST_BYTES_MAX, Request};
 
 /// Why a daemon could not be asked.
 #[derive(Debug, thiserror::Error)]

@@ -3,10 +3,11 @@
 //! process, in the same words.
 //!
 //! Read in this order: [`protocol`] (the words), [`view`] (answers made from a snapshot), [`noted`]
-//! (entries of the journal in words),
+//! (entries of the journal in words), [`input`] (what goes to a command in a container),
 //! [`server`], [`client`].
 
 pub mod client;
+pub mod input;
 pub mod noted;
 pub mod protocol;
 pub mod server;

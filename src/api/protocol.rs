@@ -9,7 +9,7 @@ use reconciler::model::ids::{Key, Name, ObjectId, ReplicaKey};
 use reconciler::model::observed::Limits;
 use reconciler::model::time::Timestamp;
 use reconciler::plan::ChangeKind;
-use reconciler::ports::{ExecCommand, ExecInput, TerminalSize, Usage};
+use reconciler::ports::{ExecCommand, Usage};
 use reconciler::report::{Counts, HeldSet, Reason};
 use reconciler::status::InstanceStatus;
 use reconciler::step::Cause;
@@ -67,68 +67,13 @@ pub enum Request {
     /// What containers use: [`Frame::Used`].
     Usage,
     /// Run a command in a replica's container: its output, then [`Frame::Exited`]. Lines that
-    /// follow the request on its connection are [`Input`]s.
+    /// follow the request on its connection are [`Input`](super::input::Input)s.
     Exec {
         /// The replica.
         replica: ReplicaKey,
         /// The command.
         command: ExecCommand,
     },
-}
-
-/// What goes to a command, one a line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "input")]
-pub enum Input {
-    /// Bytes for its standard input.
-    Bytes {
-        /// The bytes, in base64.
-        #[serde(with = "bytes")]
-        bytes: Vec<u8>,
-    },
-    /// Its standard input ends.
-    End,
-    /// Its terminal has another size.
-    Resize {
-        /// The size.
-        size: TerminalSize,
-    },
-}
-
-impl From<Input> for ExecInput {
-    fn from(input: Input) -> Self {
-        match input {
-            Input::Bytes { bytes } => Self::Bytes(bytes),
-            Input::End => Self::End,
-            Input::Resize { size } => Self::Resize(size),
-        }
-    }
-}
-
-impl From<ExecInput> for Input {
-    fn from(input: ExecInput) -> Self {
-        match input {
-            ExecInput::Bytes(bytes) => Self::Bytes { bytes },
-            ExecInput::End => Self::End,
-            ExecInput::Resize(size) => Self::Resize { size },
-        }
-    }
-}
-
-/// Bytes as text: base64.
-mod bytes {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&STANDARD.encode(bytes))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        let text = String::deserialize(from)?;
-        STANDARD.decode(text).map_err(D::Error::custom)
-    }
 }
 
 /// Whose log.
@@ -210,7 +155,7 @@ pub enum Frame {
         /// Whether it was printed as an error.
         stderr: bool,
         /// The bytes, in base64.
-        #[serde(with = "bytes")]
+        #[serde(with = "super::input::bytes")]
         bytes: Vec<u8>,
     },
     /// A command ended.

@@ -9,7 +9,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use super::client::Conversation;
-use super::protocol::{Frame, Input, REQUEST_BYTES_MAX, Request};
+use super::input::Input;
+use super::protocol::{Frame, REQUEST_BYTES_MAX, Request};
 use crate::shell::Asker;
 
 /// Why the socket could not be opened.

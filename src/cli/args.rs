@@ -118,12 +118,14 @@ pub(super) enum Verb {
         dry_run: bool,
     },
     /// Show what would be done, and do nothing
-    #[command(after_help = "`-` reads the whole set from standard input.\n\n\
+    #[command(
+        after_help = "`-` reads the whole set from standard input; files that it names have absolute paths.\n\n\
                             Signs:  + create   ~ change in place   -/+ replace   - remove   \
                             > prepare\n        ! drift    ? unknown           x refused    \
                             .. waits\n\n\
                             Exit codes: 0, or 1 for an error; with --detailed-exitcode 0 nothing to \
-                            do, 1 error, 2 changes.")]
+                            do, 1 error, 2 changes."
+    )]
     Plan {
         #[command(flatten)]
         dir: Dir,
@@ -135,14 +137,18 @@ pub(super) enum Verb {
         steps: bool,
     },
     /// Show field by field what is not as declared
-    #[command(after_help = "`-` reads the whole set from standard input.\n\n\
-                            Exit codes: 0 the same, 1 differs, 2 error.")]
+    #[command(
+        after_help = "`-` reads the whole set from standard input; files that it names have absolute paths.\n\n\
+                            Exit codes: 0 the same, 1 differs, 2 error."
+    )]
     Diff {
         #[command(flatten)]
         dir: Dir,
     },
     /// Check the specs, without an engine and without state
-    #[command(after_help = "`-` reads the whole set from standard input.")]
+    #[command(
+        after_help = "`-` reads the whole set from standard input; files that it names have absolute paths."
+    )]
     Validate {
         #[command(flatten)]
         dir: Dir,

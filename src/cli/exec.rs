@@ -72,8 +72,10 @@ pub(super) async fn run(context: &Context, name: &str, options: Options) -> Ende
     };
     let program = command.command.first().cloned().unwrap_or_default();
     let talk = session.talk(replica.clone(), command).await.map_err(ask::no_session)?;
+    // Without a terminal signals do what they always do: they end us.
+    let signals = options.tty.then(Signals::new).transpose()?;
     let raw = (options.tty && options.stdin).then(Raw::begin).transpose()?;
-    let ended = converse(talk, options.stdin, options.tty).await;
+    let ended = converse(talk, options.stdin, signals).await;
     drop(raw);
     session.close().await;
     let (code, refused) = ended?;
@@ -209,14 +211,12 @@ impl Signals {
 async fn converse(
     talk: Conversation,
     stdin: bool,
-    tty: bool,
+    mut signals: Option<Signals>,
 ) -> Result<(i64, Option<String>), Failure> {
     let Conversation { input, mut frames } = talk;
     if stdin {
         tokio::spawn(send(input.clone()));
     }
-    // Without a terminal signals do what they always do: they end us.
-    let mut signals = if tty { Some(Signals::new()?) } else { None };
     let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
     loop {
         let frame = match &mut signals {

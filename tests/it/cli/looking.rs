@@ -334,6 +334,7 @@ fn a_set_from_standard_input_is_looked_at_and_never_applied() {
     assert_eq!(room.containers("web").len(), 1, "nothing was removed");
     let part = fed(&["plan", "-"], &node);
     assert!(part.stdout.contains("Held: 3 removals"), "the rest is held: {}", part.stdout);
+    assert!(part.stderr.contains("nothing to approve"), "{}", part.stderr);
 }
 
 #[test]
