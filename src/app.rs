@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reconciler::engine::Engine;
-use reconciler::model::ids::OwnerId;
+use reconciler::model::ids::{OwnerId, ReplicaKey};
+use reconciler::model::journal::Stamped;
 use reconciler::model::record::Records;
 use reconciler::model::snapshot::Config;
 use reconciler::model::spec::Endpoint;
 use reconciler::policy::Policies;
-use reconciler::ports::{Driver, StoreError};
+use reconciler::ports::{Driver, ExecCommand, StoreError};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::api::client::{self, AskError};
+use crate::api::client::{self, AskError, Conversation};
 use crate::api::protocol::{Frame, Request};
 use crate::api::server::{self, ListenError, Server};
 use crate::docker::DockerDriver;
@@ -54,6 +55,14 @@ pub fn rebuild_store(
     owner: Option<OwnerId>,
 ) -> Result<state::RebuildReport, StoreError> {
     state::rebuild(&settings.state, owner)
+}
+
+/// Shows `visit` every entry of the journal that is kept, oldest first; none if there is no journal.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be read. The entries before the place that is damaged were shown.
+pub fn history(settings: &Settings, visit: &mut dyn FnMut(Stamped)) -> Result<(), StoreError> {
+    journal::history(&StatePaths::new(&settings.state).journal(), visit).map(drop)
 }
 
 /// What a loop may do.
@@ -178,8 +187,7 @@ pub fn start_with(settings: &Settings, mode: Mode, connect: Connect) -> Result<A
     Ok(App { asker, repaired, shell, _server: server, _state: state })
 }
 
-type Commit =
-    Box<dyn FnMut(Vec<reconciler::model::journal::Stamped>, u64) -> Result<(), StoreError> + Send>;
+type Commit = Box<dyn FnMut(Vec<Stamped>, u64) -> Result<(), StoreError> + Send>;
 type Save = Box<dyn FnMut(Vec<reconciler::ports::Write>, u64) + Send>;
 
 /// Records with the means to change them.
@@ -293,6 +301,12 @@ pub enum SessionError {
     },
 }
 
+impl From<Daemon> for Session {
+    fn from(daemon: Daemon) -> Self {
+        Self::Daemon(Box::new(daemon))
+    }
+}
+
 impl Session {
     /// The daemon of the state directory, if one runs.
     ///
@@ -342,6 +356,26 @@ impl Session {
                     None => Err(SessionError::Answer("it has just ended".to_owned())),
                 }
             }
+        }
+    }
+
+    /// Has a command run in a replica's container.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    pub async fn talk(
+        &self,
+        replica: ReplicaKey,
+        command: ExecCommand,
+    ) -> Result<Conversation, SessionError> {
+        match self {
+            Self::Here(app) => Ok(app.asker.talk(replica, command)),
+            Self::Daemon(daemon) => match client::connect(&daemon.socket).await? {
+                Some(stream) => {
+                    Ok(client::converse(stream, &Request::Exec { replica, command }).await?)
+                }
+                None => Err(SessionError::Answer("it has just ended".to_owned())),
+            },
         }
     }
 

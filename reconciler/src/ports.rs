@@ -5,6 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::ids::{ContainerId, ImageId, Name, OwnerId, ReplicaKey};
 use crate::model::journal::Stamped;
 use crate::model::observed::{NodeListing, ObservedContainer};
@@ -70,6 +72,25 @@ pub trait Driver: Send + Sync {
         query: LogQuery,
         sink: &'a (dyn Fn(LogLine) + Send + Sync),
     ) -> Answer<'a, ()>;
+
+    /// Runs a command in a container that runs, until the command ends or nobody listens any more.
+    /// This one has no deadline once the command has begun.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute). That the command cannot be run is no error, but an end with
+    /// [`ExecEnd::refused`].
+    fn exec<'a>(
+        &'a self,
+        container: &'a str,
+        command: &'a ExecCommand,
+        talk: &'a dyn ExecTalk,
+    ) -> Answer<'a, ExecEnd>;
+
+    /// What a container has used until now, and uses.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list); [`DriverErrorKind::NotFound`] if there is no such container.
+    fn usage<'a>(&'a self, container: &'a str) -> Answer<'a, Usage>;
 }
 
 /// What an action brought about.
@@ -162,6 +183,102 @@ pub struct LogLine {
     pub stderr: bool,
     /// The line.
     pub text: String,
+}
+
+/// A command to be run in a container.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecCommand {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Further variables, each as `NAME=value`.
+    pub env: Vec<String>,
+    /// The user, as `name`, `id` or either with `:group`; the container's own if not said.
+    pub user: Option<String>,
+    /// The directory; the container's own if not said.
+    pub workdir: Option<String>,
+    /// Whether it reads what [`ExecTalk::input`] gives.
+    pub stdin: bool,
+    /// The size of its terminal, if it shall have one.
+    pub terminal: Option<TerminalSize>,
+}
+
+impl std::fmt::Debug for ExecCommand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { command, env, user, workdir, stdin, terminal } = self;
+        // Values may be secrets, and words of the command as well.
+        f.debug_struct("ExecCommand")
+            .field("program", &command.first())
+            .field("variables", &env.len())
+            .field("user", user)
+            .field("workdir", workdir)
+            .field("stdin", stdin)
+            .field("terminal", terminal)
+            .finish()
+    }
+}
+
+/// How large a terminal is, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters a line.
+    pub columns: u16,
+}
+
+/// The other end of a command that runs in a container.
+pub trait ExecTalk: Send + Sync {
+    /// Waits for the next input; `None` once nobody is there any more.
+    fn input(&self) -> Pin<Box<dyn Future<Output = Option<ExecInput>> + Send + '_>>;
+
+    /// Hands over what the command printed, and waits until there is room for it. False once
+    /// nobody is there any more.
+    fn output(&self, output: ExecOutput) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
+}
+
+/// What goes to a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecInput {
+    /// Bytes for its standard input.
+    Bytes(Vec<u8>),
+    /// Its standard input ends; what it prints goes on.
+    End,
+    /// Its terminal has another size.
+    Resize(TerminalSize),
+}
+
+/// What comes from a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// Whether it was printed as an error. With a terminal, all is one.
+    pub stderr: bool,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecEnd {
+    /// Its exit code; 126 if it could not be run, 127 if it was not found.
+    pub code: i64,
+    /// Why it could not be run at all, in one line.
+    pub refused: Option<String>,
+}
+
+/// What a container has used until a moment, and uses then.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// The moment, by the engine's clock, in nanoseconds since 1970.
+    pub at_ns: u64,
+    /// Time on processors since its start, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Memory in use, in bytes, without file contents that can be dropped at any time.
+    pub memory: u64,
+    /// Processes and threads.
+    pub pids: u64,
 }
 
 /// Keeps records so that a start is quick. The journal is the durable truth: a store that is

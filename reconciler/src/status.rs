@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::enforced::not_enforced;
 use crate::model::ids::{Key, Name, ObjectId, ReplicaKey};
 use crate::model::observed::{ContainerState, HealthState, Reach};
-use crate::model::record::{Life, PastRevision};
+use crate::model::quantity::Bytes;
+use crate::model::record::{Failure, Life, PastRevision};
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::sparse::Sparse;
-use crate::model::spec::{Content, InstanceSpec, More};
+use crate::model::spec::{Content, InstanceSpec, More, Power, Restart};
 use crate::model::time::Timestamp;
 use crate::report::{Reason, Report};
 use crate::want;
@@ -91,6 +92,8 @@ pub struct ReplicaStatus {
     pub state: String,
     /// Since when.
     pub since: Option<Timestamp>,
+    /// Whether its container runs, ready or not.
+    pub running: bool,
     /// Whether it is ready.
     pub ready: bool,
     /// Its container's name.
@@ -248,6 +251,9 @@ fn conditions(
         last_transition_time: since,
     };
     let mut all = Vec::new();
+    let told = |replica: &ReplicaStatus, note: &Reason| {
+        replica.message.clone().unwrap_or_else(|| describe(note))
+    };
     let unknown = replicas.iter().any(|replica| {
         matches!(
             notes.get(&replica.replica),
@@ -256,7 +262,7 @@ fn conditions(
     });
     let odd = replicas.iter().find_map(|replica| {
         let note = notes.get(&replica.replica)?;
-        Some((reason_word(note), describe(note)))
+        Some((reason_word(note), told(replica, note)))
     });
     let count = format!("{ready} of {wanted} replicas are ready");
     let (status, reason, message) = match odd {
@@ -283,7 +289,7 @@ fn conditions(
             | Reason::Retained => continue,
         };
         if !all.iter().any(|condition| condition.kind == kind) {
-            all.push(of(kind, Truth::True, reason_word(note), describe(note)));
+            all.push(of(kind, Truth::True, reason_word(note), told(replica, note)));
         }
     }
     all
@@ -306,21 +312,33 @@ fn replica(snapshot: &Snapshot, notes: &Notes<'_>, key: ReplicaKey) -> ReplicaSt
     let reachable = node.as_ref().is_none_or(|node| {
         snapshot.nodes.get(node).is_some_and(|seen| seen.reach == Reach::Reachable)
     });
-    let (state, since) = state(newest, record.map(|record| &record.life), note, reachable);
+    let life = record.map(|record| &record.life);
+    let spec = declared.map(|declared| &*declared.spec);
+    let object = ObjectId::Replica(key.clone());
+    // A report tells of what is under way only once there was another round.
+    let under_way = snapshot.in_flight.get(&object);
+    let under_way = under_way.map(|one| Reason::InFlight { what: one.what.to_owned() });
+    let note = note.or(under_way.as_ref());
+    let (state, since) = state(newest, life, spec, note, reachable);
+    let message = note
+        .map(|note| explain(snapshot, &object, node.as_ref(), note))
+        .or_else(|| ended(newest, &state))
+        .or_else(|| declared.is_none().then(|| "it is no longer declared".to_owned()));
     ReplicaStatus {
         ready: reachable && newest.is_some_and(Located::is_ready),
-        node,
         state,
         since,
+        running: reachable
+            && newest
+                .is_some_and(|at| matches!(at.container.state, ContainerState::Running { .. })),
         container: newest.map(|at| at.container.name.clone()),
         container_id: newest.map(|at| at.id.to_string()),
         address: newest.and_then(|at| at.container.address.clone()),
         revision: newest.map(|at| at.container.identity.revision.to_string()),
         ports: newest.map(ports).unwrap_or_default(),
         restarts: record.map_or(0, |record| record.restarts.total),
-        message: note
-            .map(describe)
-            .or_else(|| declared.is_none().then(|| "it is no longer declared".to_owned())),
+        message,
+        node,
         replica: key,
     }
 }
@@ -328,23 +346,33 @@ fn replica(snapshot: &Snapshot, notes: &Notes<'_>, key: ReplicaKey) -> ReplicaSt
 fn state(
     newest: Option<&Located>,
     life: Option<&Life>,
+    spec: Option<&InstanceSpec>,
     note: Option<&Reason>,
     reachable: bool,
 ) -> (String, Option<Timestamp>) {
     if !reachable {
         return ("Unknown".to_owned(), None);
     }
-    match (life, note) {
-        (Some(Life::Completed { at }), Some(Reason::Completed)) => {
-            return ("Completed".to_owned(), Some(*at));
+    // Who only looks writes no record of an end that nobody saw before.
+    let ended = match life {
+        Some(Life::Completed { at } | Life::Failed { at, .. }) => Some(*at),
+        Some(Life::New | Life::Started | Life::Stopped) | None => {
+            newest.and_then(|at| match &at.container.state {
+                ContainerState::Exited(exit) => Some(exit.finished_at),
+                ContainerState::Created
+                | ContainerState::Running { .. }
+                | ContainerState::Paused { .. }
+                | ContainerState::Removing => None,
+            })
         }
-        (Some(Life::Failed { at, .. }), Some(Reason::Failed { .. })) => {
-            return ("Failed".to_owned(), Some(*at));
-        }
-        (_, Some(Reason::Restarting { crash_loop: true, .. })) => {
+    };
+    match note {
+        Some(Reason::Completed) => return ("Completed".to_owned(), ended),
+        Some(Reason::Failed { .. }) => return ("Failed".to_owned(), ended),
+        Some(Reason::Restarting { crash_loop: true, .. }) => {
             return ("CrashLooping".to_owned(), None);
         }
-        (_, Some(Reason::Held)) => return ("Held".to_owned(), None),
+        Some(Reason::Held) => return ("Held".to_owned(), None),
         _ => {}
     }
     let Some(located) = newest else {
@@ -372,10 +400,41 @@ fn state(
             Some(Reason::Restarting { .. } | Reason::BackingOff { .. }) => {
                 ("BackingOff".to_owned(), Some(exit.finished_at))
             }
+            None | Some(Reason::InFlight { .. }) if is_started_again(life, spec, exit.code) => {
+                // Whether somebody is at it is known from the note alone.
+                let word = if note.is_some() { "Restarting" } else { "Ended" };
+                (word.to_owned(), Some(exit.finished_at))
+            }
             _ => ("Stopped".to_owned(), Some(exit.finished_at)),
         },
         (ContainerState::Removing, _) => ("Removing".to_owned(), None),
     }
+}
+
+/// Whether a container that ended with this code shall be started again.
+fn is_started_again(life: Option<&Life>, spec: Option<&InstanceSpec>, code: i64) -> bool {
+    let Some(spec) = spec.filter(|_| life == Some(&Life::Started)) else { return false };
+    let restarts = match spec.restart {
+        Restart::Always => true,
+        Restart::OnFailure => code != 0,
+        Restart::Never => false,
+    };
+    restarts && spec.power == Power::Running
+}
+
+/// What is said of a container that ended, and that nobody is at.
+fn ended(newest: Option<&Located>, state: &str) -> Option<String> {
+    let exit = newest.and_then(|at| match &at.container.state {
+        ContainerState::Exited(exit) => Some(exit),
+        ContainerState::Created
+        | ContainerState::Running { .. }
+        | ContainerState::Paused { .. }
+        | ContainerState::Removing => None,
+    });
+    exit.filter(|_| state == "Ended").map(|exit| {
+        let why = if exit.oom_killed { " (killed for its use of memory)" } else { "" };
+        format!("ended with exit code {}{why}, and is to be started again", exit.code)
+    })
 }
 
 fn ports(located: &Located) -> Vec<String> {
@@ -407,6 +466,74 @@ pub fn reason_word(reason: &Reason) -> &'static str {
         Reason::Held => "Held",
         Reason::Retained => "Retained",
     }
+}
+
+/// A reason in words, with what else is known of its object: why what it waits for does not come,
+/// and whether the kernel ended it.
+#[must_use]
+pub fn explain(
+    snapshot: &Snapshot,
+    object: &ObjectId,
+    node: Option<&Name>,
+    reason: &Reason,
+) -> String {
+    let text = describe(reason);
+    let ObjectId::Replica(key) = object else { return text };
+    let more = match reason {
+        Reason::WaitingOn { what } => image_failure(snapshot, key, node, what),
+        Reason::Failed { .. } | Reason::Restarting { .. } => {
+            let located = snapshot.containers.get(key);
+            let newest = located.and_then(|located| {
+                located.iter().max_by_key(|at| at.container.identity.incarnation)
+            });
+            let killed = newest.is_some_and(
+                |at| matches!(&at.container.state, ContainerState::Exited(exit) if exit.oom_killed),
+            );
+            killed.then(|| {
+                let limit = newest.map_or(0, |at| at.container.config.limits.memory);
+                match limit {
+                    0 => "killed for its use of memory".to_owned(),
+                    limit => format!("killed for its use of memory, limit {}", Bytes(limit)),
+                }
+            })
+        }
+        Reason::InFlight { .. }
+        | Reason::Unknown { .. }
+        | Reason::NodeNotDeclared
+        | Reason::Unplaced { .. }
+        | Reason::Stalled { .. }
+        | Reason::BackingOff { .. }
+        | Reason::Completed
+        | Reason::Denied { .. }
+        | Reason::DriftReported { .. }
+        | Reason::Held
+        | Reason::Retained => None,
+    };
+    match more {
+        Some(more) => format!("{text} ({more})"),
+        None => text,
+    }
+}
+
+/// Why the image that a replica waits for does not come, if getting it has failed.
+fn image_failure(
+    snapshot: &Snapshot,
+    key: &ReplicaKey,
+    node: Option<&Name>,
+    what: &str,
+) -> Option<String> {
+    let image = &snapshot.desired.instances.get(&key.instance)?.spec.image;
+    if what.strip_prefix("image ") != Some(image.to_string().as_str()) {
+        return None;
+    }
+    let failures = &snapshot.records.images.get(image)?.failures;
+    let failure = match node {
+        Some(node) => failures.get(node)?,
+        None => failures.values().next()?,
+    };
+    let Failure { step, count, message, .. } = failure;
+    let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
+    Some(format!("{step} failed {times}: {message}"))
 }
 
 /// A reason in words.

@@ -2,10 +2,13 @@
 //! unix socket that only its owner may use. A command that finds no daemon asks a loop in its own
 //! process, in the same words.
 //!
-//! Read in this order: [`protocol`] (the words), [`view`] (answers made from a snapshot),
+//! Read in this order: [`protocol`] (the words), [`view`] (answers made from a snapshot), [`noted`]
+//! (entries of the journal in words), [`input`] (what goes to a command in a container),
 //! [`server`], [`client`].
 
 pub mod client;
+pub mod input;
+pub mod noted;
 pub mod protocol;
 pub mod server;
 pub mod view;

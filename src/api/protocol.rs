@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reconciler::model::desired::BrokenFile;
-use reconciler::model::ids::{Key, Name, ObjectId};
+use reconciler::model::ids::{Key, Name, ObjectId, ReplicaKey};
+use reconciler::model::observed::Limits;
 use reconciler::model::time::Timestamp;
 use reconciler::plan::ChangeKind;
+use reconciler::ports::{ExecCommand, Usage};
 use reconciler::report::{Counts, HeldSet, Reason};
 use reconciler::status::InstanceStatus;
 use reconciler::step::Cause;
@@ -16,6 +18,10 @@ use serde::{Deserialize, Serialize};
 /// Longest line of a request, in bytes: requests are small, and a stray client must not fill the
 /// memory.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// Pieces of output or input that wait for who is slower. A piece has some kilobytes, so this
+/// bounds the memory that a command can take; beyond it, whoever writes waits.
+pub const PIECES_MAX: usize = 16;
 
 /// What a command asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +61,19 @@ pub enum Request {
     },
     /// What happens from now on: happenings, until the client goes.
     Watch,
+    /// What the journal is told from now on: [`Frame::Hello`], from which on nothing is missed, then
+    /// [`Frame::Noted`] until the client goes.
+    Follow,
+    /// What containers use: [`Frame::Used`].
+    Usage,
+    /// Run a command in a replica's container: its output, then [`Frame::Exited`]. Lines that
+    /// follow the request on its connection are [`Input`](super::input::Input)s.
+    Exec {
+        /// The replica.
+        replica: ReplicaKey,
+        /// The command.
+        command: ExecCommand,
+    },
 }
 
 /// Whose log.
@@ -118,6 +137,33 @@ pub enum Frame {
         stderr: bool,
         /// The line.
         text: String,
+    },
+    /// Something was written into the journal.
+    Noted {
+        /// What.
+        noted: Noted,
+    },
+    /// What containers use.
+    Used {
+        /// Those that run, by replica.
+        rows: Vec<UsageRow>,
+        /// Nodes, by name.
+        nodes: Vec<NodeStatus>,
+    },
+    /// What a command printed.
+    Output {
+        /// Whether it was printed as an error.
+        stderr: bool,
+        /// The bytes, in base64.
+        #[serde(with = "super::input::bytes")]
+        bytes: Vec<u8>,
+    },
+    /// A command ended.
+    Exited {
+        /// Its exit code; 126 if it could not be run, 127 if it was not found.
+        code: i64,
+        /// Why it could not be run, if so.
+        refused: Option<String>,
     },
     /// It could not be done; nothing follows.
     Error {
@@ -204,6 +250,8 @@ pub struct Overview {
 pub struct ImageStatus {
     /// Its name: `project/name` of a declared one, else the reference.
     pub name: String,
+    /// Its labels, if it is declared.
+    pub labels: BTreeMap<String, String>,
     /// Where it is declared.
     pub source: Option<String>,
     /// Where it comes from.
@@ -222,6 +270,8 @@ pub struct ImageStatus {
 pub struct VolumeStatus {
     /// Its name.
     pub key: Key,
+    /// Its labels, if it is declared.
+    pub labels: BTreeMap<String, String>,
     /// Where it is declared.
     pub source: Option<String>,
     /// Its driver.
@@ -240,6 +290,8 @@ pub struct VolumeStatus {
 pub struct NodeStatus {
     /// Its name.
     pub name: Name,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
     /// Where it is declared.
     pub source: Option<String>,
     /// Where its engine listens.
@@ -262,6 +314,65 @@ pub struct NodeStatus {
     pub foreign: u32,
 }
 
+/// An entry of the journal, for people: without texts of specs, and without any value of a
+/// variable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Noted {
+    /// Its number.
+    pub seq: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// Its kind, in one word: `intent`, `done`, `failed`, `declared`.
+    pub kind: NotedKind,
+    /// What it is about, if it is about one object.
+    pub object: Option<String>,
+    /// Where, if it is about one node.
+    pub node: Option<Name>,
+    /// What, for people.
+    pub message: String,
+}
+
+/// The kinds of entries that are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NotedKind {
+    /// windlass began to be, or another engine, directory or spec was seen.
+    Seen,
+    /// An instance has a new spec.
+    Declared,
+    /// Something was decided.
+    Decided,
+    /// An engine shall do something.
+    Intent,
+    /// An engine did it.
+    Done,
+    /// An engine could not do it.
+    Failed,
+    /// A container ended, or nothing is left of an object.
+    Ended,
+    /// An operator said something.
+    Operator,
+    /// Nothing was left to do.
+    Settled,
+}
+
+/// What the container of a replica uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageRow {
+    /// The replica.
+    pub replica: ReplicaKey,
+    /// Where it runs.
+    pub node: Name,
+    /// Its limits.
+    pub limits: Limits,
+    /// What it uses; `None` if that could not be read.
+    pub usage: Option<Usage>,
+    /// Why not.
+    pub message: Option<String>,
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "what")]
@@ -276,6 +387,8 @@ pub enum Happened {
         verb: String,
         /// Why.
         cause: String,
+        /// What becomes of the object by all of its steps.
+        change: ChangeKind,
     },
     /// An image comes.
     Progress {
@@ -302,6 +415,8 @@ pub enum Happened {
         took_ms: u64,
         /// Whether it was the object's last one.
         last: bool,
+        /// What becomes of the object by all of its steps.
+        change: ChangeKind,
     },
     /// A node answers, or does not.
     Node {

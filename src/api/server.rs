@@ -4,9 +4,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
+use super::client::Conversation;
+use super::input::Input;
 use super::protocol::{Frame, REQUEST_BYTES_MAX, Request};
 use crate::shell::Asker;
 
@@ -88,6 +91,10 @@ async fn serve(stream: UnixStream, asker: Asker) {
                 return;
             }
         };
+        if let Request::Exec { replica, command } = request {
+            // A command takes all that comes after it, so it is the last request of a connection.
+            return converse(reader, writer, asker.talk(replica, command)).await;
+        }
         let mut frames = asker.ask(request);
         loop {
             let frame = tokio::select! {
@@ -104,6 +111,45 @@ async fn serve(stream: UnixStream, asker: Asker) {
                 break;
             }
         }
+    }
+}
+
+/// Carries what goes to a command in a container and what comes from it, until it ends or the
+/// client goes away. Neither direction waits for the other one.
+async fn converse(
+    mut reader: BufReader<OwnedReadHalf>,
+    mut writer: OwnedWriteHalf,
+    conversation: Conversation,
+) {
+    let Conversation { input, mut frames } = conversation;
+    let inputs = async move {
+        loop {
+            let mut line = Vec::new();
+            let limit = u64::try_from(REQUEST_BYTES_MAX).unwrap_or(u64::MAX);
+            match (&mut reader).take(limit).read_until(b'\n', &mut line).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            let Ok(read) = serde_json::from_slice::<Input>(&line) else { return };
+            if input.send(read.into()).await.is_err() {
+                // The command has ended, or takes no input; a client that leaves is still noticed.
+                let mut rest = [0; 4096];
+                while matches!(reader.read(&mut rest).await, Ok(1..)) {}
+                return;
+            }
+        }
+    };
+    let outputs = async {
+        while let Some(frame) = frames.recv().await {
+            let is_last = matches!(frame, Frame::Exited { .. } | Frame::Error { .. });
+            if write(&mut writer, &frame).await.is_err() || is_last {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = outputs => {}
+        () = inputs => {}
     }
 }
 

@@ -49,7 +49,7 @@ pub fn plan(engine: &Engine) -> PlanView {
             source: source(snapshot, &note.object),
             change: None,
             cause: None,
-            why: status::describe(&note.reason),
+            why: status::explain(snapshot, &note.object, note.node.as_ref(), &note.reason),
             reason: Some(note.reason.clone()),
             steps: Vec::new(),
         });
@@ -129,6 +129,7 @@ fn images(snapshot: &Snapshot) -> Vec<ImageStatus> {
             message: record
                 .and_then(|record| record.failures.values().next())
                 .map(|failure| failure.message.clone()),
+            labels: declared.map(|declared| declared.labels.clone()).unwrap_or_default(),
             name: name.to_string(),
         }
     };
@@ -162,6 +163,7 @@ fn volumes(snapshot: &Snapshot) -> Vec<VolumeStatus> {
         };
         VolumeStatus {
             key: key.clone(),
+            labels: declared.map(|declared| declared.labels.clone()).unwrap_or_default(),
             source: declared.map(|declared| declared.source.to_string()),
             driver: declared.map_or("local", |declared| &declared.spec.driver).to_owned(),
             retain: declared
@@ -175,7 +177,9 @@ fn volumes(snapshot: &Snapshot) -> Vec<VolumeStatus> {
     keys.into_iter().map(status).collect()
 }
 
-fn nodes(snapshot: &Snapshot) -> Vec<NodeStatus> {
+/// How nodes stand.
+#[must_use]
+pub fn nodes(snapshot: &Snapshot) -> Vec<NodeStatus> {
     let status = |(name, declared): (
         &Name,
         &reconciler::model::desired::Declared<reconciler::model::spec::NodeSpec>,
@@ -190,6 +194,7 @@ fn nodes(snapshot: &Snapshot) -> Vec<NodeStatus> {
         let ours = snapshot.containers.values().flatten().filter(|at| at.node == *name).count();
         NodeStatus {
             name: name.clone(),
+            labels: declared.labels.clone(),
             source: Some(declared.source.to_string()).filter(|_| declared.source.line > 0),
             endpoint: declared.spec.endpoint.to_string(),
             ready: message.is_none(),
@@ -240,7 +245,7 @@ pub fn outcome(engine: &Engine) -> Option<Outcome> {
         .map(|note| Trouble {
             object: note.object.to_string(),
             reason: status::reason_word(&note.reason).to_owned(),
-            message: status::describe(&note.reason),
+            message: status::explain(snapshot, &note.object, note.node.as_ref(), &note.reason),
         })
         .collect();
     Some(Outcome {
@@ -259,19 +264,21 @@ pub fn outcome(engine: &Engine) -> Option<Outcome> {
 #[must_use]
 pub fn happened(happening: &Happening) -> Happened {
     match happening {
-        Happening::Began { object, node, verb, cause } => Happened::Began {
+        Happening::Began { object, node, verb, cause, change } => Happened::Began {
             object: object.to_string(),
             node: node.to_string(),
             verb: (*verb).to_owned(),
             cause: cause.clone(),
+            change: *change,
         },
-        Happening::Ended { object, node, verb, error, took, last } => Happened::Ended {
+        Happening::Ended { object, node, verb, error, took, last, change } => Happened::Ended {
             object: object.to_string(),
             node: node.to_string(),
             verb: (*verb).to_owned(),
             error: error.clone(),
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             last: *last,
+            change: *change,
         },
         Happening::Node { node, error } => {
             Happened::Node { node: node.to_string(), error: error.clone() }

@@ -6,6 +6,9 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reconciler::model::quantity::Span;
 
+use super::show::usage::SortBy;
+use super::wait::For;
+
 /// Holds containers to the state that the YAML specs of a directory declare.
 #[derive(Debug, Parser)]
 #[command(
@@ -115,11 +118,14 @@ pub(super) enum Verb {
         dry_run: bool,
     },
     /// Show what would be done, and do nothing
-    #[command(after_help = "Signs:  + create   ~ change in place   -/+ replace   - remove   \
+    #[command(
+        after_help = "`-` reads the whole set from standard input; files that it names have absolute paths.\n\n\
+                            Signs:  + create   ~ change in place   -/+ replace   - remove   \
                             > prepare\n        ! drift    ? unknown           x refused    \
                             .. waits\n\n\
                             Exit codes: 0, or 1 for an error; with --detailed-exitcode 0 nothing to \
-                            do, 1 error, 2 changes.")]
+                            do, 1 error, 2 changes."
+    )]
     Plan {
         #[command(flatten)]
         dir: Dir,
@@ -131,17 +137,28 @@ pub(super) enum Verb {
         steps: bool,
     },
     /// Show field by field what is not as declared
-    #[command(after_help = "Exit codes: 0 the same, 1 differs, 2 error.")]
+    #[command(
+        after_help = "`-` reads the whole set from standard input; files that it names have absolute paths.\n\n\
+                            Exit codes: 0 the same, 1 differs, 2 error."
+    )]
     Diff {
         #[command(flatten)]
         dir: Dir,
     },
     /// Check the specs, without an engine and without state
+    #[command(
+        after_help = "`-` reads the whole set from standard input; files that it names have absolute paths."
+    )]
     Validate {
         #[command(flatten)]
         dir: Dir,
     },
     /// List instances, images, volumes, nodes, or all of them
+    #[command(
+        after_help = "Examples:  windlass get instances -l tier=front,zone!=b --sort-by age\n           \
+                            windlass get instance web -o json\n           \
+                            windlass get all -w"
+    )]
     Get {
         /// instances, images, volumes, nodes or all
         #[arg(value_name = "KIND")]
@@ -158,9 +175,14 @@ pub(super) enum Verb {
             value_name = "LABELS"
         )]
         selector: Option<String>,
-        /// Only objects of this project
-        #[arg(short, long, env = "WINDLASS_PROJECT", hide_env_values = true, value_name = "NAME")]
-        project: Option<String>,
+        #[command(flatten)]
+        project: Project,
+        /// Sort by this column; a wrong one is told with those that there are
+        #[arg(long, env = "WINDLASS_SORT_BY", hide_env_values = true, value_name = "COLUMN")]
+        sort_by: Option<String>,
+        /// Go on, with a line for each object that changes
+        #[arg(short, long, env = "WINDLASS_WATCH", hide_env_values = true, value_parser = FalseyValueParser::new())]
+        watch: bool,
     },
     /// Show all about one object: how it stands, why, and what it was before
     Describe {
@@ -185,6 +207,118 @@ pub(super) enum Verb {
         /// Begin each line with its time
         #[arg(short, long, env = "WINDLASS_TIMESTAMPS", hide_env_values = true, value_parser = FalseyValueParser::new())]
         timestamps: bool,
+    },
+    /// Run a command in a container that runs
+    #[command(after_help = "Examples:  windlass exec -it web -- sh\n           \
+                            windlass exec shop/web/1 -- cat /etc/hosts\n           \
+                            echo x | windlass exec -i web -- cat\n\n\
+                            Without an ordinal it is the lowest replica that runs.\n\
+                            Exit codes: that of the command; 126 it cannot be run, 127 it is not found,\n\
+                            125 windlass or the engine failed, 2 the command line is wrong.")]
+    Exec {
+        /// An instance, `shop/web`, or one of its replicas, `shop/web/0`
+        #[arg(value_name = "INSTANCE[/ORDINAL]")]
+        name: String,
+        /// Hand our standard input on to it
+        #[arg(short = 'i', long)]
+        stdin: bool,
+        /// Give it a terminal: keys, Ctrl-C and the size of ours are its own
+        #[arg(short = 't', long)]
+        tty: bool,
+        /// As this user: `NAME`, `ID`, either with `:GROUP`
+        #[arg(
+            short,
+            long,
+            env = "WINDLASS_EXEC_USER",
+            hide_env_values = true,
+            value_name = "USER"
+        )]
+        user: Option<String>,
+        /// In this directory
+        #[arg(
+            short,
+            long,
+            env = "WINDLASS_EXEC_WORKDIR",
+            hide_env_values = true,
+            value_name = "DIR"
+        )]
+        workdir: Option<String>,
+        /// With this variable; without a value, it is ours
+        #[arg(short, long, value_name = "NAME[=VALUE]")]
+        env: Vec<String>,
+        /// The program and its arguments
+        #[arg(value_name = "COMMAND", last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Show what windlass did and saw, oldest first
+    #[command(after_help = "Examples:  windlass events shop/web --since 10m\n           \
+                            windlass events -f -o json\n\n\
+                            The source is the journal in the state directory: what was declared and decided,\n\
+                            intents before they are carried out, results, failures, ends. It holds no value\n\
+                            of a variable. Nodes that do not answer and images on their way are not in it:\n\
+                            `windlass up` tells of those. -o json is one document a line.")]
+    Events {
+        /// Only those of this instance, replica, image, volume or node
+        #[arg(value_name = "OBJECT")]
+        object: Option<String>,
+        /// Go on as they come, while `windlass up` runs
+        #[arg(short, long, env = "WINDLASS_FOLLOW", hide_env_values = true, value_parser = FalseyValueParser::new())]
+        follow: bool,
+        /// Only those of so much last time, as `10m`
+        #[arg(long, env = "WINDLASS_SINCE", hide_env_values = true, value_name = "TIME")]
+        since: Option<Span>,
+    },
+    /// Show what containers use just now: processors, memory, processes
+    #[command(after_help = "Examples:  windlass top --sort-by memory\n           \
+                            windlass top nodes -o json\n\n\
+                            CPU is in cores, taken over one second; shares are those of the limit, or of what\n\
+                            the node has. A node's row is the sum of windlass's own containers on it. On a\n\
+                            terminal it is shown anew each second, until Ctrl-C; on a pipe once.")]
+    Top {
+        /// instances or nodes
+        #[arg(value_name = "KIND", default_value = "instances", hide_default_value = true)]
+        kind: TopKind,
+        /// What uses most stands first; or by name
+        #[arg(
+            long,
+            env = "WINDLASS_TOP_SORT_BY",
+            hide_env_values = true,
+            value_name = "COLUMN",
+            default_value = "name",
+            hide_default_value = true
+        )]
+        sort_by: SortBy,
+        /// Show it once, also on a terminal
+        #[arg(long, env = "WINDLASS_NO_STREAM", hide_env_values = true, value_parser = FalseyValueParser::new())]
+        no_stream: bool,
+    },
+    /// Wait until objects are ready, completed or gone; nothing is changed
+    #[command(
+        after_help = "Examples:  windlass wait --for=condition=Ready web db --timeout 2m\n           \
+                            windlass wait --for=completed -l job=nightly\n           \
+                            windlass wait --for=delete volume data\n\n\
+                            It asks the `windlass up` that runs, else it watches the nodes itself; the specs\n\
+                            are then those of its start. A one-shot that failed ends it at once.\n\
+                            Exit codes: 0 it came about, 1 it did not within --timeout [default: 1m]."
+    )]
+    Wait {
+        /// condition=Ready, completed, or delete
+        #[arg(long = "for", env = "WINDLASS_FOR", hide_env_values = true, value_name = "WHAT")]
+        what: For,
+        /// Instances or replicas of them; objects of another kind after its name: `node n1`
+        #[arg(value_name = "[KIND] OBJECT")]
+        objects: Vec<String>,
+        /// Those with these labels: `tier=front,!canary,zone!=b`
+        #[arg(
+            short = 'l',
+            long,
+            env = "WINDLASS_SELECTOR",
+            hide_env_values = true,
+            value_name = "LABELS"
+        )]
+        selector: Option<String>,
+        #[command(flatten)]
+        project: Project,
     },
     /// Let removals go that are held back; without a digest, show them
     Approve {
@@ -212,6 +346,33 @@ pub(super) enum Verb {
     },
     /// Print the version
     Version,
+}
+
+/// Which project's objects.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Project {
+    /// Only objects of this project
+    #[arg(short, long, env = "WINDLASS_PROJECT", hide_env_values = true, value_name = "NAME")]
+    project: Option<String>,
+    /// Objects of all projects, even if WINDLASS_PROJECT names one
+    #[arg(short = 'A', long)]
+    all_projects: bool,
+}
+
+impl Project {
+    /// The one that is meant, unless all are.
+    pub(super) fn meant(self) -> Option<String> {
+        self.project.filter(|_| !self.all_projects)
+    }
+}
+
+/// What `top` lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TopKind {
+    #[value(aliases = ["instance", "inst", "in"])]
+    Instances,
+    #[value(aliases = ["node", "no"])]
+    Nodes,
 }
 
 /// The directory, as an argument.

@@ -40,7 +40,15 @@ pub(super) async fn one(
     session: &Session,
     request: Request,
 ) -> Result<Frame, Failure> {
-    let span = context.timeout(LOOK_TIMEOUT);
+    one_within(context.timeout(LOOK_TIMEOUT), session, request).await
+}
+
+/// The same, where `--timeout` means something else.
+pub(super) async fn one_within(
+    span: Duration,
+    session: &Session,
+    request: Request,
+) -> Result<Frame, Failure> {
     let mut frames = session.ask(request).await.map_err(no_session)?;
     match tokio::time::timeout(span, frames.recv()).await {
         Ok(Some(Frame::Error { message, help })) => Err(told(message, help)),
@@ -56,7 +64,16 @@ pub(super) async fn overview(
     session: &Session,
     only: Option<Key>,
 ) -> Result<Overview, Failure> {
-    let frame = one(context, session, Request::Overview { only }).await?;
+    overview_within(context.timeout(LOOK_TIMEOUT), session, only).await
+}
+
+/// The same, where `--timeout` means something else.
+pub(super) async fn overview_within(
+    span: Duration,
+    session: &Session,
+    only: Option<Key>,
+) -> Result<Overview, Failure> {
+    let frame = one_within(span, session, Request::Overview { only }).await?;
     let Frame::Overview { mut overview } = frame else { return Err(unexpected(&frame)) };
     overview.specs = near(&overview.specs);
     Ok(*overview)

@@ -3,12 +3,15 @@
 use super::args::Dir;
 use super::follow::{Followed, follow};
 use super::show::words::{count, some};
-use super::{Context, Ended, Failure, ask};
+use super::{Context, Ended, Failure, ask, stdin};
 use crate::api::protocol::{Overview, Request};
 use crate::cli::show::outcome;
 
 /// Runs the verb. A daemon that runs ends with it.
 pub(super) async fn run(context: &Context, dir: &Dir) -> Ended {
+    if context.reads_stdin(dir) {
+        return Err(stdin::refused("down"));
+    }
     let settings = context.settings(dir)?;
     let out = &context.out;
     let session = ask::open_to_look(&settings).await?;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::args::Format;
+use super::select::Selector;
 use super::show::objects;
 use super::show::words::meant;
-use super::{Context, Dir, Ended, Failure, ask};
+use super::{Context, Dir, Ended, Failure, ask, sorting, watch};
 use crate::api::protocol::{ImageStatus, NodeStatus, Overview, VolumeStatus};
 use reconciler::status::InstanceStatus;
 
@@ -51,6 +52,16 @@ impl Kind {
         })
     }
 
+    /// The word for several of them.
+    pub(super) fn plural(self) -> String {
+        match self {
+            Self::All => "objects".to_owned(),
+            Self::Instances | Self::Images | Self::Volumes | Self::Nodes => {
+                format!("{}s", self.noun())
+            }
+        }
+    }
+
     pub(super) fn noun(self) -> &'static str {
         WORDS.iter().find(|(kind, _)| *kind == self).map_or("object", |(_, words)| words[0])
     }
@@ -61,38 +72,62 @@ impl Kind {
 pub(super) struct Wanted {
     kind: Kind,
     names: Vec<String>,
-    labels: Vec<Label>,
+    labels: Selector,
     project: Option<String>,
+    sort_by: Option<&'static str>,
+    watch: bool,
 }
 
-/// A condition on labels.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Label {
-    Is(String, String),
-    IsNot(String, String),
-    Has(String),
-    HasNot(String),
+/// What the command line says.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) names: Vec<String>,
+    pub(super) selector: Option<String>,
+    pub(super) project: Option<String>,
+    pub(super) sort_by: Option<String>,
+    pub(super) watch: bool,
 }
 
 impl Wanted {
     /// From what the command line says.
-    pub(super) fn new(
-        kind: &str,
-        names: Vec<String>,
-        selector: Option<&str>,
-        project: Option<String>,
-    ) -> Result<Self, Failure> {
+    pub(super) fn new(kind: &str, asked: Asked) -> Result<Self, Failure> {
+        let Asked { names, selector, project, sort_by, watch } = asked;
         let kind = Kind::of(kind)?;
-        let labels = selector.map(labels).transpose()?.unwrap_or_default();
-        if !labels.is_empty() && !matches!(kind, Kind::Instances | Kind::All) {
-            let failure = Failure::new(format!("labels cannot select {}s", kind.noun()));
-            return Err(failure.help("only instances are selected by their labels yet"));
-        }
+        let labels = selector.as_deref().map(Selector::new).transpose()?.unwrap_or_default();
+        let sort_by = sort_by.map(|word| sorting::column(kind, &word)).transpose()?;
         if kind == Kind::All && !names.is_empty() {
             let failure = Failure::new("names need a kind");
             return Err(failure.help(format!("`windlass get instance {}`", names[0])));
         }
-        Ok(Self { kind, names, labels, project })
+        Ok(Self { kind, names, labels, project, sort_by, watch })
+    }
+
+    /// All that is asked for; an error if one that is named is not there.
+    pub(super) fn picked<'a>(&self, overview: &'a Overview) -> Result<Picked<'a>, Failure> {
+        let Overview { instances, images, volumes, nodes, .. } = overview;
+        let mut picked = Picked {
+            instances: self.pick(Kind::Instances, instances, |one| one.key.to_string())?,
+            images: self.pick(Kind::Images, images, |one| one.name.clone())?,
+            volumes: self.pick(Kind::Volumes, volumes, |one| one.key.to_string())?,
+            nodes: if self.kind == Kind::All && self.project.is_some() {
+                Vec::new()
+            } else {
+                self.pick(Kind::Nodes, nodes, |one| one.name.to_string())?
+            },
+        };
+        if !self.labels.is_empty() {
+            picked.instances.retain(|one| self.labels.selects(&one.labels));
+            picked.images.retain(|one| self.labels.selects(&one.labels));
+            picked.volumes.retain(|one| self.labels.selects(&one.labels));
+            picked.nodes.retain(|one| self.labels.selects(&one.labels));
+        }
+        if let Some(column) = self.sort_by {
+            picked.instances.sort_by_key(|one| sorting::instance(one, column));
+            picked.images.sort_by_key(|one| sorting::image(one, column));
+            picked.volumes.sort_by_key(|one| sorting::volume(one, column));
+            picked.nodes.sort_by_key(|one| sorting::node(one, column));
+        }
+        Ok(picked)
     }
 
     /// The objects of a kind that are asked for; an error if one that is named is not there.
@@ -152,36 +187,24 @@ pub(super) fn find(kind: Kind, wanted: &str, known: &[String]) -> Result<Vec<usi
 }
 
 /// What was picked of an overview.
-#[derive(Serialize)]
-struct Picked<'a> {
-    instances: Vec<&'a InstanceStatus>,
-    images: Vec<&'a ImageStatus>,
-    volumes: Vec<&'a VolumeStatus>,
-    nodes: Vec<&'a NodeStatus>,
+#[derive(Default, Serialize)]
+pub(super) struct Picked<'a> {
+    pub(super) instances: Vec<&'a InstanceStatus>,
+    pub(super) images: Vec<&'a ImageStatus>,
+    pub(super) volumes: Vec<&'a VolumeStatus>,
+    pub(super) nodes: Vec<&'a NodeStatus>,
 }
 
 /// Runs the verb.
 pub(super) async fn run(context: &Context, wanted: &Wanted) -> Ended {
     let settings = context.settings(&Dir { dir: None })?;
     let session = ask::open_to_look(&settings).await?;
-    let overview = ask::overview(context, &session, None).await;
-    session.close().await;
-    let overview = overview?;
-    let mut picked = Picked {
-        instances: wanted.pick(Kind::Instances, &overview.instances, |one| one.key.to_string())?,
-        images: wanted.pick(Kind::Images, &overview.images, |one| one.name.clone())?,
-        volumes: wanted.pick(Kind::Volumes, &overview.volumes, |one| one.key.to_string())?,
-        nodes: if wanted.kind == Kind::All && wanted.project.is_some() {
-            Vec::new()
-        } else {
-            wanted.pick(Kind::Nodes, &overview.nodes, |one| one.name.to_string())?
-        },
-    };
-    if !wanted.labels.is_empty() {
-        let carries = |one: &&InstanceStatus| wanted.labels.iter().all(|label| label.holds(one));
-        picked.instances.retain(carries);
-        (picked.images, picked.volumes, picked.nodes) = (Vec::new(), Vec::new(), Vec::new());
+    let overview = ask::overview(context, &session, None).await?;
+    if wanted.watch {
+        return watch::run(context, &session, wanted, overview).await;
     }
+    session.close().await;
+    let picked = wanted.picked(&overview)?;
     match context.global.output {
         Format::Json | Format::Yaml => picked.write(context, wanted)?,
         Format::Name => context.out.print(&picked.names(wanted.kind))?,
@@ -210,8 +233,7 @@ impl Picked<'_> {
         let tables = tables.into_iter().filter(|(empty, _)| !empty).map(|(_, table)| table);
         let text = tables.collect::<Vec<_>>().join("\n");
         if text.is_empty() {
-            let noun = wanted.kind.noun();
-            let noun = if wanted.kind == Kind::All { "objects".into() } else { format!("{noun}s") };
+            let noun = wanted.kind.plural();
             let place = wanted.project.as_ref().map(|name| format!(" in project {name}"));
             let labels = if wanted.labels.is_empty() { "" } else { " with these labels" };
             let text = format!("no {noun}{}{labels}", place.unwrap_or_default());
@@ -267,45 +289,6 @@ impl Picked<'_> {
     }
 }
 
-fn labels(selector: &str) -> Result<Vec<Label>, Failure> {
-    let label = |text: &str| {
-        let text = text.trim();
-        let parsed = if let Some((key, value)) = text.split_once("!=") {
-            Label::IsNot(key.to_owned(), value.to_owned())
-        } else if let Some((key, value)) = text.split_once('=') {
-            Label::Is(
-                key.trim_end_matches('=').to_owned(),
-                value.trim_start_matches('=').to_owned(),
-            )
-        } else if let Some(key) = text.strip_prefix('!') {
-            Label::HasNot(key.to_owned())
-        } else {
-            Label::Has(text.to_owned())
-        };
-        match &parsed {
-            Label::Is(key, _) | Label::IsNot(key, _) | Label::Has(key) | Label::HasNot(key)
-                if key.is_empty() =>
-            {
-                let failure = Failure::new(format!("`{selector}` selects nothing: a key is empty"));
-                Err(failure.help("as in `-l tier=front,zone!=b,canary`"))
-            }
-            Label::Is(..) | Label::IsNot(..) | Label::Has(_) | Label::HasNot(_) => Ok(parsed),
-        }
-    };
-    selector.split(',').map(label).collect()
-}
-
-impl Label {
-    fn holds(&self, one: &InstanceStatus) -> bool {
-        match self {
-            Self::Is(key, value) => one.labels.get(key) == Some(value),
-            Self::IsNot(key, value) => one.labels.get(key) != Some(value),
-            Self::Has(key) => one.labels.contains_key(key),
-            Self::HasNot(key) => !one.labels.contains_key(key),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,21 +313,5 @@ mod tests {
         let help = |name| find(name).err().and_then(|failure| failure.help);
         assert_eq!(help("shop/wbe").as_deref(), Some("did you mean `shop/web`?"));
         assert_eq!(help("xyz"), Some("`windlass get instances` shows those that there are".into()));
-    }
-
-    #[test]
-    fn selectors_are_read() {
-        let read = labels("a=b, c!=d,!e,f").expect("a selector");
-        let is = |key: &str| key.to_owned();
-        assert_eq!(
-            read,
-            [
-                Label::Is(is("a"), is("b")),
-                Label::IsNot(is("c"), is("d")),
-                Label::HasNot(is("e")),
-                Label::Has(is("f")),
-            ]
-        );
-        assert!(labels("a=b,,c").is_err());
     }
 }

@@ -9,9 +9,12 @@ mod approve;
 mod args;
 mod ask;
 mod broken;
+mod completion;
 mod describe;
 mod diff;
 mod down;
+mod events;
+mod exec;
 mod failure;
 mod follow;
 mod get;
@@ -20,10 +23,17 @@ mod out;
 mod plan;
 mod progress;
 mod screen;
+mod select;
 pub mod show;
+mod sorting;
+mod stdin;
 mod store;
+mod terminal;
+mod top;
 mod up;
 mod validate;
+mod wait;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,9 +85,15 @@ fn misuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    // Not clap's own 2: for `plan --detailed-exitcode` that means changes. For `diff` it is right.
-    let is_diff = std::env::args().nth(1).is_some_and(|verb| verb == "diff");
-    ExitCode::from(if is_diff { DIFF_ERROR } else { 1 })
+    // Not clap's own 2: for `plan --detailed-exitcode` that means changes. For these it is right.
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let cli = Cli::command();
+    let verb = words.iter().find(|word| cli.find_subcommand(word).is_some());
+    ExitCode::from(match verb.map(String::as_str) {
+        Some("diff") => DIFF_ERROR,
+        Some("exec") => exec::EXEC_MISUSE,
+        Some(_) | None => 1,
+    })
 }
 
 /// What `diff` ends with if it cannot tell: 1 means that there are differences.
@@ -86,6 +102,7 @@ const DIFF_ERROR: u8 = 2;
 fn error_code(verb: &Verb) -> u8 {
     match verb {
         Verb::Diff { .. } => DIFF_ERROR,
+        Verb::Exec { .. } => exec::EXEC_ERROR,
         Verb::Up { .. }
         | Verb::Apply { .. }
         | Verb::Plan { .. }
@@ -93,6 +110,9 @@ fn error_code(verb: &Verb) -> u8 {
         | Verb::Get { .. }
         | Verb::Describe { .. }
         | Verb::Logs { .. }
+        | Verb::Events { .. }
+        | Verb::Top { .. }
+        | Verb::Wait { .. }
         | Verb::Approve { .. }
         | Verb::Down { .. }
         | Verb::Store { .. }
@@ -126,24 +146,34 @@ impl Context {
             }
             Verb::Diff { dir } => block_on(diff::run(self, &dir)),
             Verb::Validate { dir } => validate::run(self, &dir),
-            Verb::Get { kind, names, selector, project } => {
-                let what = get::Wanted::new(&kind, names, selector.as_deref(), project)?;
-                block_on(get::run(self, &what))
+            Verb::Get { kind, names, selector, project, sort_by, watch } => {
+                let project = project.meant();
+                let asked = get::Asked { names, selector, project, sort_by, watch };
+                block_on(get::run(self, &get::Wanted::new(&kind, asked)?))
             }
             Verb::Describe { what } => block_on(describe::run(self, &what)),
             Verb::Logs { names, follow, tail, since, timestamps } => {
                 let options = logs::Options { follow, tail, since, timestamps };
                 block_on(logs::run(self, &names, &options))
             }
+            Verb::Exec { name, stdin, tty, user, workdir, env, command } => {
+                let options = exec::Options { command, stdin, tty, user, workdir, env };
+                block_on(exec::run(self, &name, options))
+            }
+            Verb::Events { object, follow, since } => {
+                block_on(events::run(self, &events::Options { follow, since, object }))
+            }
+            Verb::Top { kind, sort_by, no_stream } => {
+                block_on(top::run(self, top::Options { kind, sort_by, no_stream }))
+            }
+            Verb::Wait { what, objects, selector, project } => {
+                let project = project.meant();
+                block_on(wait::run(self, &wait::Options { what, objects, selector, project }))
+            }
             Verb::Approve { digest } => block_on(approve::run(self, digest)),
             Verb::Down { dir } => block_on(down::run(self, &dir)),
             Verb::Store { verb } => store::run(self, verb),
-            Verb::Completion { shell } => {
-                let mut script = Vec::new();
-                clap_complete::generate(shell, &mut Cli::command(), "windlass", &mut script);
-                self.out.print(&String::from_utf8_lossy(&script))?;
-                Ok(0)
-            }
+            Verb::Completion { shell } => completion::run(self, shell),
             Verb::Version => {
                 self.out.print(&format!("windlass {}\n", env!("CARGO_PKG_VERSION")))?;
                 Ok(0)
@@ -151,8 +181,17 @@ impl Context {
         }
     }
 
+    /// Whether the specs are to be read from standard input.
+    fn reads_stdin(&self, dir: &Dir) -> bool {
+        dir.dir.as_deref().or(self.global.specs.as_deref()).is_some_and(stdin::is_meant)
+    }
+
     /// Where things are; `dir` goes before the flag.
     fn settings(&self, dir: &Dir) -> Result<Settings, Failure> {
+        if self.reads_stdin(dir) {
+            let failure = Failure::new("no set is read from standard input here");
+            return Err(failure.help("`validate -`, `plan -` and `diff -` read one"));
+        }
         let specs = dir.dir.as_deref().or(self.global.specs.as_deref());
         config::settings(specs, self.global.state.as_deref())
             .map_err(|error| Failure::from(error).help("name a directory with --state DIR"))
@@ -160,6 +199,10 @@ impl Context {
 
     /// The same, if there are specs to read.
     fn settings_to_read(&self, dir: &Dir) -> Result<Settings, Failure> {
+        if self.reads_stdin(dir) {
+            let specs = stdin::read()?;
+            return self.settings(&Dir { dir: Some(specs) });
+        }
         let settings = self.settings(dir)?;
         if let Err(error) = std::fs::metadata(&settings.specs) {
             let specs = settings.specs.display();

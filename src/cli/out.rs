@@ -1,6 +1,8 @@
 //! The one place that writes to the terminal.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
@@ -8,6 +10,23 @@ use super::args::{Format, Global, When};
 use super::failure::Failure;
 use super::show::{Ink, Style};
 use crate::shell::now;
+
+/// A path that means nothing to people, and what it is called instead.
+static CALLED: OnceLock<(String, &str)> = OnceLock::new();
+
+/// Has a path shown under another name from now on; one in a process.
+pub(super) fn call(path: String, name: &'static str) {
+    // Once is enough: there is one standard input.
+    let _ = CALLED.set((path, name));
+}
+
+/// The text as people want it.
+fn shown(text: &str) -> Cow<'_, str> {
+    match CALLED.get() {
+        Some((path, name)) if text.contains(path.as_str()) => Cow::Owned(text.replace(path, name)),
+        Some(_) | None => Cow::Borrowed(text),
+    }
+}
 
 /// Where answers go, and how.
 #[derive(Debug, Clone)]
@@ -51,6 +70,7 @@ impl Out {
     /// # Errors
     /// If nobody reads it any more, or it cannot be written.
     pub(super) fn print(&self, text: &str) -> Result<(), Failure> {
+        let text = shown(text);
         let mut out = std::io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Ok(()) => Ok(()),
@@ -88,7 +108,7 @@ impl Out {
 
     /// Writes to standard error.
     pub(super) fn complain(&self, text: &str) {
-        let mut text = text.to_owned();
+        let mut text = shown(text).into_owned();
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }

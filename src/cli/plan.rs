@@ -37,6 +37,11 @@ pub(super) async fn run(context: &Context, dir: &Dir, options: Options) -> Ended
             let specs = settings.specs.display().to_string();
             out.print(&show::plan::render(&plan, &specs, options.steps, &out.style))?;
             advise(context, &plan);
+            if context.reads_stdin(dir) && plan.held.is_some() {
+                out.note(
+                    "note: a set from standard input is only looked at, so there is nothing to approve",
+                );
+            }
         }
     }
     Ok(exit_code(&plan, options.detailed_exitcode))

@@ -13,7 +13,7 @@ use super::show::event::{Line, Narrator};
 use super::show::plan::render_held;
 use super::show::words::{count, time};
 use super::show::{Ink, Style};
-use super::{Context, Ended, absolute, ask};
+use super::{Context, Ended, absolute, ask, stdin};
 use crate::api::protocol::{Frame, Happened, Overview, Request};
 use crate::app::{App, Mode, Session, Settings, start};
 use crate::shell::{Asker, End, now};
@@ -26,6 +26,9 @@ const FAREWELL: Duration = Duration::from_millis(50);
 
 /// Runs the verb.
 pub(super) async fn run(context: &Context, dir: &Dir) -> Ended {
+    if context.reads_stdin(dir) {
+        return Err(stdin::refused("up"));
+    }
     let mut settings = context.settings(dir)?;
     // Clients compare it with theirs, wherever they are.
     settings.specs = absolute(&settings.specs);

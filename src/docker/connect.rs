@@ -16,14 +16,15 @@ use reconciler::model::observed::{
 };
 use reconciler::model::spec::Endpoint;
 use reconciler::ports::{
-    Answer, Done, Driver, DriverError, DriverErrorKind, LogLine, LogQuery, NodeEvent, Progress,
+    Answer, Done, Driver, DriverError, DriverErrorKind, ExecCommand, ExecEnd, ExecTalk, LogLine,
+    LogQuery, NodeEvent, Progress, Usage,
 };
 use reconciler::step::Action;
 use tokio::sync::{Mutex, Notify};
 
 use super::cache::InspectCache;
 use super::convert::{EngineDefaults, event_time};
-use super::{credentials, error, events, execute, logs, observe};
+use super::{credentials, error, events, exec, execute, logs, observe, stats};
 
 /// How long the driver waits, by the kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +125,10 @@ impl DockerDriver {
         let limit = self.deadlines.look;
         self.call(operation, limit, |session| async move { session.docker.ping().await }).await?;
         Ok(())
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     pub(super) fn deadlines(&self) -> Deadlines {
@@ -367,5 +372,18 @@ impl Driver for DockerDriver {
         sink: &'a (dyn Fn(LogLine) + Send + Sync),
     ) -> Answer<'a, ()> {
         Box::pin(logs::logs(self, container, query, sink))
+    }
+
+    fn exec<'a>(
+        &'a self,
+        container: &'a str,
+        command: &'a ExecCommand,
+        talk: &'a dyn ExecTalk,
+    ) -> Answer<'a, ExecEnd> {
+        Box::pin(exec::exec(self, container, command, talk))
+    }
+
+    fn usage<'a>(&'a self, container: &'a str) -> Answer<'a, Usage> {
+        Box::pin(stats::usage(self, container))
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! Reading order: `connect` (the driver, its session and its deadlines), `observe` (what a node
 //! holds) with `cache`, `execute` (what is done) with `images` (and
-//! `credentials`, `archive`, `upload`, `progress`), `events` and `logs`; `convert`
+//! `credentials`, `archive`, `upload`, `progress`), `networks`, `files`, `events`, `logs`, `exec` and
+//! `stats`; `convert`
 //! (our model and the engine's, both directions, pure); `error` (what went wrong, in one line).
 
 mod archive;
@@ -15,6 +16,7 @@ mod convert;
 mod credentials;
 mod error;
 mod events;
+mod exec;
 mod execute;
 mod files;
 mod images;
@@ -22,6 +24,7 @@ mod logs;
 mod networks;
 mod observe;
 mod progress;
+mod stats;
 mod upload;
 
 pub use connect::{Deadlines, DockerDriver};

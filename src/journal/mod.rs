@@ -35,5 +35,5 @@ pub use file::{
 pub use line::FORMAT_VERSION;
 pub use memory::MemoryJournal;
 pub(crate) use scan::replay_or_trouble;
-pub use scan::{Replayed, exists, records_from, replay, verify};
+pub use scan::{Replayed, exists, history, records_from, replay, verify};
 pub use writer::{JournalWriter, QUEUED_BATCHES_MAX, Written};

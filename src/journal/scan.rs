@@ -85,6 +85,15 @@ pub fn verify(dir: &Path) -> Result<Replayed, StoreError> {
     Ok(Replayed::of(tail))
 }
 
+/// Shows `visit` every entry of every segment that is kept, oldest first. Unlike [`replay`] it begins
+/// before the newest checkpoint. Changes nothing on disk.
+///
+/// # Errors
+/// As [`replay`].
+pub fn history(dir: &Path, visit: &mut dyn FnMut(Stamped)) -> Result<Replayed, StoreError> {
+    Ok(Replayed::of(walk_from(&segments(dir)?, 0, 0, visit)?))
+}
+
 /// The records as the journal tells them, and the number of its last entry.
 ///
 /// # Errors

@@ -2,11 +2,12 @@
 //!
 //! The shell decides nothing. It guarantees what [`reconciler::engine`] asks for: effects in their
 //! order, one event for each question, and a round once nothing else waits. Read [`Shell::run`]
-//! first, then [`perform`], then [`requests`].
+//! first, then [`perform`], then [`requests`] and [`talks`].
 
 mod nodes;
 mod perform;
 mod requests;
+mod talks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,9 +23,10 @@ use reconciler::ports::{Driver, StoreError, Write};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::api::protocol::{Frame, Happened, Request};
+use crate::api::protocol::{Frame, Happened, Noted, Request};
 
 pub use requests::Asker;
+pub use talks::Talk;
 
 /// Makes a driver for an endpoint. It does not wait for the engine.
 pub type Connect = Box<dyn Fn(&Endpoint) -> Arc<dyn Driver> + Send>;
@@ -81,6 +83,8 @@ pub enum Input {
         /// Where the answer goes.
         answer: mpsc::UnboundedSender<Frame>,
     },
+    /// A command wants another command run in a container.
+    Talk(Box<Talk>),
     /// End now.
     Stop,
 }
@@ -112,6 +116,11 @@ pub struct Shell {
     early: Option<Vec<Happened>>,
     /// Why the specs directory is not watched; for those who ask later.
     unwatched: Option<String>,
+    /// Those who want to know what the journal is told.
+    followers: Vec<mpsc::UnboundedSender<Frame>>,
+    /// What they are told once it is durable, by ticket.
+    untold: BTreeMap<u64, Vec<Noted>>,
+    talks: Vec<Talk>,
     waiting: Vec<requests::Waiting>,
     read_number: u64,
     was_settled: bool,
@@ -144,6 +153,9 @@ impl Shell {
             watchers: Vec::new(),
             early: Some(Vec::new()),
             unwatched: None,
+            followers: Vec::new(),
+            untold: BTreeMap::new(),
+            talks: Vec::new(),
             waiting: Vec::new(),
             read_number: 0,
             was_settled: false,
@@ -178,6 +190,7 @@ impl Shell {
             }
             self.round();
             self.answer_waiting();
+            self.start_talks();
             if let Some(end) = self.end {
                 self.save_the_rest().await;
                 return end;
@@ -206,6 +219,10 @@ impl Shell {
     /// Stores what a commit changed, if it is durable.
     fn written(&mut self, ticket: u64, result: &Result<(), String>) {
         let unsaved = self.unsaved.remove(&ticket);
+        for noted in self.untold.remove(&ticket).into_iter().flatten().filter(|_| result.is_ok()) {
+            self.followers
+                .retain(|follower| follower.send(Frame::Noted { noted: noted.clone() }).is_ok());
+        }
         if result.is_ok()
             && let Some((writes, seq)) = unsaved
         {
@@ -240,6 +257,7 @@ impl Shell {
             }
             Input::Progress(happened) => self.tell(happened),
             Input::Request { request, answer } => self.request(request, answer),
+            Input::Talk(talk) => self.talks.push(*talk),
             Input::Stop => self.end = Some(End::Stopped),
         }
     }

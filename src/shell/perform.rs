@@ -7,7 +7,7 @@ use reconciler::step::Action;
 
 use super::{Input, Shell, instant, last_seq, now};
 use crate::api::protocol::Happened;
-use crate::api::view;
+use crate::api::{noted, view};
 use crate::crash_point;
 
 impl Shell {
@@ -37,8 +37,11 @@ impl Shell {
             let writes = (self.ports.changed)(&self.engine.snapshot().records, &entries);
             self.unsaved.insert(ticket, (writes, seq));
         }
+        // Also if nobody follows: one who begins to while they are being written is told.
+        self.untold.insert(ticket, entries.iter().filter_map(noted::noted).collect());
         if let Err(error) = (self.ports.commit)(entries, ticket) {
             self.unsaved.remove(&ticket);
+            self.untold.remove(&ticket);
             let result = Err(error.to_string());
             let _ = self.sender.send(Input::Written { ticket, result, wants_checkpoint: false });
         }

@@ -2,14 +2,16 @@
 //! when nothing more will happen by itself.
 
 use reconciler::engine::{Event, Operator};
+use reconciler::model::ids::ReplicaKey;
 use reconciler::model::quantity::Span;
 use reconciler::model::snapshot::Located;
 use reconciler::model::time::Timestamp;
-use reconciler::ports::{LogLine, LogQuery};
+use reconciler::ports::{ExecCommand, LogLine, LogQuery};
 use tokio::sync::mpsc;
 
-use super::{End, Input, Shell, now};
-use crate::api::protocol::{Frame, Happened, LogsOf, Request};
+use super::{End, Input, Shell, Talk, now};
+use crate::api::client::Conversation;
+use crate::api::protocol::{Frame, Happened, LogsOf, PIECES_MAX, Request};
 use crate::api::view;
 
 /// Someone who waits for an answer.
@@ -38,11 +40,7 @@ type Answer = mpsc::UnboundedSender<Frame>;
 impl Shell {
     pub(super) fn request(&mut self, request: Request, answer: Answer) {
         match request {
-            Request::Hello => {
-                let (version, pid) = (env!("CARGO_PKG_VERSION").to_owned(), std::process::id());
-                let specs = self.ports.specs.clone();
-                finish(&answer, Frame::Hello { version, specs, pid });
-            }
+            Request::Hello => finish(&answer, self.hello()),
             Request::Watch => {
                 let unwatched = self.unwatched.clone();
                 let stands = unwatched.map(|message| Happened::Attention { message });
@@ -52,6 +50,15 @@ impl Shell {
                     let _ = answer.send(Frame::Happened { happened });
                 }
                 self.watchers.push(answer);
+            }
+            Request::Follow => {
+                // Who asks knows by this that nothing is missed from here on.
+                let _ = answer.send(self.hello());
+                self.followers.push(answer);
+            }
+            Request::Exec { .. } => {
+                let message = "a command needs a connection that takes its input".to_owned();
+                finish_with_error(&answer, message, None);
             }
             Request::Apply => {
                 let reading = (self.ports.reread)();
@@ -68,8 +75,14 @@ impl Shell {
             Request::Plan
             | Request::Overview { .. }
             | Request::Approve { .. }
+            | Request::Usage
             | Request::Logs { .. } => self.wait(answer, What::View(request), 0),
         }
+    }
+
+    fn hello(&self) -> Frame {
+        let (version, pid) = (env!("CARGO_PKG_VERSION").to_owned(), std::process::id());
+        Frame::Hello { version, specs: self.ports.specs.clone(), pid }
     }
 
     fn wait(&mut self, answer: Answer, what: What, reading: u64) {
@@ -126,11 +139,17 @@ impl Shell {
                 finish(answer, Frame::Overview { overview: Box::new(overview) });
             }
             Request::Approve { digest } => self.approve(digest, answer),
+            Request::Usage => self.usage(answer.clone()),
             Request::Logs { of, follow, tail, since_ms, timestamps } => {
                 let since = since_ms.map(Span);
                 self.logs(&of, LogQuery { follow, tail, since, timestamps }, answer);
             }
-            Request::Hello | Request::Watch | Request::Apply | Request::Down => {}
+            Request::Hello
+            | Request::Watch
+            | Request::Follow
+            | Request::Exec { .. }
+            | Request::Apply
+            | Request::Down => {}
         }
     }
 
@@ -204,7 +223,7 @@ impl Shell {
     }
 }
 
-fn finish(answer: &Answer, frame: Frame) {
+pub(super) fn finish(answer: &Answer, frame: Frame) {
     // A client that went away needs no answer.
     let _ = answer.send(frame);
     let _ = answer.send(Frame::End);
@@ -226,6 +245,17 @@ impl Asker {
         // If the shell has ended, the receiver finds the channel closed.
         let _ = self.0.send(Input::Request { request, answer });
         frames
+    }
+
+    /// Has a command run in a container of a replica.
+    #[must_use]
+    pub fn talk(&self, replica: ReplicaKey, command: ExecCommand) -> Conversation {
+        let (answer, frames) = mpsc::channel(PIECES_MAX);
+        let (sender, input) = mpsc::channel(PIECES_MAX);
+        let talk = Box::new(Talk { replica, command, answer, input });
+        // As above.
+        let _ = self.0.send(Input::Talk(talk));
+        Conversation { input: sender, frames }
     }
 }
 

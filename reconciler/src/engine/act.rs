@@ -104,6 +104,7 @@ impl Engine {
             goal: change.goal.clone(),
             signature,
             cause,
+            change: change.kind,
             steps,
             state: ChainState::Committing { ticket },
             touched: BTreeSet::new(),
@@ -186,12 +187,13 @@ impl Engine {
             chain.touched.insert(container.to_owned());
         }
         let verb = action.verb();
-        let (node, cause) = (chain.node.clone(), chain.cause.clone());
+        let (node, cause, change) = (chain.node.clone(), chain.cause.clone(), chain.change);
         if let Some(in_flight) = self.snapshot.in_flight.get_mut(object) {
             in_flight.what = verb;
         }
         let object = object.clone();
-        let began = Happening::Began { object: object.clone(), node: node.clone(), verb, cause };
+        let (of, at) = (object.clone(), node.clone());
+        let began = Happening::Began { object: of, node: at, verb, cause, change };
         self.effects.push(Effect::Tell(began));
         self.effects.push(Effect::Run { object, node, action });
     }
@@ -211,6 +213,7 @@ impl Engine {
             error: result.as_ref().err().map(|error| error.message.clone()),
             took: now.since(since),
             last,
+            change: chain.change,
         };
         self.effects.push(Effect::Tell(ended));
         match result {

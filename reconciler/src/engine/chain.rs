@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::model::ids::{Digest, Name};
 use crate::model::time::Timestamp;
+use crate::plan::ChangeKind;
 use crate::step::Action;
 
 /// The steps of one object that are under way.
@@ -14,6 +15,7 @@ pub(super) struct Chain {
     /// Tells whether it is the same as another one; none if it may be repeated at will.
     pub(super) signature: Option<Digest>,
     pub(super) cause: String,
+    pub(super) change: ChangeKind,
     pub(super) steps: VecDeque<Action>,
     pub(super) state: ChainState,
     /// Containers that were touched, by the id or name that the steps used.

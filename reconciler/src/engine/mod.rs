@@ -27,7 +27,7 @@ use crate::model::record::{Approval, Records};
 use crate::model::snapshot::{Config, Snapshot};
 use crate::model::spec::Endpoint;
 use crate::model::time::Timestamp;
-use crate::plan::{Plan, managed};
+use crate::plan::{ChangeKind, Plan, managed};
 use crate::policy::Policies;
 use crate::ports::{Done, DriverError, NodeEvent, Write};
 use crate::report::{HeldSet, Report};
@@ -196,6 +196,8 @@ pub enum Happening {
         verb: &'static str,
         /// Why.
         cause: String,
+        /// What becomes of its object by the whole row of steps.
+        change: ChangeKind,
     },
     /// A step ended.
     Ended {
@@ -211,6 +213,8 @@ pub enum Happening {
         took: Duration,
         /// Whether it was the last one of its row.
         last: bool,
+        /// What becomes of its object by the whole row.
+        change: ChangeKind,
     },
     /// A node answers, or does not.
     Node {

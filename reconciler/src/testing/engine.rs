@@ -10,7 +10,7 @@ use crate::model::observed::{
 };
 use crate::model::sparse::Sparse;
 use crate::model::time::Timestamp;
-use crate::ports::{Done, DriverError, DriverErrorKind};
+use crate::ports::{Done, DriverError, DriverErrorKind, ExecCommand, ExecEnd, Usage};
 use crate::step::Action;
 use crate::want::{DEFAULT_NETWORK, LABEL_PREFIX};
 
@@ -118,6 +118,48 @@ impl FakeEngine {
             let found = self.containers.get(&id)?;
             Some((id, found.clone()))
         }))
+    }
+
+    /// Runs a command in a container: it knows `true`, `false` and `echo`.
+    ///
+    /// # Errors
+    /// If the engine does not answer, or the container does not run.
+    pub fn exec(
+        &self,
+        container: &str,
+        command: &ExecCommand,
+    ) -> Result<(Vec<u8>, ExecEnd), DriverError> {
+        self.runs(container)?;
+        let mut words = command.command.iter().map(String::as_str);
+        let (printed, code, refused) = match words.next() {
+            Some("true") => (Vec::new(), 0, None),
+            Some("false") => (Vec::new(), 1, None),
+            Some("echo") => ((words.collect::<Vec<_>>().join(" ") + "\n").into_bytes(), 0, None),
+            Some(other) => (Vec::new(), 127, Some(format!("{other}: not found"))),
+            None => (Vec::new(), 126, Some("no command".to_owned())),
+        };
+        Ok((printed, ExecEnd { code, refused }))
+    }
+
+    /// What a container uses: as much as it is allowed to, half of the time.
+    ///
+    /// # Errors
+    /// If the engine does not answer, or the container does not run.
+    pub fn usage(&self, now: Timestamp, container: &str) -> Result<Usage, DriverError> {
+        let found = self.runs(container)?;
+        let limits = &found.config.limits;
+        let at_ns = u64::try_from(now.0).unwrap_or(0) * 1_000_000;
+        let cpu_ns = at_ns / 1_000_000_000 * (limits.nano_cpus / 2);
+        Ok(Usage { at_ns, cpu_ns, memory: limits.memory / 2, pids: 1 })
+    }
+
+    fn runs(&self, container: &str) -> Result<&ObservedContainer, DriverError> {
+        self.answers()?;
+        let id = self.find(container)?;
+        let found = self.containers.get(&id);
+        found.filter(|found| matches!(found.state, ContainerState::Running { .. })).ok_or_else(
+            || error(DriverErrorKind::Conflict, format!("container {container} is not running")),
+        )
     }
 
     /// The container ends by itself.

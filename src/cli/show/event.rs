@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use reconciler::plan::ChangeKind;
+
 use super::Ink;
 use super::words::{count, count32, took};
 use crate::api::protocol::Happened;
@@ -31,8 +33,6 @@ pub struct Work {
     pub done: Vec<String>,
     /// Bytes that came, and all of them, of an image.
     pub bytes: Option<(u64, u64)>,
-    /// Whether it was heard from its beginning: else what it amounts to is not known.
-    pub whole: bool,
 }
 
 /// Turns happenings into lines, and keeps count.
@@ -54,7 +54,7 @@ impl Narrator {
     pub fn hear(&mut self, happened: &Happened, now: Instant) -> Option<Line> {
         let line = |ink, text: String| Some(Line { ink, text });
         match happened {
-            Happened::Began { object, node, verb, cause } => {
+            Happened::Began { object, node, verb, cause, change: _ } => {
                 if let Some(work) = self.under_way.get_mut(object) {
                     verb.clone_into(&mut work.verb);
                     work.bytes = None;
@@ -67,7 +67,6 @@ impl Narrator {
                     began: now,
                     done: Vec::new(),
                     bytes: None,
-                    whole: true,
                 };
                 self.under_way.insert(object.clone(), work);
                 let ink = if cause.starts_with("drift") { Ink::Drift } else { Ink::Plain };
@@ -90,7 +89,7 @@ impl Narrator {
                 let why = error.strip_prefix(&tried).unwrap_or(error);
                 line(Ink::Bad, format!("{object}: {verb} failed: {why}"))
             }
-            Happened::Ended { object, node, verb, error: None, took_ms, last } => {
+            Happened::Ended { object, node, verb, error: None, took_ms, last, change } => {
                 let began = now.checked_sub(Duration::from_millis(*took_ms)).unwrap_or(now);
                 let work = self.under_way.entry(object.clone()).or_insert_with(|| Work {
                     node: node.clone(),
@@ -99,7 +98,6 @@ impl Narrator {
                     began,
                     done: Vec::new(),
                     bytes: None,
-                    whole: false,
                 });
                 work.done.push(verb.clone());
                 if !last {
@@ -107,7 +105,7 @@ impl Narrator {
                 }
                 let work = self.under_way.remove(object)?;
                 self.failed.remove(object);
-                let what = self.count(object, &work);
+                let what = self.count(object, *change, verb);
                 let span = took(now.saturating_duration_since(work.began));
                 line(Ink::Good, format!("{object}: {what} in {span}"))
             }
@@ -133,33 +131,30 @@ impl Narrator {
         }
     }
 
-    /// Counts what became of an object by what was done to it, and gives the word for it.
-    fn count(&mut self, object: &str, work: &Work) -> &'static str {
-        let done = &work.done;
-        let did = |verb: &str| done.iter().any(|one| one == verb);
-        let word = match () {
-            () if !work.whole => "changed",
-            () if did("create") && did("remove") => "replaced",
-            () if did("create") && did("start") => "started",
-            () if did("create") || did("create volume") => "created",
-            () if did("remove") || did("remove volume") => "removed",
-            () if did("restart") => "started again",
-            () if did("start") => "started",
-            () if did("unpause") => "unpaused",
-            () if did("pause") => "paused",
-            () if did("stop") => "stopped",
-            () if done.iter().any(|verb| verb.ends_with("image")) => "fetched",
-            () => "changed",
+    /// Counts what became of an object, and gives the word for it. `verb` is what was done last.
+    fn count(&mut self, object: &str, change: ChangeKind, verb: &str) -> &'static str {
+        let (word, counted) = match change {
+            ChangeKind::Prepare if verb.ends_with("image") => ("fetched", &mut self.fetched),
+            ChangeKind::Prepare => ("created", &mut self.created),
+            ChangeKind::Create if verb == "start" => ("started", &mut self.created),
+            ChangeKind::Create => ("created", &mut self.created),
+            ChangeKind::Replace => ("replaced", &mut self.replaced),
+            ChangeKind::Destroy => ("removed", &mut self.removed),
+            ChangeKind::InPlace => ("changed", &mut self.changed),
+            ChangeKind::Restart => ("started again", &mut self.changed),
+            ChangeKind::Tidy => ("tidied up", &mut self.changed),
+            ChangeKind::Power => {
+                let word = match verb {
+                    "start" | "restart" => "started",
+                    "stop" => "stopped",
+                    "pause" => "paused",
+                    "unpause" => "unpaused",
+                    _ => "changed",
+                };
+                (word, &mut self.changed)
+            }
         };
-        let object = object.to_owned();
-        match word {
-            "replaced" => self.replaced.insert(object),
-            "created" => self.created.insert(object),
-            "started" if did("create") => self.created.insert(object),
-            "removed" => self.removed.insert(object),
-            "fetched" => self.fetched.insert(object),
-            _ => self.changed.insert(object),
-        };
+        counted.insert(object.to_owned());
         word
     }
 

@@ -2,16 +2,19 @@
 //!
 //! Read in this order: this file (colour), [`words`] (times, sizes, numbers), [`table`], then what
 //! users see: [`plan`], [`fields`] (of `diff`), [`objects`] (of `get`), [`instance`] (of
-//! `describe`), [`event`] and [`outcome`] (of `apply` and `up`).
+//! `describe`), [`event`] and [`outcome`] (of `apply` and `up`), [`noted`] (of `events`), [`usage`] (of
+//! `top`).
 
 pub mod event;
 pub mod fields;
 pub mod instance;
+pub mod noted;
 pub mod objects;
 pub mod outcome;
 pub mod plan;
 mod settings;
 pub mod table;
+pub mod usage;
 pub mod words;
 
 use reconciler::model::time::Timestamp;

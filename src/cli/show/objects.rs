@@ -66,7 +66,9 @@ fn replicas(all: &[&InstanceStatus], style: &Style) -> String {
 #[must_use]
 pub fn images(all: &[&ImageStatus], wide: bool, style: &Style) -> String {
     let mut table = Table::with_heads(&["NAME", "FROM", "CONTENT", "NODE", "STATUS"]);
-    for ImageStatus { name, source: _, from, content, nodes, message } in all.iter().copied() {
+    for ImageStatus { name, labels: _, source: _, from, content, nodes, message } in
+        all.iter().copied()
+    {
         let content = content
             .as_deref()
             .map(|content| if wide { content.to_owned() } else { digest(content) });
@@ -91,7 +93,9 @@ pub fn images(all: &[&ImageStatus], wide: bool, style: &Style) -> String {
 #[must_use]
 pub fn volumes(all: &[&VolumeStatus], style: &Style) -> String {
     let mut table = Table::with_heads(&["NAME", "DRIVER", "RETAIN", "NODE", "STATUS"]);
-    for VolumeStatus { key, source: _, driver, retain, nodes, message } in all.iter().copied() {
+    for VolumeStatus { key, labels: _, source: _, driver, retain, nodes, message } in
+        all.iter().copied()
+    {
         let nodes: Vec<&Name> = nodes.iter().collect();
         let status = match message {
             Some(message) => cell(Ink::Dim, message.clone()),

@@ -101,10 +101,11 @@ pub fn place(specs: &str, source: &str) -> String {
     if source.starts_with('(') || specs.is_empty() {
         return source.to_owned();
     }
-    // A directory is read as `sub/file.yaml:3`, a single file as `:3`.
-    match source.strip_prefix(':') {
-        Some(line) => format!("{specs}:{line}"),
-        None => format!("{}/{source}", specs.trim_end_matches('/')),
+    // A directory is read as `sub/file.yaml:3`, a single file by its own name.
+    let name = specs.rsplit('/').next().unwrap_or(specs);
+    match source.strip_prefix(name).and_then(|rest| rest.strip_prefix(':')) {
+        Some(line) if !name.is_empty() => format!("{specs}:{line}"),
+        Some(_) | None => format!("{}/{source}", specs.trim_end_matches('/')),
     }
 }
 
@@ -131,6 +132,14 @@ mod tests {
         assert_eq!([size(0), size(1 << 30), size(16_571_000_000)], ["0B", "1Gi", "15.4Gi"]);
         assert_eq!(time(Timestamp(1_795_171_267_999)), "2026-11-20T10:41:07Z");
         assert_eq!(minute(Timestamp(1_795_171_267_999)), "2026-11-20 10:41");
+    }
+
+    #[test]
+    fn places_can_be_opened() {
+        assert_eq!(place("specs", "shop/web.yaml:3"), "specs/shop/web.yaml:3");
+        assert_eq!(place("specs/", "web.yaml:3"), "specs/web.yaml:3");
+        assert_eq!(place("specs/web.yaml", "web.yaml:3"), "specs/web.yaml:3");
+        assert_eq!(place("web.yaml", "web.yaml:3"), "web.yaml:3");
     }
 
     #[test]

@@ -11,7 +11,8 @@ use reconciler::model::ids::{ContainerId, OwnerId};
 use reconciler::model::observed::{NodeListing, ObservedContainer};
 use reconciler::model::snapshot::Snapshot;
 use reconciler::ports::{
-    Answer, Done, Driver, DriverError, DriverErrorKind, LogLine, LogQuery, NodeEvent, Progress,
+    Answer, Done, Driver, DriverError, DriverErrorKind, ExecCommand, ExecEnd, ExecOutput, ExecTalk,
+    LogLine, LogQuery, NodeEvent, Progress, Usage,
 };
 use reconciler::step::Action;
 use reconciler::testing::FakeEngine;
@@ -141,5 +142,22 @@ impl Driver for Twin {
     ) -> Answer<'a, ()> {
         let message = "nothing is printed here".to_owned();
         Box::pin(async move { Err(DriverError { kind: DriverErrorKind::Refused, message }) })
+    }
+
+    fn exec<'a>(
+        &'a self,
+        container: &'a str,
+        command: &'a ExecCommand,
+        talk: &'a dyn ExecTalk,
+    ) -> Answer<'a, ExecEnd> {
+        Box::pin(async move {
+            let (bytes, end) = self.asked().exec(container, command)?;
+            talk.output(ExecOutput { stderr: false, bytes }).await;
+            Ok(end)
+        })
+    }
+
+    fn usage<'a>(&'a self, container: &'a str) -> Answer<'a, Usage> {
+        Box::pin(async move { self.asked().usage(windlass::shell::now(), container) })
     }
 }

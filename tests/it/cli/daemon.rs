@@ -41,10 +41,10 @@ fn up_holds_while_others_ask_and_ends_with_down() {
     room.spec("web.yaml", &WEB.replace("spec:", "spec:\n  replicas: 5"));
     let apply = room.windlass(&["apply"]);
     assert_eq!(apply.code, 0, "{apply:?}");
-    // The watch is often ahead of the client, which cannot tell what a step is whose beginning it
-    // did not see: that counts as changed.
+    // The watch is often ahead of the client, and may be done with some of it, or with all.
     let closing = apply.stdout.lines().last().unwrap_or_default();
     assert!(closing.starts_with("Applied: ") && closing.contains("5 settled"), "{closing}");
+    assert!(!closing.contains("changed"), "{closing}");
     let id = room.containers("web").remove(0);
     docker(room.engine(), &["rm", "-f", &id]);
     up.wait_for_line("(removed by another hand)", SOON);

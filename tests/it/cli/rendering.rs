@@ -195,6 +195,7 @@ fn status() -> InstanceStatus {
         node: node("n1"),
         state: state.into(),
         since: Some(hour),
+        running: ready,
         ready,
         container: Some(format!("shop.web.{ordinal}.1")),
         container_id: Some("57737c2106cf0000000000".into()),
@@ -267,6 +268,7 @@ fn instances_are_listed_and_described() {
 fn nodes_are_listed() {
     let node = |name: &str, ready: bool| NodeStatus {
         name: node(name).expect("a name"),
+        labels: BTreeMap::new(),
         source: Some("nodes.yaml:1".into()),
         endpoint: "unix:///var/run/docker.sock".into(),
         ready,
@@ -311,13 +313,21 @@ fn an_outcome_tells_each_trouble_once_with_what_to_do() {
 
 #[test]
 fn events_are_one_line_when_work_begins_and_one_when_it_ends() {
+    let change_of = |object: &str| match object {
+        "shop/web/0" => ChangeKind::Create,
+        "shop/db/0" => ChangeKind::InPlace,
+        "shop/old/0" | "shop/late/0" => ChangeKind::Destroy,
+        _ => ChangeKind::Prepare,
+    };
     let began = |object: &str, verb: &str, cause: &str| Happened::Began {
+        change: change_of(object),
         object: object.into(),
         node: "n1".into(),
         verb: verb.into(),
         cause: cause.into(),
     };
     let ended = |object: &str, verb: &str, error: Option<&str>, last| Happened::Ended {
+        change: change_of(object),
         object: object.into(),
         node: "n1".into(),
         verb: verb.into(),

@@ -163,9 +163,14 @@ impl<'e> Sandbox<'e> {
 
     /// Starts `windlass up`, which ends at the latest when the calling thread does.
     pub(crate) fn spawn_up(&self, args: &[&str]) -> Up {
+        self.spawn(&[&["up"], args].concat())
+    }
+
+    /// Starts a command that goes on until it is ended.
+    pub(crate) fn spawn(&self, args: &[&str]) -> Up {
         // The kernel ends it if this process is killed, when nothing is dropped.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_windlass"), "up"]);
+        command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_windlass")]);
         self.prepare(&mut command, args);
         Up::spawn(command)
     }

@@ -1,0 +1,186 @@
+//! Entries of the journal in words. What could be a secret is not in an entry, but for the texts of
+//! specs, and those are left out here.
+
+use std::fmt::Display;
+
+use reconciler::model::ids::{Name, ObjectId};
+use reconciler::model::journal::{Deed, Entry, Stamped};
+use reconciler::model::record::{Approval, Failure, Life};
+use reconciler::model::time::Timestamp;
+
+use super::protocol::{Noted, NotedKind};
+
+/// Digits of a digest that are enough to tell it from others.
+const DIGITS: usize = 8;
+
+/// What an entry says; `None` of a checkpoint, which says nothing new.
+#[must_use]
+pub fn noted(stamped: &Stamped) -> Option<Noted> {
+    let Stamped { seq, at, entry } = stamped;
+    let (kind, object, node, message) = words(entry)?;
+    Some(Noted { seq: *seq, at: *at, kind, object, node: node.cloned(), message })
+}
+
+type Words<'a> = (NotedKind, Option<String>, Option<&'a Name>, String);
+
+fn words(entry: &Entry) -> Option<Words<'_>> {
+    let of = |object: &dyn Display| Some(object.to_string());
+    Some(match entry {
+        Entry::Checkpoint { .. } => return None,
+        Entry::Owner { owner } => {
+            (NotedKind::Seen, None, None, format!("a new state directory, owner {owner}"))
+        }
+        Entry::Root { identity } => {
+            let message = format!("the specs are those in {}", identity.path);
+            (NotedKind::Seen, None, None, message)
+        }
+        Entry::Text { file, text: Some(_) } => {
+            (NotedKind::Seen, None, None, format!("{file}: a good version"))
+        }
+        Entry::Text { file, text: None } => (NotedKind::Seen, None, None, format!("{file}: gone")),
+        Entry::Node { node, engine, endpoint, cgroup_root: _ } => {
+            let message = format!("engine {engine} at {endpoint}");
+            (NotedKind::Seen, of(&format!("node {node}")), Some(node), message)
+        }
+        Entry::Declared { instance, uid: _, digest } => {
+            let message = format!("a new spec, digest {}", short(&digest.0));
+            (NotedKind::Declared, of(instance), None, message)
+        }
+        Entry::Placed { replica, node } => {
+            (NotedKind::Decided, of(replica), Some(node), "placed".to_owned())
+        }
+        Entry::Resolved { image, source: _, node, id, pinned } => {
+            let content = pinned.as_deref().unwrap_or(&id.0);
+            let message = format!("resolved to {content}");
+            (NotedKind::Decided, of(&format!("image {image}")), Some(node), message)
+        }
+        Entry::Intent { object, node, deed, cause } => {
+            let message = format!("{} ({cause})", deed_words(deed));
+            (NotedKind::Intent, of(&name(object)), Some(node), message)
+        }
+        Entry::Done { object, node, deed } => {
+            (NotedKind::Done, of(&name(object)), Some(node), deed_words(deed))
+        }
+        Entry::Failed { object, node, failure } => {
+            let Failure { goal: _, count, at, retry_at, step, message, name_taken: _ } = failure;
+            let times =
+                if *count == 1 { String::new() } else { format!(" {count} times in a row") };
+            // What was tried stands before the reason.
+            let reason = message.strip_prefix(&format!("{step} {}: ", name(object)));
+            let reason = reason.unwrap_or(message);
+            let again = again(*at, *retry_at);
+            let message = format!("{step} failed{times}: {reason}; {again}");
+            (NotedKind::Failed, of(&name(object)), Some(node), message)
+        }
+        Entry::Ended { replica, life } => {
+            let message = match life {
+                Life::New => "made anew".to_owned(),
+                Life::Started => "runs, though nobody was asked to start it".to_owned(),
+                Life::Stopped => "is stopped, though nobody was asked to stop it".to_owned(),
+                Life::Completed { at: _ } => "completed".to_owned(),
+                Life::Failed { at: _, code: Some(code) } => format!("failed with exit code {code}"),
+                Life::Failed { at: _, code: None } => "failed, its exit code is unknown".to_owned(),
+            };
+            (NotedKind::Ended, of(replica), None, message)
+        }
+        Entry::Gone { replica } => {
+            (NotedKind::Ended, of(replica), None, "nothing is left of it".to_owned())
+        }
+        Entry::Approved { approval } => {
+            let Approval { digest, .. } = approval;
+            let message = format!("approved the removals of {}", short(&digest.0));
+            (NotedKind::Operator, None, None, message)
+        }
+        Entry::Retried => {
+            let message = "asked that what failed be tried again at once".to_owned();
+            (NotedKind::Operator, None, None, message)
+        }
+        Entry::Settled { managed } => {
+            (NotedKind::Settled, None, None, format!("{managed} objects are as declared"))
+        }
+    })
+}
+
+/// The object without its node, which stands beside it.
+fn name(object: &ObjectId) -> String {
+    object.to_string()
+}
+
+fn deed_words(deed: &Deed) -> String {
+    match deed {
+        Deed::FetchImage { how } => how.clone(),
+        Deed::Create { incarnation: _, revision, image, limits: _ } => {
+            format!("create revision {} of image {image}", short(&revision.0))
+        }
+        Deed::Update { limits } => {
+            let cpus = limits.nano_cpus / 1_000_000;
+            format!("update to cpus {cpus}m, memory {}, pids {}", limits.memory, limits.pids)
+        }
+        Deed::Connect { network } => format!("connect to network {network}"),
+        Deed::Disconnect { network } => format!("disconnect from network {network}"),
+        Deed::CreateVolume { .. }
+        | Deed::RemoveVolume
+        | Deed::CreateNetwork
+        | Deed::RemoveNetwork
+        | Deed::PutFiles
+        | Deed::Start { .. }
+        | Deed::Stop { .. }
+        | Deed::Pause
+        | Deed::Unpause
+        | Deed::Rename
+        | Deed::Remove { .. } => deed.verb().to_owned(),
+    }
+}
+
+/// When a failed step is tried again.
+fn again(at: Timestamp, retry_at: Timestamp) -> String {
+    match retry_at.since(at).as_millis() {
+        0 => "tried again at once".to_owned(),
+        ms @ 1..1000 => format!("tried again {ms} ms later"),
+        ms => format!("tried again {} s later", ms / 1000),
+    }
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..DIGITS).unwrap_or(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use reconciler::model::ids::ReplicaKey;
+
+    fn told(entry: Entry) -> Option<String> {
+        let noted = noted(&Stamped { seq: 1, at: Timestamp(0), entry })?;
+        let object = noted.object.map(|object| format!("{object}: ")).unwrap_or_default();
+        Some(format!("{object}{}", noted.message))
+    }
+
+    #[test]
+    fn texts_of_specs_are_never_told() {
+        let text: Option<Arc<str>> = Some(Arc::from("env: { TOKEN: s3cret }"));
+        let told = told(Entry::Text { file: Arc::from("web.yaml"), text });
+        assert_eq!(told.as_deref(), Some("web.yaml: a good version"));
+    }
+
+    #[test]
+    fn a_checkpoint_is_no_news() {
+        assert_eq!(told(Entry::Checkpoint { records: Box::default() }), None);
+    }
+
+    #[test]
+    fn intents_and_ends_name_their_object() {
+        let replica = ReplicaKey::new("shop/web".parse().expect("a key"), 0);
+        let node = Name::new("n1").expect("a name");
+        let object = ObjectId::Replica(replica.clone());
+        let deed = Deed::Start { restart: true, in_a_row: false };
+        let cause = "ended with exit code 1".to_owned();
+        let intent = told(Entry::Intent { object, node, deed, cause });
+        assert_eq!(intent.as_deref(), Some("shop/web/0: restart (ended with exit code 1)"));
+        let life = Life::Failed { at: Timestamp(0), code: Some(3) };
+        let ended = told(Entry::Ended { replica, life });
+        assert_eq!(ended.as_deref(), Some("shop/web/0: failed with exit code 3"));
+    }
+}
