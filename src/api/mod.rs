@@ -9,6 +9,7 @@
 pub mod client;
 pub mod input;
 pub mod noted;
+mod others;
 pub mod protocol;
 pub mod server;
 pub mod view;

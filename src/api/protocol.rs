@@ -11,7 +11,7 @@ use reconciler::model::time::Timestamp;
 use reconciler::plan::ChangeKind;
 use reconciler::ports::{ExecCommand, Usage};
 use reconciler::report::{Counts, HeldSet, Reason};
-use reconciler::status::InstanceStatus;
+use reconciler::status::{Condition, InstanceStatus};
 use reconciler::step::Cause;
 use serde::{Deserialize, Serialize};
 
@@ -232,6 +232,12 @@ pub struct Overview {
     pub images: Vec<ImageStatus>,
     /// Volumes.
     pub volumes: Vec<VolumeStatus>,
+    /// Networks.
+    pub networks: Vec<PlainStatus>,
+    /// Flavors, those that are built in last.
+    pub flavors: Vec<PlainStatus>,
+    /// Projects.
+    pub projects: Vec<PlainStatus>,
     /// Nodes.
     pub nodes: Vec<NodeStatus>,
     /// Files with errors.
@@ -281,6 +287,28 @@ pub struct VolumeStatus {
     /// The nodes that hold it.
     pub nodes: Vec<Name>,
     /// What is to be said of it.
+    pub message: Option<String>,
+}
+
+/// How a network, a flavor or a project stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlainStatus {
+    /// Its name: `project/name`, or the name alone of what is in no project.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Where it is declared.
+    pub source: Option<String>,
+    /// What it says.
+    pub spec: serde_json::Value,
+    /// The nodes that hold it.
+    pub nodes: Vec<Name>,
+    /// How many instances use it; of a project, how many replicas it has.
+    pub used_by: u32,
+    /// What is to be known of it.
+    pub conditions: Vec<Condition>,
+    /// The same in one line.
     pub message: Option<String>,
 }
 

@@ -11,6 +11,7 @@ use reconciler::model::time::Timestamp;
 use reconciler::report::Reason;
 use reconciler::status;
 
+use super::others;
 use super::protocol::{
     Happened, ImageStatus, NodeStatus, Outcome, Overview, PlanRow, PlanView, Trouble, VolumeStatus,
 };
@@ -91,6 +92,9 @@ pub fn overview(engine: &Engine, specs: &str, only: Option<&Key>) -> Overview {
         instances,
         images: images(snapshot),
         volumes: volumes(snapshot),
+        networks: others::networks(snapshot),
+        flavors: others::flavors(snapshot),
+        projects: others::projects(snapshot),
         nodes: nodes(snapshot),
         broken: snapshot.broken.clone(),
         held: report.held.clone(),

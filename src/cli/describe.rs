@@ -13,7 +13,7 @@ use super::show::table::{Table, cell};
 use super::show::words::{count32, place, size};
 use super::show::{Ink, Style};
 use super::{Context, Dir, Ended, Failure, ask};
-use crate::api::protocol::{Overview, PlanRow};
+use crate::api::protocol::{Overview, PlainStatus, PlanRow};
 
 /// Git is asked for this long: it is a courtesy, not an answer.
 const GIT_PATIENCE: Duration = Duration::from_millis(300);
@@ -30,7 +30,13 @@ pub(super) async fn run(context: &Context, what: &[String]) -> Ended {
     let overview = ask::overview(context, &session, None).await;
     let plan = match kind {
         Kind::Instances => Some(ask::plan(context, &session).await),
-        Kind::Images | Kind::Volumes | Kind::Nodes | Kind::All => None,
+        Kind::Images
+        | Kind::Volumes
+        | Kind::Networks
+        | Kind::Flavors
+        | Kind::Projects
+        | Kind::Nodes
+        | Kind::All => None,
     };
     session.close().await;
     let overview = overview?;
@@ -39,6 +45,9 @@ pub(super) async fn run(context: &Context, what: &[String]) -> Ended {
         Kind::Instances => overview.instances.iter().map(|one| one.key.to_string()).collect(),
         Kind::Images => overview.images.iter().map(|one| one.name.clone()).collect(),
         Kind::Volumes => overview.volumes.iter().map(|one| one.key.to_string()).collect(),
+        Kind::Networks | Kind::Flavors | Kind::Projects => {
+            plain(&overview, kind).iter().map(|one| one.name.clone()).collect()
+        }
         Kind::Nodes => overview.nodes.iter().map(|one| one.name.to_string()).collect(),
         Kind::All => {
             let failure = Failure::new("only one object can be described");
@@ -65,6 +74,9 @@ pub(super) async fn run(context: &Context, what: &[String]) -> Ended {
         }
         (Format::Json | Format::Yaml, Kind::Volumes) => {
             context.out.value(format, &overview.volumes[at])?;
+        }
+        (Format::Json | Format::Yaml, Kind::Networks | Kind::Flavors | Kind::Projects) => {
+            context.out.value(format, &plain(&overview, kind)[at])?;
         }
         (Format::Json | Format::Yaml, Kind::Nodes) => {
             context.out.value(format, &overview.nodes[at])?;
@@ -97,7 +109,17 @@ fn one_of(name: &str, found: &[usize], names: &[String]) -> Result<usize, Failur
     }
 }
 
-/// An image, a volume or a node.
+/// The objects of a kind that says little beside its spec.
+fn plain(overview: &Overview, kind: Kind) -> &[PlainStatus] {
+    match kind {
+        Kind::Networks => &overview.networks,
+        Kind::Flavors => &overview.flavors,
+        Kind::Projects => &overview.projects,
+        Kind::Instances | Kind::Images | Kind::Volumes | Kind::Nodes | Kind::All => &[],
+    }
+}
+
+/// Anything but an instance.
 fn other(overview: &Overview, kind: Kind, at: usize, style: &Style) -> String {
     let mut rows: Vec<(&str, String)> = Vec::new();
     let declared = |source: &Option<String>, otherwise: &str| match source {
@@ -152,6 +174,19 @@ fn other(overview: &Overview, kind: Kind, at: usize, style: &Style) -> String {
             let others = count32(one.foreign, "other");
             rows.push(("Containers", format!("{} of ours, {others}", one.containers)));
             one.message.clone()
+        }
+        Kind::Networks | Kind::Flavors | Kind::Projects => {
+            let mut table = Table::default();
+            let noun = match kind {
+                Kind::Networks => "Network",
+                Kind::Flavors => "Flavor",
+                _ => "Project",
+            };
+            let one = &plain(overview, kind)[at];
+            for (label, text) in super::show::plain::describe(noun, one, &overview.specs) {
+                table.row(vec![cell(Ink::Dim, label), text.into()]);
+            }
+            return table.render(style);
         }
         Kind::Instances | Kind::All => None,
     };

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::args::Format;
 use super::select::Selector;
-use super::show::objects;
 use super::show::words::meant;
+use super::show::{objects, plain};
 use super::{Context, Dir, Ended, Failure, ask, sorting, watch};
-use crate::api::protocol::{ImageStatus, NodeStatus, Overview, VolumeStatus};
+use crate::api::protocol::{ImageStatus, NodeStatus, Overview, PlainStatus, VolumeStatus};
 use reconciler::status::InstanceStatus;
 
 /// A kind of objects, or all kinds.
@@ -18,15 +18,21 @@ pub(super) enum Kind {
     Instances,
     Images,
     Volumes,
+    Networks,
+    Flavors,
+    Projects,
     Nodes,
     All,
 }
 
 /// All words for each kind; the first is the one that we use.
-const WORDS: [(Kind, &[&str]); 5] = [
+const WORDS: [(Kind, &[&str]); 8] = [
     (Kind::Instances, &["instance", "instances", "inst", "in"]),
     (Kind::Images, &["image", "images", "img", "im"]),
     (Kind::Volumes, &["volume", "volumes", "vol", "vols"]),
+    (Kind::Networks, &["network", "networks", "net", "nets"]),
+    (Kind::Flavors, &["flavor", "flavors", "fl"]),
+    (Kind::Projects, &["project", "projects", "pr"]),
     (Kind::Nodes, &["node", "nodes", "no"]),
     (Kind::All, &["all"]),
 ];
@@ -46,7 +52,7 @@ impl Kind {
             match meant(&word.to_ascii_lowercase(), words) {
                 Some(meant) => failure.help(format!("did you mean `{meant}`?")),
                 None => {
-                    failure.help("kinds are instances, images, volumes and nodes; or all of them")
+                    failure.help("kinds are instances, images, volumes, networks, flavors, projects and nodes; or all")
                 }
             }
         })
@@ -56,9 +62,13 @@ impl Kind {
     pub(super) fn plural(self) -> String {
         match self {
             Self::All => "objects".to_owned(),
-            Self::Instances | Self::Images | Self::Volumes | Self::Nodes => {
-                format!("{}s", self.noun())
-            }
+            Self::Instances
+            | Self::Images
+            | Self::Volumes
+            | Self::Networks
+            | Self::Flavors
+            | Self::Projects
+            | Self::Nodes => format!("{}s", self.noun()),
         }
     }
 
@@ -104,11 +114,27 @@ impl Wanted {
 
     /// All that is asked for; an error if one that is named is not there.
     pub(super) fn picked<'a>(&self, overview: &'a Overview) -> Result<Picked<'a>, Failure> {
-        let Overview { instances, images, volumes, nodes, .. } = overview;
+        let Overview { instances, images, volumes, networks, flavors, projects, nodes, .. } =
+            overview;
         let mut picked = Picked {
             instances: self.pick(Kind::Instances, instances, |one| one.key.to_string())?,
             images: self.pick(Kind::Images, images, |one| one.name.clone())?,
             volumes: self.pick(Kind::Volumes, volumes, |one| one.key.to_string())?,
+            networks: self.pick(Kind::Networks, networks, |one| one.name.clone())?,
+            // Of all kinds, what is built in is left out.
+            flavors: {
+                let mut flavors = self.pick(Kind::Flavors, flavors, |one| one.name.clone())?;
+                flavors.retain(|one| self.kind != Kind::All || one.source.is_some());
+                flavors
+            },
+            projects: {
+                let of = |one: &PlainStatus| match &self.project {
+                    // It is in itself.
+                    Some(project) if *project == one.name => format!("{project}/"),
+                    Some(_) | None => one.name.clone(),
+                };
+                self.pick(Kind::Projects, projects, of)?
+            },
             nodes: if self.kind == Kind::All && self.project.is_some() {
                 Vec::new()
             } else {
@@ -119,12 +145,18 @@ impl Wanted {
             picked.instances.retain(|one| self.labels.selects(&one.labels));
             picked.images.retain(|one| self.labels.selects(&one.labels));
             picked.volumes.retain(|one| self.labels.selects(&one.labels));
+            for plain in [&mut picked.networks, &mut picked.flavors, &mut picked.projects] {
+                plain.retain(|one| self.labels.selects(&one.labels));
+            }
             picked.nodes.retain(|one| self.labels.selects(&one.labels));
         }
         if let Some(column) = self.sort_by {
             picked.instances.sort_by_key(|one| sorting::instance(one, column));
             picked.images.sort_by_key(|one| sorting::image(one, column));
             picked.volumes.sort_by_key(|one| sorting::volume(one, column));
+            for plain in [&mut picked.networks, &mut picked.flavors, &mut picked.projects] {
+                plain.sort_by_key(|one| sorting::plain(one, column));
+            }
             picked.nodes.sort_by_key(|one| sorting::node(one, column));
         }
         Ok(picked)
@@ -192,6 +224,9 @@ pub(super) struct Picked<'a> {
     pub(super) instances: Vec<&'a InstanceStatus>,
     pub(super) images: Vec<&'a ImageStatus>,
     pub(super) volumes: Vec<&'a VolumeStatus>,
+    pub(super) networks: Vec<&'a PlainStatus>,
+    pub(super) flavors: Vec<&'a PlainStatus>,
+    pub(super) projects: Vec<&'a PlainStatus>,
     pub(super) nodes: Vec<&'a NodeStatus>,
 }
 
@@ -223,11 +258,14 @@ impl Picked<'_> {
         wide: bool,
     ) -> Result<(), Failure> {
         let style = &context.out.style;
-        let Self { instances, images, volumes, nodes } = self;
+        let Self { instances, images, volumes, networks, flavors, projects, nodes } = self;
         let tables = [
             (instances.is_empty(), objects::instances(instances, wide, style)),
             (images.is_empty(), objects::images(images, wide, style)),
             (volumes.is_empty(), objects::volumes(volumes, style)),
+            (networks.is_empty(), plain::networks(networks, style)),
+            (flavors.is_empty(), plain::flavors(flavors, style)),
+            (projects.is_empty(), plain::projects(projects, style)),
             (nodes.is_empty(), objects::nodes(nodes, wide, &overview.specs, style)),
         ];
         let tables = tables.into_iter().filter(|(empty, _)| !empty).map(|(_, table)| table);
@@ -260,6 +298,9 @@ impl Picked<'_> {
             Kind::Instances => list(context, wanted, &self.instances),
             Kind::Images => list(context, wanted, &self.images),
             Kind::Volumes => list(context, wanted, &self.volumes),
+            Kind::Networks => list(context, wanted, &self.networks),
+            Kind::Flavors => list(context, wanted, &self.flavors),
+            Kind::Projects => list(context, wanted, &self.projects),
             Kind::Nodes => list(context, wanted, &self.nodes),
             Kind::All => context.out.value(context.global.output, self),
         }
@@ -267,11 +308,14 @@ impl Picked<'_> {
 
     /// One name a line, as other verbs take it; of all kinds, with the kind.
     fn names(&self, kind: Kind) -> String {
-        let Self { instances, images, volumes, nodes } = self;
+        let Self { instances, images, volumes, networks, flavors, projects, nodes } = self;
         let lists = [
             (Kind::Instances, instances.iter().map(|one| one.key.to_string()).collect::<Vec<_>>()),
             (Kind::Images, images.iter().map(|one| one.name.clone()).collect()),
             (Kind::Volumes, volumes.iter().map(|one| one.key.to_string()).collect()),
+            (Kind::Networks, networks.iter().map(|one| one.name.clone()).collect()),
+            (Kind::Flavors, flavors.iter().map(|one| one.name.clone()).collect()),
+            (Kind::Projects, projects.iter().map(|one| one.name.clone()).collect()),
             (Kind::Nodes, nodes.iter().map(|one| one.name.to_string()).collect()),
         ];
         let mut text = String::new();
@@ -279,9 +323,13 @@ impl Picked<'_> {
             for name in names {
                 match kind {
                     Kind::All => text.push_str(&format!("{} {name}\n", of.noun())),
-                    Kind::Instances | Kind::Images | Kind::Volumes | Kind::Nodes => {
-                        text.push_str(&format!("{name}\n"));
-                    }
+                    Kind::Instances
+                    | Kind::Images
+                    | Kind::Volumes
+                    | Kind::Networks
+                    | Kind::Flavors
+                    | Kind::Projects
+                    | Kind::Nodes => text.push_str(&format!("{name}\n")),
                 }
             }
         }

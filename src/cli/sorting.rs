@@ -7,7 +7,7 @@ use reconciler::status::InstanceStatus;
 use super::failure::Failure;
 use super::get::Kind;
 use super::show::words::meant;
-use crate::api::protocol::{ImageStatus, NodeStatus, VolumeStatus};
+use crate::api::protocol::{ImageStatus, NodeStatus, PlainStatus, VolumeStatus};
 
 /// What an object is sorted by: numbers before texts, and what is not known last.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +27,9 @@ fn columns(kind: Kind) -> &'static [&'static str] {
         }
         Kind::Images => &["name", "from", "content", "node"],
         Kind::Volumes => &["name", "project", "driver", "node"],
+        Kind::Networks => &["name", "node", "instances"],
+        Kind::Flavors => &["name", "instances"],
+        Kind::Projects => &["name", "replicas"],
         Kind::Nodes => &["name", "status", "endpoint", "version", "cpus", "memory", "containers"],
         Kind::All => &["name"],
     }
@@ -89,6 +92,14 @@ pub(super) fn volume(one: &VolumeStatus, column: &str) -> By {
         "driver" => text(one.driver.clone()),
         "node" => first(&one.nodes),
         _ => text(one.key.to_string()),
+    }
+}
+
+pub(super) fn plain(one: &PlainStatus, column: &str) -> By {
+    match column {
+        "node" => first(&one.nodes),
+        "instances" | "replicas" => By::Number(one.used_by.into()),
+        _ => text(one.name.clone()),
     }
 }
 

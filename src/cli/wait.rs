@@ -10,7 +10,7 @@ use super::get::{Kind, find};
 use super::select::Selector;
 use super::show::words::{some, took};
 use super::{Context, Dir, Ended, LOOK_TIMEOUT, ask};
-use crate::api::protocol::{Frame, Overview, Request};
+use crate::api::protocol::{Frame, Overview, PlainStatus, Request};
 
 /// Between two looks where nothing is told: the health of a container changes in silence.
 const LOOK_AFTER: Duration = Duration::from_millis(500);
@@ -170,13 +170,16 @@ fn kind_and_names(options: &Options) -> Result<(Kind, &[String]), Failure> {
 }
 
 /// The full names of what is waited for.
-fn picked(
+fn picked<'a>(
     options: &Options,
     kind: Kind,
     names: &[String],
     selector: Option<&Selector>,
-    overview: &Overview,
+    overview: &'a Overview,
 ) -> Result<Vec<String>, Failure> {
+    let plain = |all: &'a [PlainStatus]| {
+        all.iter().map(|one| (one.name.clone(), &one.labels)).collect::<Vec<_>>()
+    };
     let known: Vec<(String, &std::collections::BTreeMap<String, String>)> = match kind {
         Kind::Instances | Kind::All => {
             overview.instances.iter().map(|one| (one.key.to_string(), &one.labels)).collect()
@@ -185,6 +188,9 @@ fn picked(
         Kind::Volumes => {
             overview.volumes.iter().map(|one| (one.key.to_string(), &one.labels)).collect()
         }
+        Kind::Networks => plain(&overview.networks),
+        Kind::Flavors => plain(&overview.flavors),
+        Kind::Projects => plain(&overview.projects),
         Kind::Nodes => {
             overview.nodes.iter().map(|one| (one.name.to_string(), &one.labels)).collect()
         }
@@ -272,6 +278,19 @@ fn standing(what: For, kind: Kind, object: &str, overview: &Overview) -> Standin
             Some(one) => held(one.nodes.len()),
             None => gone(what),
         },
+        Kind::Networks => match overview.networks.iter().find(|one| one.name == object) {
+            Some(one) => held(one.nodes.len()),
+            None => gone(what),
+        },
+        // What is declared is there, and that is all that there is of it.
+        Kind::Flavors | Kind::Projects => {
+            let all = if kind == Kind::Flavors { &overview.flavors } else { &overview.projects };
+            match (what, all.iter().any(|one| one.name == object)) {
+                (For::Delete, true) => Standing::Missing("it is declared".to_owned()),
+                (For::Ready | For::Completed, true) => Standing::There,
+                (_, false) => gone(what),
+            }
+        }
         Kind::Nodes => match overview.nodes.iter().find(|one| one.name.as_str() == object) {
             Some(one) => match (what, one.ready) {
                 (For::Ready | For::Completed, true) => Standing::There,

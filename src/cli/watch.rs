@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::args::Format;
 use super::failure::Failure;
 use super::get::{Kind, Picked, Wanted};
-use super::show::{Style, objects};
+use super::show::{Style, objects, plain};
 use super::{Context, Ended, ask};
 use crate::api::protocol::Overview;
 use crate::app::Session;
@@ -81,7 +81,7 @@ fn seen(
     let wide = context.global.output == Format::Wide;
     // No column may wrap: a line is one object.
     let style = Style { width: None, now: now(), ..context.out.style };
-    let Picked { instances, images, volumes, nodes } = picked;
+    let Picked { instances, images, volumes, networks, flavors, projects, nodes } = picked;
     let mut all = All::new();
     let mut heads = Vec::new();
     let mut add = |kind: Kind, table: String, rows: Vec<(String, usize, Value)>| {
@@ -121,6 +121,15 @@ fn seen(
             .map(|one| Ok((one.key.to_string(), 1, serde_json::to_value(one)?)))
             .collect::<Result<_, Failure>>()?,
     );
+    let tables = [
+        (Kind::Networks, plain::networks(networks, &style), networks),
+        (Kind::Flavors, plain::flavors(flavors, &style), flavors),
+        (Kind::Projects, plain::projects(projects, &style), projects),
+    ];
+    for (kind, table, all) in tables {
+        let rows = all.iter().map(|one| Ok((one.name.clone(), 1, serde_json::to_value(one)?)));
+        add(kind, table, rows.collect::<Result<_, Failure>>()?);
+    }
     add(
         Kind::Nodes,
         objects::nodes(nodes, wide, specs, &style),
@@ -147,7 +156,12 @@ fn tell(
         Format::Name => name.clone(),
         Format::Text | Format::Wide if gone => match seen.kind {
             Kind::Instances | Kind::All => format!("{name}  gone"),
-            Kind::Images | Kind::Volumes | Kind::Nodes => format!("{kind} {name}  gone"),
+            Kind::Images
+            | Kind::Volumes
+            | Kind::Networks
+            | Kind::Flavors
+            | Kind::Projects
+            | Kind::Nodes => format!("{kind} {name}  gone"),
         },
         Format::Text | Format::Wide => seen.lines.join("\n"),
     };

@@ -11,6 +11,7 @@ pub mod instance;
 pub mod noted;
 pub mod objects;
 pub mod outcome;
+pub mod plain;
 pub mod plan;
 mod settings;
 pub mod table;

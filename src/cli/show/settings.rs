@@ -87,7 +87,7 @@ fn shown(settings: &impl serde::Serialize) -> String {
 }
 
 /// A value in one line, cut where it is a whole profile.
-fn flow(value: &Value) -> String {
+pub(super) fn flow(value: &Value) -> String {
     /// Longest text that is shown: a seccomp profile has thousands of characters.
     const SHOWN_CHARS_MAX: usize = 40;
     match value {

@@ -1,0 +1,119 @@
+//! Networks, flavors and projects: the tables of `get`, and the rows of `describe`.
+
+use serde_json::Value;
+
+use super::settings::flow;
+use super::table::{Cell, Table, cell};
+use super::words::place;
+use super::{Ink, Style};
+use crate::api::protocol::PlainStatus;
+
+fn dash(text: String) -> Cell {
+    if text.is_empty() { cell(Ink::Dim, "-") } else { text.into() }
+}
+
+fn nodes(one: &PlainStatus) -> String {
+    let names: Vec<&str> = one.nodes.iter().map(|node| node.as_str()).collect();
+    super::words::some(&names, 3)
+}
+
+fn status(one: &PlainStatus) -> Cell {
+    match (&one.message, one.conditions.first()) {
+        (Some(_), Some(condition)) => cell(Ink::Odd, condition.kind.clone()),
+        (Some(message), None) => cell(Ink::Dim, message.clone()),
+        (None, _) => "present".into(),
+    }
+}
+
+/// A field of a spec, as text; empty if it is not there.
+fn field(spec: &Value, name: &str) -> String {
+    match spec.get(name) {
+        None | Some(Value::Null | Value::Bool(false)) => String::new(),
+        Some(Value::Array(items)) if items.is_empty() => String::new(),
+        Some(Value::Object(map)) if map.is_empty() => String::new(),
+        Some(value) => flow(value),
+    }
+}
+
+/// Networks, one a row.
+#[must_use]
+pub fn networks(all: &[&PlainStatus], style: &Style) -> String {
+    let mut table =
+        Table::with_heads(&["NAME", "DRIVER", "SUBNETS", "INSTANCES", "NODE", "STATUS"]);
+    for one in all {
+        let subnets = one.spec.get("subnets").and_then(Value::as_array).into_iter().flatten();
+        let subnets: Vec<&str> =
+            subnets.filter_map(|subnet| subnet.get("subnet")?.as_str()).collect();
+        table.row(vec![
+            one.name.clone().into(),
+            dash(field(&one.spec, "driver")),
+            dash(subnets.join(", ")),
+            one.used_by.to_string().into(),
+            dash(nodes(one)),
+            status(one),
+        ]);
+    }
+    table.render(style)
+}
+
+/// Flavors, one a row.
+#[must_use]
+pub fn flavors(all: &[&PlainStatus], style: &Style) -> String {
+    let mut table = Table::with_heads(&["NAME", "CPUS", "MEMORY", "PIDS", "INSTANCES", "FROM"]);
+    for one in all {
+        table.row(vec![
+            one.name.clone().into(),
+            dash(field(&one.spec, "cpus")),
+            dash(field(&one.spec, "memory")),
+            dash(field(&one.spec, "pids")),
+            one.used_by.to_string().into(),
+            one.source.clone().map_or_else(|| cell(Ink::Dim, "built in"), Cell::from),
+        ]);
+    }
+    table.render(style)
+}
+
+/// Projects, one a row.
+#[must_use]
+pub fn projects(all: &[&PlainStatus], style: &Style) -> String {
+    let mut table = Table::with_heads(&["NAME", "REPLICAS", "QUOTA", "STATUS"]);
+    for one in all {
+        let quota = one.spec.get("quota").and_then(Value::as_object);
+        let said = quota.into_iter().flatten().filter(|(_, value)| !value.is_null());
+        let said: Vec<String> =
+            said.map(|(name, value)| format!("{name} {}", flow(value))).collect();
+        table.row(vec![
+            one.name.clone().into(),
+            one.used_by.to_string().into(),
+            dash(said.join(", ")),
+            status(one),
+        ]);
+    }
+    table.render(style)
+}
+
+/// All about one of them.
+#[must_use]
+pub fn describe(noun: &str, one: &PlainStatus, specs: &str) -> Vec<(String, String)> {
+    let declared = match &one.source {
+        Some(source) => place(specs, source),
+        None => "not declared".to_owned(),
+    };
+    let mut rows = vec![(noun.to_owned(), format!("{}   {declared}", one.name))];
+    for (name, value) in one.spec.as_object().into_iter().flatten() {
+        if !field(&one.spec, name).is_empty() {
+            rows.push((name.clone(), flow(value)));
+        }
+    }
+    if !one.nodes.is_empty() {
+        rows.push(("nodes".to_owned(), nodes(one)));
+    }
+    rows.push(("used by".to_owned(), format!("{} replicas or instances", one.used_by)));
+    for condition in &one.conditions {
+        rows.push((condition.kind.clone(), condition.message.clone()));
+    }
+    if one.conditions.is_empty() {
+        rows.extend(one.message.clone().map(|message| ("message".to_owned(), message)));
+    }
+    rows
+}
