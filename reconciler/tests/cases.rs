@@ -76,6 +76,7 @@ fn cause_word(cause: &Cause) -> &'static str {
         Cause::Drifted { .. } => "Drifted",
         Cause::Missing => "Missing",
         Cause::Ended { .. } => "Ended",
+        Cause::Unhealthy { .. } => "Unhealthy",
         Cause::Power { .. } => "Power",
         Cause::Unfinished => "Unfinished",
         Cause::Superseded => "Superseded",
@@ -95,6 +96,7 @@ fn reason_word(reason: &Reason) -> &'static str {
         Reason::Stalled { .. } => "Stalled",
         Reason::BackingOff { .. } => "BackingOff",
         Reason::Restarting { crash_loop: true, .. } => "CrashLooping",
+        Reason::Unhealthy { .. } => "Unhealthy",
         Reason::Restarting { .. } => "Restarting",
         Reason::Completed => "Completed",
         Reason::Failed { .. } => "Failed",
@@ -126,8 +128,8 @@ const POSSIBLE: [(&str, &[&str]); 14] = [
     ("import image", &["Needed"]),
     ("create volume", &["Needed"]),
     ("remove volume", &["NotDeclared", "Down"]),
-    ("create", &["Declared", "Changed", "Drifted", "Missing", "Unfinished"]),
-    ("start", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Power"]),
+    ("create", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"]),
+    ("start", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Power"]),
     ("restart", &["Changed", "Drifted", "Ended"]),
     (
         "stop",
@@ -135,6 +137,7 @@ const POSSIBLE: [(&str, &[&str]); 14] = [
             "Changed",
             "Drifted",
             "Unfinished",
+            "Unhealthy",
             "Ended",
             "Power",
             "NotDeclared",
@@ -153,6 +156,7 @@ const POSSIBLE: [(&str, &[&str]); 14] = [
             "Drifted",
             "Missing",
             "Unfinished",
+            "Unhealthy",
             "Ended",
             "Power",
             "Superseded",
@@ -164,7 +168,7 @@ const POSSIBLE: [(&str, &[&str]); 14] = [
 ];
 
 /// Why nothing may happen.
-const REASONS: [&str; 16] = [
+const REASONS: [&str; 17] = [
     "Settled",
     "InFlight",
     "Unknown",
@@ -175,6 +179,7 @@ const REASONS: [&str; 16] = [
     "BackingOff",
     "CrashLooping",
     "Restarting",
+    "Unhealthy",
     "Completed",
     "Failed",
     "Denied",

@@ -2,11 +2,12 @@
 //!
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
 //! life of one replica), [`turns`] (one after the other), [`containers`] (which of them is in force), [`make`] (another container, and how it takes its place), [`power`]
-//! (whether it runs, rests or is started again), [`needs`] (images and volumes that come first),
+//! (whether it runs, rests or is started again), [`health`] (what is unhealthy gets another container), [`needs`] (images and volumes that come first),
 //! [`removal`] (what is no longer declared, and the guard that holds removals back).
 
 mod containers;
 pub mod goal;
+mod health;
 mod make;
 mod needs;
 mod power;
@@ -262,6 +263,7 @@ impl<'a> Round<'a> {
             | Reason::Stalled { .. }
             | Reason::BackingOff { .. }
             | Reason::Restarting { .. }
+            | Reason::Unhealthy { .. }
             | Reason::DriftReported { .. } => self.report.counts.waiting += 1,
         }
         self.note(object, node, reason);

@@ -221,6 +221,11 @@ impl<'a> Round<'a> {
             }
             found.clear();
         }
+        let ill = match self.ill(replica, target) {
+            None => None,
+            Some(Ok(cause)) => return self.make(replica, ChangeKind::Replace, cause),
+            Some(Err(reason)) => Some(reason),
+        };
         let mut in_place = in_place(replica, target, found);
         if let Some((Cause::Drifted { fields }, _)) = &in_place
             && let Some(reason) = self.drift_left(replica, fields)
@@ -260,8 +265,11 @@ impl<'a> Round<'a> {
                 self.commit(replica, Work { kind, cause, actions, after: vec![] });
             }
             None if !removals.is_empty() => self.tidy(replica, removals),
-            None => match left {
-                Some(reason) => self.wait(replica.object, Some(replica.node), reason),
+            None => match left.or(ill) {
+                Some(reason) => {
+                    self.note_life(replica, target);
+                    self.wait(replica.object, Some(replica.node), reason);
+                }
                 None => self.settle(replica, target),
             },
         }
@@ -420,6 +428,15 @@ impl<'a> Round<'a> {
         if let Some(reason) = &replica.pending {
             return self.wait(replica.object, Some(replica.node), reason.clone());
         }
+        self.note_life(replica, target);
+        if replica.all.len() > 1 && self.tidy_elsewhere(replica) {
+            return;
+        }
+        self.report.counts.settled += 1;
+    }
+
+    /// Has records say what another hand did to it.
+    fn note_life(&mut self, replica: &Replica<'_, '_>, target: &Located) {
         let runs = is_running(target);
         let life = match replica.record.map(|record| &record.life) {
             // It ended before it was asked to stop: the next start is no restart.
@@ -432,10 +449,6 @@ impl<'a> Round<'a> {
         if let Some(life) = life {
             self.decide(Entry::Ended { replica: replica.key.clone(), life });
         }
-        if replica.all.len() > 1 && self.tidy_elsewhere(replica) {
-            return;
-        }
-        self.report.counts.settled += 1;
     }
 
     /// Removes the replica's containers on other nodes than its own, now that all is well there.

@@ -7,7 +7,7 @@ use reconciler::model::desired::{Declared, DesiredSet, Source};
 use reconciler::model::ids::{ImageName, Key, Name};
 use reconciler::model::quantity::{Bytes, Cpus, Span};
 use reconciler::model::spec::{
-    Endpoint, ImageSource, ImageSpec, InstanceSpec, LocalFile, Mount, MountSource, NodeSpec, Port,
+    Endpoint, Health, HealthProbe, ImageSource, ImageSpec, InstanceSpec, LocalFile, Mount, MountSource, NodeSpec, Port,
     PortRange, Power, Protocol, Pull, Resources, Restart, Stop, VolumeSpec,
 };
 use serde::Deserialize;
@@ -46,6 +46,8 @@ struct InstanceYaml {
     volumes: Vec<MountYaml>,
     #[serde(default)]
     restart: Restart,
+    /// A TCP check of this port, or the engine's own check if the port is 0.
+    health: Option<u16>,
 }
 
 #[derive(Deserialize, Default)]
@@ -184,7 +186,16 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
             })
             .collect(),
         restart: yaml.restart,
-        health: None,
+        health: yaml.health.map(|port| Health {
+            check: match port {
+                0 => HealthProbe::Exec(vec!["true".to_owned()]),
+                port => HealthProbe::Tcp { port },
+            },
+            interval: Span::seconds(10),
+            timeout: Span::seconds(1),
+            retries: 3,
+            start_period: Span::seconds(0),
+        }),
         stop: Stop { signal: None, timeout: Span::seconds(10) },
         labels: BTreeMap::new(),
         more: Default::default(),
