@@ -231,6 +231,35 @@ fn a_rollout_waits_for_health_and_not_for_what_cannot_be_known() {
 }
 
 #[test]
+fn what_goes_is_not_judged_by_the_check_of_what_comes() {
+    let mut spec = with_check(http());
+    spec.replicas = 2;
+    let mut world = world(&spec);
+    for starts_anew in [false, true] {
+        // Both the program and its check change, and the new ones do not come up.
+        let n = world.journal.len();
+        spec.env.insert("N".to_owned(), n.to_string());
+        let path = format!("/{n}");
+        spec.health.as_mut().unwrap().check = HealthProbe::Http { port: 80, path };
+        spec.health.as_mut().unwrap().start_period = Span::seconds(1000);
+        feel(&mut world, 0, bad());
+        world.actions.clear();
+        world.declare(&[("web", spec.clone())]);
+        run(&mut world, 100);
+        if starts_anew {
+            world.restart();
+            run(&mut world, 100);
+        }
+        assert_eq!(replacements(&world), 1, "{:?}", world.actions);
+        feel(&mut world, 0, Probed::Healthy);
+        run(&mut world, 300);
+        assert_eq!(replacements(&world), 2, "{:?}", world.actions);
+        let all = status::instances(world.engine.snapshot(), world.engine.report());
+        assert_eq!(all[0].replicas_ready, 2, "{all:#?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_reached_is_shown_as_unknown_and_left_alone() {
     let mut world = world(&with_check(http()));
     feel(&mut world, 0, Probed::Unknown { reason: "no route to host".to_owned() });

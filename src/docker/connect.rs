@@ -21,7 +21,7 @@ use tokio::sync::{Mutex, Notify};
 
 use super::cache::InspectCache;
 use super::convert::{EngineDefaults, event_time};
-use super::{error, events, execute, logs, observe};
+use super::{error, events, execute, logs, observe, pid};
 
 /// How long the driver waits, by the kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -315,6 +315,10 @@ impl Driver for DockerDriver {
         sink: &'a (dyn Fn(NodeEvent) + Send + Sync),
     ) -> std::pin::Pin<Box<dyn Future<Output = DriverError> + Send + 'a>> {
         Box::pin(events::watch(self, owner, sink))
+    }
+
+    fn pid<'a>(&'a self, container: &'a str) -> Answer<'a, Option<u32>> {
+        Box::pin(pid::pid(self, container))
     }
 
     fn logs<'a>(

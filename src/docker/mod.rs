@@ -17,6 +17,7 @@ mod execute;
 mod images;
 mod logs;
 mod observe;
+mod pid;
 mod progress;
 mod upload;
 

@@ -15,11 +15,12 @@ use std::time::Duration;
 use super::{Effect, Engine};
 use crate::backoff;
 use crate::model::health::{HealthNote, Probe, ProbeAt, Probed};
-use crate::model::ids::{ContainerId, Name};
+use crate::model::ids::{ContainerId, Name, Revision};
 use crate::model::observed::{ContainerState, HealthCheck, HealthState, Reach};
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::{Health, HealthProbe};
 use crate::model::time::Timestamp;
+use crate::plan::goal;
 use crate::want;
 
 /// The first wait between two probes of a container that is starting: shorter than most programs
@@ -32,6 +33,9 @@ const PROBE_GRID_MS: i64 = 100;
 
 /// Why a loop that only looks knows nothing of checks that windlass runs.
 const ONLY_LOOKS: &str = "only a running windlass runs this check";
+
+/// Why nothing is known of the check of a container that waits to be replaced.
+const EARLIER: &str = "it is of an earlier revision, whose check is not known any more";
 
 type Place = (Name, ContainerId);
 
@@ -76,8 +80,6 @@ struct Asked {
 enum Next {
     At(Timestamp),
     UnderWay { ticket: u64 },
-    /// Never: the loop only looks.
-    Never,
 }
 
 impl Track {
@@ -206,21 +208,27 @@ impl Engine {
     /// Brings what is known of health in line with the containers that are there, and has the
     /// snapshot say it.
     pub(super) fn watch_health(&mut self) {
-        let Snapshot { now, desired, containers, health: notes, .. } = &mut self.snapshot;
+        let Snapshot { now, desired, records, containers, health: notes, .. } = &mut self.snapshot;
         let now = *now;
         let watched = &mut self.health;
         let mut old = std::mem::take(&mut watched.tracks);
         notes.clear();
         let mut declared = desired.instances.iter().peekable();
+        let mut instance = None;
+        let mut check: Option<(&Health, Option<Revision>)> = None;
         for (replica, located) in containers.iter_mut() {
             while declared.next_if(|(key, _)| **key < replica.instance).is_some() {}
-            let check = declared
-                .peek()
-                .filter(|(key, _)| **key == replica.instance)
-                .and_then(|(_, declared)| declared.spec.health.as_ref());
+            if instance != Some(&replica.instance) {
+                instance = Some(&replica.instance);
+                let declared = declared.peek().filter(|(key, _)| **key == replica.instance);
+                check = declared.and_then(|(_, declared)| {
+                    let health = declared.spec.health.as_ref().filter(|check| is_ours(check))?;
+                    Some((health, goal::revision_now(desired, records, declared)))
+                });
+            }
             for at in located {
                 let ContainerState::Running { since: run } = at.container.state else { continue };
-                let asks = check.filter(|check| is_asked_by_us(check, at));
+                let asks = check.as_ref().filter(|_| is_left_to_us(at));
                 if asks.is_none() && at.container.health == HealthState::None {
                     continue;
                 }
@@ -231,7 +239,13 @@ impl Engine {
                 }
                 let mut track = watched.track(earlier, run, now);
                 match asks {
-                    Some(check) => watched.ask_for(&place, &mut track, check, at, now, self.acts),
+                    Some(_) if !self.acts => {
+                        track.turn(now, HealthState::Unknown, ONLY_LOOKS.to_owned());
+                    }
+                    Some((check, wanted)) => {
+                        let is_current = wanted.as_ref() == Some(&at.container.identity.revision);
+                        watched.ask_for(&place, &mut track, check, at, now, is_current);
+                    }
                     None => {
                         watched.forget(&place, &track);
                         track.asked = None;
@@ -326,18 +340,16 @@ impl Watched {
         check: &Health,
         at: &Located,
         now: Timestamp,
-        acts: bool,
+        is_current: bool,
     ) {
         let at = probe_at(at);
-        if !acts {
-            track.turn(now, HealthState::Unknown, ONLY_LOOKS.to_owned());
-            let mut asked = Asked::new(check.clone(), at, now);
-            asked.next = Next::Never;
-            track.asked = Some(asked);
-            return;
-        }
         match &mut track.asked {
-            Some(asked) if asked.check == *check => asked.at = at,
+            // A check that changed with the rest of the spec is meant for what comes, and says
+            // nothing of what goes: that is asked as before.
+            Some(asked) if !is_current || asked.check == *check => asked.at = at,
+            None if !is_current => {
+                track.turn(now, HealthState::Unknown, EARLIER.to_owned());
+            }
             Some(_) | None => {
                 // Another check says nothing of what the one before found.
                 self.forget(place, track);
@@ -350,14 +362,17 @@ impl Watched {
     }
 }
 
-/// Whether windlass runs this check on this container: one that was made for another check has the
-/// engine run that.
-fn is_asked_by_us(check: &Health, at: &Located) -> bool {
-    let is_ours = match &check.check {
+/// Whether windlass runs this check.
+fn is_ours(check: &Health) -> bool {
+    match &check.check {
         HealthProbe::Exec(_) => false,
         HealthProbe::Http { .. } | HealthProbe::Tcp { .. } => true,
-    };
-    is_ours && at.container.config.health.as_ref().is_some_and(|has| *has == HealthCheck::default())
+    }
+}
+
+/// Whether a container was made so that its engine runs no check.
+fn is_left_to_us(at: &Located) -> bool {
+    at.container.config.health.as_ref().is_some_and(|has| *has == HealthCheck::default())
 }
 
 fn probe_at(at: &Located) -> ProbeAt {
