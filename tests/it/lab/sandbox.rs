@@ -157,8 +157,14 @@ impl<'e> Sandbox<'e> {
 
     /// Starts `windlass up`, which ends at the latest when the calling thread does.
     pub(crate) fn spawn_up(&self, args: &[&str]) -> Up {
+        self.spawn_up_with(&[], args)
+    }
+
+    /// The same, with options of `setpriv`: `["--bounding-set", "-sys_admin"]`.
+    pub(crate) fn spawn_up_with(&self, privileges: &[&str], args: &[&str]) -> Up {
         // The kernel ends it if this process is killed, when nothing is dropped.
         let mut command = Command::new("setpriv");
+        command.args(privileges);
         command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_windlass"), "up"]);
         self.prepare(&mut command, args);
         Up::spawn(command)

@@ -2,7 +2,7 @@
 //!
 //! Most tests run the loop in this process, through [`windlass::app`]; those that kill it, or that
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
-//! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`images`],
+//! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`images`],
 //! [`daemon`], [`state`], [`examples`].
 
 mod apply;
@@ -11,6 +11,7 @@ mod daemon;
 mod drift;
 mod examples;
 mod guards;
+mod health;
 mod images;
 mod life;
 mod room;
