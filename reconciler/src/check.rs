@@ -15,7 +15,7 @@ use crate::model::snapshot::Snapshot;
 use crate::model::spec::{InstanceSpec, Power};
 use crate::plan::Plan;
 use crate::step::{Action, Step, StepId};
-use crate::want::LABEL_PREFIX;
+use crate::want::{DEFAULT_NETWORK, LABEL_PREFIX};
 
 /// A rule that a plan breaks, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,9 +123,15 @@ impl<'a> Check<'a> {
         for step in &plan.steps {
             match (&step.object, is_of_container(&step.action)) {
                 (ObjectId::Replica(replica), true) => rows.entry(replica).or_default().push(step),
-                (ObjectId::Image { .. } | ObjectId::Volume { .. }, false) => {}
+                (
+                    ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. },
+                    false,
+                ) => {}
                 (ObjectId::Replica(_), false)
-                | (ObjectId::Image { .. } | ObjectId::Volume { .. }, true) => {
+                | (
+                    ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. },
+                    true,
+                ) => {
                     self.violation(step, "its object is of another kind");
                 }
             }
@@ -178,12 +184,17 @@ impl<'a> Check<'a> {
                 Action::PauseContainer { .. }
                 | Action::UnpauseContainer { .. }
                 | Action::UpdateContainer { .. }
+                | Action::ConnectNetwork { .. }
+                | Action::DisconnectNetwork { .. }
+                | Action::PutFiles { .. }
                 | Action::CreateContainer { .. }
                 | Action::PullImage { .. }
                 | Action::LoadImage { .. }
                 | Action::ImportImage { .. }
                 | Action::CreateVolume { .. }
-                | Action::RemoveVolume { .. } => {}
+                | Action::RemoveVolume { .. }
+                | Action::CreateNetwork { .. }
+                | Action::RemoveNetwork { .. } => {}
             }
         }
     }
@@ -261,8 +272,19 @@ impl<'a> Check<'a> {
                     self.violation(step, "nothing says that it shall be paused");
                 }
             }
+            Action::PutFiles { .. } => {
+                if declared.is_none() {
+                    self.violation(step, "it is not declared");
+                }
+                // What runs made its files its own.
+                if held.get(index).is_some_and(|found| found.runs) {
+                    self.violation(step, "it runs");
+                }
+            }
             Action::UnpauseContainer { .. }
             | Action::UpdateContainer { .. }
+            | Action::ConnectNetwork { .. }
+            | Action::DisconnectNetwork { .. }
             | Action::RenameContainer { .. } => {
                 if declared.is_none() {
                     self.violation(step, "it is not declared");
@@ -273,7 +295,9 @@ impl<'a> Check<'a> {
             | Action::LoadImage { .. }
             | Action::ImportImage { .. }
             | Action::CreateVolume { .. }
-            | Action::RemoveVolume { .. } => {}
+            | Action::RemoveVolume { .. }
+            | Action::CreateNetwork { .. }
+            | Action::RemoveNetwork { .. } => {}
         }
     }
 
@@ -289,6 +313,12 @@ impl<'a> Check<'a> {
                 let is_there = seen.is_some_and(|seen| seen.volumes.contains_key(name));
                 if is_there || !made.insert((&step.node, name)) {
                     self.violation(step, format!("volume {name} is there"));
+                }
+            }
+            if let Action::CreateNetwork { name, .. } = &step.action {
+                let is_there = seen.is_some_and(|seen| seen.networks.contains_key(name));
+                if is_there || !made.insert((&step.node, name)) {
+                    self.violation(step, format!("network {name} is there"));
                 }
             }
             let Action::CreateContainer { name, image, config, .. } = &step.action else {
@@ -317,6 +347,17 @@ impl<'a> Check<'a> {
                 });
                 if !is_there && !makes {
                     missing.push(format!("volume {volume}"));
+                }
+            }
+            for network in config.more.attachments.keys() {
+                let is_there = network == DEFAULT_NETWORK
+                    || seen.is_some_and(|seen| seen.networks.contains_key(network));
+                let makes = waits_for(&|object| {
+                    matches!(object, ObjectId::Network { node, network: key }
+                        if *node == step.node && key.engine_name() == *network)
+                });
+                if !is_there && !makes {
+                    missing.push(format!("network {network}"));
                 }
             }
             for what in missing {
@@ -360,7 +401,23 @@ impl<'a> Check<'a> {
                         self.violation(step, "a container uses it");
                     }
                 }
-                (_, ObjectId::Replica(_) | ObjectId::Image { .. } | ObjectId::Volume { .. }) => {}
+                (Action::RemoveNetwork { name }, ObjectId::Network { network, .. }) => {
+                    if !snapshot.down && snapshot.desired.networks.contains_key(network) {
+                        self.violation(step, "it is declared");
+                    }
+                    let mut here =
+                        snapshot.containers.values().flatten().filter(|at| at.node == step.node);
+                    if here.any(|at| at.container.config.more.attachments.contains_key(name)) {
+                        self.violation(step, "a container is on it");
+                    }
+                }
+                (
+                    _,
+                    ObjectId::Replica(_)
+                    | ObjectId::Image { .. }
+                    | ObjectId::Volume { .. }
+                    | ObjectId::Network { .. },
+                ) => {}
             }
         }
         if snapshot.down {
@@ -416,6 +473,8 @@ impl<'a> Check<'a> {
                     let record = self.snapshot.records.instances.get(&replica.instance);
                     let placed = record
                         .and_then(|record| record.replicas.get(&replica.ordinal))
+                        // Where nothing was ever made of it, it may be placed anew.
+                        .filter(|record| record.incarnation > 0)
                         .and_then(|record| record.node.as_ref());
                     if placed.is_some() || !self.snapshot.desired.nodes.contains_key(node) {
                         self.found.push(Violation(format!("{replica} cannot be placed on {node}")));

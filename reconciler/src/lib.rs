@@ -11,6 +11,7 @@
 pub mod backoff;
 pub mod check;
 pub mod diff;
+pub mod enforced;
 pub mod engine;
 pub mod model;
 pub mod placement;

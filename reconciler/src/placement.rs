@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::model::ids::Name;
 use crate::model::observed::Reach;
 use crate::model::snapshot::Snapshot;
+use crate::model::spec::Placement;
 
 /// How many replicas each node has been given.
 #[derive(Debug, Default)]
@@ -36,25 +37,55 @@ impl Load {
     }
 }
 
-/// The reachable node with the fewest replicas; the first by name where several have as few.
+/// Whether a spec's placement lets it be on `node`.
+#[must_use]
+pub fn allows(snapshot: &Snapshot, placement: Option<&Placement>, node: &Name) -> bool {
+    let Some(Placement { node: only, selector }) = placement else { return true };
+    let labels = snapshot.desired.nodes.get(node).map(|declared| &declared.labels);
+    only.as_ref().is_none_or(|only| only == node)
+        && selector
+            .iter()
+            .all(|(name, value)| labels.and_then(|labels| labels.get(name)) == Some(value))
+}
+
+/// The reachable node with the fewest replicas among those that `placement` allows; the first by
+/// name where several have as few.
 ///
 /// # Errors
 /// The reason why there is none, for people.
-pub fn choose(snapshot: &Snapshot, load: &Load) -> Result<Name, String> {
+pub fn choose(
+    snapshot: &Snapshot,
+    load: &Load,
+    placement: Option<&Placement>,
+) -> Result<Name, String> {
     let reachable =
         |node: &&Name| snapshot.nodes.get(*node).is_some_and(|seen| seen.reach == Reach::Reachable);
+    let allowed = |node: &&Name| allows(snapshot, placement, node);
+    if !snapshot.desired.nodes.keys().any(|node| allowed(&node)) {
+        return Err(format!("no node is as its placement asks: {}", asked(placement)));
+    }
     snapshot
         .desired
         .nodes
         .keys()
+        .filter(allowed)
         .filter(reachable)
         .min_by_key(|node| (load.on(node), *node))
         .cloned()
         .ok_or_else(|| {
-            let nodes: Vec<String> =
-                snapshot.desired.nodes.keys().map(|node| describe(snapshot, node)).collect();
+            let nodes = snapshot.desired.nodes.keys().filter(allowed);
+            let nodes: Vec<String> = nodes.map(|node| describe(snapshot, node)).collect();
             format!("no node answers: {}", nodes.join("; "))
         })
+}
+
+/// A placement in words.
+#[must_use]
+pub fn asked(placement: Option<&Placement>) -> String {
+    let Some(Placement { node, selector }) = placement else { return "any node".to_owned() };
+    let node = node.iter().map(|node| format!("node {node}"));
+    let labels = selector.iter().map(|(name, value)| format!("label {name}={value}"));
+    node.chain(labels).collect::<Vec<_>>().join(", ")
 }
 
 fn describe(snapshot: &Snapshot, node: &Name) -> String {

@@ -10,7 +10,9 @@ use crate::model::ids::{ContainerId, ImageId, Name, OwnerId, ReplicaKey};
 use crate::model::journal::Stamped;
 use crate::model::observed::{NodeListing, ObservedContainer};
 use crate::model::quantity::Span;
-use crate::model::record::{ImageRecord, InstanceRecord, NodeRecord, Records, VolumeRecord};
+use crate::model::record::{
+    ImageRecord, InstanceRecord, NetworkRecord, NodeRecord, Records, VolumeRecord,
+};
 use crate::step::Action;
 
 /// What a driver answers, in a while.
@@ -137,6 +139,8 @@ pub enum NodeEvent {
     Images,
     /// Volumes changed.
     Volumes,
+    /// Networks changed.
+    Networks,
 }
 
 /// Why a driver could not do something.
@@ -220,6 +224,8 @@ pub enum Write {
     Image(crate::model::ids::ImageName, Option<ImageRecord>),
     /// A volume.
     Volume(crate::model::ids::Key, Option<VolumeRecord>),
+    /// A network.
+    Network(crate::model::ids::Key, Option<NetworkRecord>),
     /// A node.
     Node(Name, Option<NodeRecord>),
     /// The last good text of a file.

@@ -2,16 +2,20 @@
 //! made on demand from a snapshot and the last report. Nothing decides from a status.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::enforced::not_enforced;
 use crate::model::ids::{Key, Name, ObjectId, ReplicaKey};
 use crate::model::observed::{ContainerState, HealthState, Reach};
 use crate::model::record::{Life, PastRevision};
 use crate::model::snapshot::{Located, Snapshot};
-use crate::model::spec::InstanceSpec;
+use crate::model::sparse::Sparse;
+use crate::model::spec::{Content, InstanceSpec, More};
 use crate::model::time::Timestamp;
 use crate::report::{Reason, Report};
+use crate::want;
 
 /// The word for one that runs, and whose health check cannot reach it from here.
 const HEALTH_UNKNOWN: &str = "HealthUnknown";
@@ -20,7 +24,7 @@ const HEALTH_UNKNOWN: &str = "HealthUnknown";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `Ready`, `Reconciling`, `Stalled`, `Degraded` or `Held`.
+    /// `Ready`, `Reconciling`, `Stalled`, `Degraded`, `Held` or `NotEnforced`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Whether it is.
@@ -137,7 +141,7 @@ fn notes_by_replica(report: &Report) -> Notes<'_> {
         .iter()
         .filter_map(|note| match &note.object {
             ObjectId::Replica(replica) => Some((replica, &note.reason)),
-            ObjectId::Image { .. } | ObjectId::Volume { .. } => None,
+            ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. } => None,
         })
         .collect()
 }
@@ -171,7 +175,17 @@ fn instance_with(snapshot: &Snapshot, notes: &Notes<'_>, key: &Key) -> InstanceS
             Some(Reason::InFlight { .. } | Reason::WaitingOn { .. })
         )
     });
-    let conditions = conditions(notes, declared.is_some(), wanted, ready, &replicas);
+    let mut conditions = conditions(notes, declared.is_some(), wanted, ready, &replicas);
+    let lacking = not_enforced(snapshot, key);
+    if !lacking.is_empty() {
+        conditions.push(Condition {
+            kind: "NotEnforced".to_owned(),
+            status: Truth::True,
+            reason: "NodeLacksSupport".to_owned(),
+            message: lacking.join("; "),
+            last_transition_time: None,
+        });
+    }
     InstanceStatus {
         key: key.clone(),
         source: declared.map(|declared| declared.source.to_string()),
@@ -190,11 +204,20 @@ fn instance_with(snapshot: &Snapshot, notes: &Notes<'_>, key: &Key) -> InstanceS
     }
 }
 
-/// A spec without the values of its variables: they may be secrets.
+/// A spec without the values of its variables and the text of its files: they may be secrets.
 fn masked(spec: &InstanceSpec) -> InstanceSpec {
     let mut spec = spec.clone();
     for value in spec.env.values_mut() {
         "(not shown)".clone_into(value);
+    }
+    if want::files(&spec).next().is_some() {
+        let mut more = More::clone(&spec.more);
+        for file in more.files.iter_mut().chain(&mut more.user_data) {
+            if let Content::Text(_) = file.content {
+                file.content = Content::Text(Arc::from("(not shown)"));
+            }
+        }
+        spec.more = Sparse::new(more);
     }
     spec
 }

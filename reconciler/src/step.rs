@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ids::{ImageId, ImageName, Name, ObjectId, Revision};
 use crate::model::journal::Deed;
-use crate::model::observed::{ContainerConfig, Limits};
+use crate::model::observed::{Attachment, ContainerConfig, Limits};
 use crate::model::quantity::Span;
-use crate::model::spec::LocalFile;
+use crate::model::spec::{FileSpec, LocalFile, NetworkSpec};
 
 /// A step's number in its plan, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,6 +81,43 @@ pub enum Action {
     RemoveVolume {
         /// The engine's name for it.
         name: String,
+    },
+    /// Make a network.
+    CreateNetwork {
+        /// The engine's name for it.
+        name: String,
+        /// What it is.
+        spec: Arc<NetworkSpec>,
+        /// Its labels, complete.
+        labels: BTreeMap<String, String>,
+    },
+    /// Remove a network.
+    RemoveNetwork {
+        /// The engine's name for it.
+        name: String,
+    },
+    /// Put a container on a network.
+    ConnectNetwork {
+        /// Its id or name.
+        container: String,
+        /// The engine's name of the network.
+        network: String,
+        /// How it is on it.
+        attachment: Attachment,
+    },
+    /// Take a container off a network.
+    DisconnectNetwork {
+        /// Its id or name.
+        container: String,
+        /// The engine's name of the network.
+        network: String,
+    },
+    /// Put files into a container that was not started yet.
+    PutFiles {
+        /// Its id or name.
+        container: String,
+        /// All of them.
+        files: Vec<FileSpec>,
     },
     /// Create a container.
     CreateContainer {
@@ -164,6 +201,13 @@ impl Action {
             }
             Self::CreateVolume { retain, .. } => Deed::CreateVolume { retain: *retain },
             Self::RemoveVolume { .. } => Deed::RemoveVolume,
+            Self::CreateNetwork { .. } => Deed::CreateNetwork,
+            Self::RemoveNetwork { .. } => Deed::RemoveNetwork,
+            Self::ConnectNetwork { network, .. } => Deed::Connect { network: network.clone() },
+            Self::DisconnectNetwork { network, .. } => {
+                Deed::Disconnect { network: network.clone() }
+            }
+            Self::PutFiles { .. } => Deed::PutFiles,
             Self::CreateContainer { image_name, config, revision, incarnation, .. } => {
                 Deed::Create {
                     incarnation: *incarnation,
@@ -196,12 +240,17 @@ impl Action {
             | Self::UnpauseContainer { container }
             | Self::UpdateContainer { container, .. }
             | Self::RenameContainer { container, .. }
+            | Self::ConnectNetwork { container, .. }
+            | Self::DisconnectNetwork { container, .. }
+            | Self::PutFiles { container, .. }
             | Self::RemoveContainer { container, .. } => Some(container),
             Self::PullImage { .. }
             | Self::LoadImage { .. }
             | Self::ImportImage { .. }
             | Self::CreateVolume { .. }
             | Self::RemoveVolume { .. }
+            | Self::CreateNetwork { .. }
+            | Self::RemoveNetwork { .. }
             | Self::CreateContainer { .. } => None,
         }
     }
@@ -228,6 +277,11 @@ impl Action {
             Self::ImportImage { .. } => "import image",
             Self::CreateVolume { .. } => "create volume",
             Self::RemoveVolume { .. } => "remove volume",
+            Self::CreateNetwork { .. } => "create network",
+            Self::RemoveNetwork { .. } => "remove network",
+            Self::ConnectNetwork { .. } => "connect",
+            Self::DisconnectNetwork { .. } => "disconnect",
+            Self::PutFiles { .. } => "put files",
             Self::CreateContainer { .. } => "create",
             Self::StartContainer { restart: false, .. } => "start",
             Self::StartContainer { restart: true, .. } => "restart",

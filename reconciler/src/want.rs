@@ -33,6 +33,13 @@ pub fn hostname(spec: &InstanceSpec, replica: &ReplicaKey) -> String {
     spec.more.hostname.clone().unwrap_or_else(made)
 }
 
+/// Whether a container without a host name of its own has its node's.
+#[must_use]
+pub fn has_nodes_hostname(spec: &InstanceSpec) -> bool {
+    network_mode(spec) == HOST_NETWORK
+        || spec.more.security.namespaces.uts.as_deref() == Some("host")
+}
+
 /// Whether `text` is the `name-ordinal` of `replica`, without making a text.
 #[must_use]
 pub fn is_hostname(text: &str, replica: &ReplicaKey) -> bool {
@@ -122,11 +129,21 @@ pub fn network_mode(spec: &InstanceSpec) -> Cow<'static, str> {
 
 /// The networks that a container shall be on, by the engine's names. Those that have no endpoints,
 /// and the engine's `bridge` for one that is created on it, are left out.
+///
+/// On each declared network it goes by its instance's name, which all replicas share, by
+/// `name-ordinal`, and by what its spec says beside.
 #[must_use]
-pub fn attachments(spec: &InstanceSpec) -> BTreeMap<String, Attachment> {
+pub fn attachments(spec: &InstanceSpec, replica: &ReplicaKey) -> BTreeMap<String, Attachment> {
     let mode = network_mode(spec);
+    let ReplicaKey { instance, ordinal } = replica;
     let uses = spec.more.networks.iter().map(|one| {
-        let aliases = one.aliases.iter().cloned().collect();
+        let own = [instance.name.to_string(), format!("{}-{ordinal}", instance.name)];
+        let own = match one.network {
+            NetworkName::Declared(_) => own.to_vec(),
+            // Engines know no names there.
+            NetworkName::Engine(_) => Vec::new(),
+        };
+        let aliases = own.into_iter().chain(one.aliases.iter().cloned()).collect();
         (engine_network(&one.network), Attachment { aliases, address: one.address })
     });
     uses.filter(|(network, _)| is_listed(network, &mode)).collect()
@@ -164,10 +181,9 @@ pub fn config(spec: &InstanceSpec, replica: &ReplicaKey, cgroup_parent: &str) ->
         cmd: spec.args.clone(),
         env: spec.env.clone(),
         labels: spec.labels.clone(),
-        hostname: match network_mode(spec).as_ref() {
-            // The node's own, which engines let nobody change.
-            HOST_NETWORK if spec.more.hostname.is_none() => String::new(),
-            _ => hostname(spec, replica),
+        hostname: match &spec.more.hostname {
+            None if has_nodes_hostname(spec) => String::new(),
+            Some(_) | None => hostname(spec, replica),
         },
         ports: spec.ports.iter().map(|declared| port(declared, replica.ordinal)).collect(),
         mounts: spec
@@ -190,11 +206,11 @@ pub fn config(spec: &InstanceSpec, replica: &ReplicaKey, cgroup_parent: &str) ->
         cgroup_parent: cgroup_parent.to_owned(),
         restart_policy: RESTART_POLICY.to_owned(),
         network: network_mode(spec).into_owned(),
-        more: more(spec),
+        more: more(spec, replica),
     }
 }
 
-fn more(spec: &InstanceSpec) -> Sparse<MoreConfig> {
+fn more(spec: &InstanceSpec, replica: &ReplicaKey) -> Sparse<MoreConfig> {
     let More {
         workdir,
         env_files: _, // stand in env
@@ -213,7 +229,7 @@ fn more(spec: &InstanceSpec) -> Sparse<MoreConfig> {
         log,
     } = &*spec.more;
     Sparse::new(MoreConfig {
-        attachments: attachments(spec),
+        attachments: attachments(spec, replica),
         workdir: workdir.clone(),
         security: (**security).clone(),
         io: (*spec.resources.io).clone(),

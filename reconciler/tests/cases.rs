@@ -122,12 +122,20 @@ fn pairs(plan: &Plan, report: &Report) -> BTreeSet<String> {
 }
 
 /// Which causes an action can have.
-const POSSIBLE: [(&str, &[&str]); 14] = [
+const POSSIBLE: [(&str, &[&str]); 19] = [
     ("pull image", &["Needed"]),
     ("load image", &["Needed"]),
     ("import image", &["Needed"]),
     ("create volume", &["Needed"]),
     ("remove volume", &["NotDeclared", "Down"]),
+    ("create network", &["Needed"]),
+    ("remove network", &["NotDeclared", "Down"]),
+    ("connect", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"]),
+    ("disconnect", &["Changed", "Drifted"]),
+    (
+        "put files",
+        &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Power"],
+    ),
     ("create", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"]),
     ("start", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Power"]),
     ("restart", &["Changed", "Drifted", "Ended"]),

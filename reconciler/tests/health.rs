@@ -121,7 +121,11 @@ fn what_is_unhealthy_is_replaced_ever_later() {
             assert_eq!(done, verbs.map(|verb| format!("n1: {verb} default/web/0")));
             assert!(world.journal.iter().any(|entry| {
                 let text = serde_json::to_string(&entry.entry).unwrap();
-                let why = if check == http() { "unhealthy: GET / answered 500 (3 of 3)" } else { "unhealthy" };
+                let why = if check == http() {
+                    "unhealthy: GET / answered 500 (3 of 3)"
+                } else {
+                    "unhealthy"
+                };
                 text.contains("\"cause\":\"") && text.contains(why)
             }));
             run(&mut world, 3600);
@@ -268,7 +272,10 @@ fn what_cannot_be_reached_is_shown_as_unknown_and_left_alone() {
     let engine = &world.engine;
     let web = &status::instances(engine.snapshot(), engine.report())[0];
     assert_eq!((web.phase.as_str(), web.replicas_ready), ("HealthUnknown", 0));
-    assert_eq!((web.conditions[0].status, &*web.conditions[0].reason), (Truth::Unknown, "HealthUnknown"));
+    assert_eq!(
+        (web.conditions[0].status, &*web.conditions[0].reason),
+        (Truth::Unknown, "HealthUnknown")
+    );
     assert!(web.conditions[0].message.contains("no route to host"), "{web:#?}");
 }
 
@@ -309,7 +316,8 @@ fn another_check_is_asked_at_once_of_the_same_container() {
 fn one_that_only_looks_asks_nobody() {
     let mut world = world(&with_check(http()));
     let endpoint = Endpoint::Unix("/local.sock".to_owned());
-    let looks = Engine::new(Config::default(), Records::default(), 0, Policies::allow_all(), endpoint);
+    let looks =
+        Engine::new(Config::default(), Records::default(), 0, Policies::allow_all(), endpoint);
     world.engine = looks.looking();
     world.engine.adopt_owner(world.now, OwnerId("0011223344556677".to_owned()));
     world.probes = 0;
@@ -353,7 +361,10 @@ fn last_lines_are_read_once_an_end_and_never_written_down() {
             assert!(matches!(note.reason, Reason::Restarting { code: 7, .. }), "{note:?}");
             let web = &status::instances(engine.snapshot(), engine.report())[0];
             let message = web.replicas[0].message.as_deref().unwrap();
-            assert!(message.contains("exit code 7") && message.contains("panic: s3cret"), "{message}");
+            assert!(
+                message.contains("exit code 7") && message.contains("panic: s3cret"),
+                "{message}"
+            );
         }
         run(&mut world, 50);
         assert_eq!(world.logs_read, ends);

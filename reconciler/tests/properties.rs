@@ -17,7 +17,8 @@ use reconciler::model::ids::{Digest, ImageId, Key, Name, ReplicaKey};
 use reconciler::model::observed::{ContainerState, Limits};
 use reconciler::model::quantity::{Bytes, Span};
 use reconciler::model::spec::{
-    Endpoint, Health, HealthProbe, InstanceSpec, Mount, MountSource, NodeSpec, Power, Restart, VolumeSpec,
+    Endpoint, Health, HealthProbe, InstanceSpec, Mount, MountSource, NodeSpec, Power, Restart,
+    VolumeSpec,
 };
 use reconciler::model::time::Timestamp;
 use reconciler::plan::plan;

@@ -71,6 +71,7 @@ fn source(snapshot: &Snapshot, object: &ObjectId) -> Option<String> {
     let source = match object {
         ObjectId::Replica(replica) => &desired.instances.get(&replica.instance)?.source,
         ObjectId::Volume { volume, .. } => &desired.volumes.get(volume)?.source,
+        ObjectId::Network { network, .. } => &desired.networks.get(network)?.source,
         ObjectId::Image { image: ImageName::Declared(key), .. } => &desired.images.get(key)?.source,
         ObjectId::Image { image: ImageName::Reference(_), .. } => return None,
     };

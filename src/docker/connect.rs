@@ -11,7 +11,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use hyperlocal::UnixConnector;
 use reconciler::model::ids::{ContainerId, OwnerId, hex};
-use reconciler::model::observed::{CgroupDriver, EngineInfo, NodeListing, ObservedContainer};
+use reconciler::model::observed::{
+    CgroupDriver, EngineInfo, Missing, NodeListing, ObservedContainer,
+};
 use reconciler::model::spec::Endpoint;
 use reconciler::ports::{
     Answer, Done, Driver, DriverError, DriverErrorKind, LogLine, LogQuery, NodeEvent, Progress,
@@ -21,7 +23,7 @@ use tokio::sync::{Mutex, Notify};
 
 use super::cache::InspectCache;
 use super::convert::{EngineDefaults, event_time};
-use super::{error, events, execute, logs, observe, pid};
+use super::{credentials, error, events, execute, logs, observe, pid};
 
 /// How long the driver waits, by the kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,7 +240,12 @@ fn engine_info(info: SystemInfo, version: ClientVersion) -> EngineInfo {
         )
         | None => CgroupDriver::Cgroupfs,
     };
+    let options = info.security_options.unwrap_or_default();
+    let has = |name: &str| options.iter().any(|option| option.split(',').any(|part| part == name));
+    let missing = [(Missing::Apparmor, "name=apparmor"), (Missing::Seccomp, "name=seccomp")];
+    let missing = missing.into_iter().filter(|(_, name)| !has(name)).map(|(what, _)| what);
     EngineInfo {
+        missing: missing.collect(),
         id: info.id.unwrap_or_default(),
         version: info.server_version.unwrap_or_default(),
         api_version: version.to_string(),
@@ -273,6 +280,7 @@ fn client(
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             format!("{prefix}{path}").parse()
         });
+        credentials::mend_header(&mut request);
         async move {
             if let Some(asked) = asked {
                 *request.uri_mut() = asked?;

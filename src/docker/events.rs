@@ -14,7 +14,8 @@ use super::connect::DockerDriver;
 use super::convert::labels;
 use super::error;
 
-/// What changes something that we look at; `create` and `destroy` are of volumes too. Health checks
+/// What changes something that we look at; `create` and `destroy` are of volumes and networks too.
+/// That a container joins or leaves a network comes with each start and end; a list shows it. Health checks
 /// make `exec_` events at each run, which would drown the rest; so would attach, top and copy.
 const EVENTS: [&str; 18] = [
     "create",
@@ -139,6 +140,7 @@ fn tell(
         }
         Some(EventMessageTypeEnum::IMAGE) => sink(NodeEvent::Images),
         Some(EventMessageTypeEnum::VOLUME) => sink(NodeEvent::Volumes),
+        Some(EventMessageTypeEnum::NETWORK) => sink(NodeEvent::Networks),
         _ => {}
     }
 }
@@ -146,7 +148,7 @@ fn tell(
 fn filters() -> HashMap<String, Vec<String>> {
     let all = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     HashMap::from([
-        ("type".to_owned(), all(&["container", "image", "volume"])),
+        ("type".to_owned(), all(&["container", "image", "volume", "network"])),
         ("event".to_owned(), all(&EVENTS)),
     ])
 }

@@ -13,7 +13,7 @@ use reconciler::ports::{Done, DriverError, DriverErrorKind, Progress};
 use reconciler::step::Action;
 
 use super::connect::DockerDriver;
-use super::{convert, error, images, labels};
+use super::{convert, error, files, images, labels, networks};
 
 /// Shorter values of variables are not looked for in messages: they stand in any text by chance.
 const SECRET_BYTES_MIN: usize = 6;
@@ -43,6 +43,19 @@ pub(super) async fn execute(
                 })
                 .await?;
             Ok(Done::AsAsked)
+        }
+        Action::CreateNetwork { name, spec, labels } => {
+            networks::create(driver, name, spec, labels).await
+        }
+        Action::RemoveNetwork { name } => networks::remove(driver, name).await,
+        Action::ConnectNetwork { container, network, attachment } => {
+            networks::connect(driver, container, network, attachment).await
+        }
+        Action::DisconnectNetwork { container, network } => {
+            networks::disconnect(driver, container, network).await
+        }
+        Action::PutFiles { container, files: contents } => {
+            files::put(driver, container, contents).await
         }
         Action::CreateContainer {
             name,

@@ -12,12 +12,25 @@ use reconciler::model::ids::ImageId;
 use reconciler::model::spec::LocalFile;
 use reconciler::ports::{Done, DriverError, DriverErrorKind, Progress};
 
+use super::archive::{self, Contents, Platform};
 use super::connect::{DockerDriver, Session};
+use super::credentials::{self, DockerConfig, Found};
 use super::error;
 use super::progress::{Layers, Stall};
 use super::upload::Upload;
 
-/// Pulls an image from its registry.
+/// How engines and registries say that it takes other credentials, in lower case.
+const DENIALS: [&str; 7] = [
+    "unauthorized",
+    "no basic auth credentials",
+    "authentication required",
+    "access denied",
+    "access forbidden",
+    "denied: ",
+    "incorrect username or password",
+];
+
+/// Pulls an image from its registry, with the credentials that `docker login` left for it.
 pub(super) async fn pull(
     driver: &DockerDriver,
     reference: &str,
@@ -26,11 +39,20 @@ pub(super) async fn pull(
     let operation = format!("pull image {reference}");
     let stall = Stall::new(driver.deadlines().stall);
     let session = driver.session(&operation).await?;
+    let config = DockerConfig::of_environment();
+    let refused = |text: &str| error::new(DriverErrorKind::Refused, &operation, text);
+    // A home may be on a server that does not answer.
+    let found = match tokio::time::timeout(driver.deadlines().look, config.find(reference)).await {
+        Ok(found) => found.map_err(|text| refused(&text))?,
+        Err(_) => return Err(refused(&format!("{} cannot be read in time", config.shown()))),
+    };
+    let source = found.as_ref().map(|found| found.source.clone());
+    let credentials = found.map(Found::into_credentials);
     let options =
         CreateImageOptions { from_image: Some(reference.to_owned()), ..Default::default() };
     let work = async {
         let mut layers = Layers::default();
-        let mut stream = session.docker.create_image(Some(options), None, None);
+        let mut stream = session.docker.create_image(Some(options), None, credentials);
         while let Some(message) = stream.next().await {
             let message = driver.checked(&operation, &session, message).await?;
             stall.moved();
@@ -42,31 +64,103 @@ pub(super) async fn pull(
         }
         Ok(())
     };
-    stall.guard(&operation, work).await?;
+    stall
+        .guard(&operation, work)
+        .await
+        .map_err(|failure| explained(failure, reference, &config, source.as_deref()))?;
     let image = inspect(driver, &operation, reference).await?;
     Ok(Done::Image { id: id_of(&image), pinned: pinned(reference, &image) })
 }
 
-/// Loads an archive as `docker save` writes it. It must hold one image.
+/// Says of a pull that a registry refused what to do about it.
+fn explained(
+    failure: DriverError,
+    reference: &str,
+    config: &DockerConfig,
+    source: Option<&str>,
+) -> DriverError {
+    let DriverError { kind, message } = failure;
+    let said = message.to_lowercase();
+    if !DENIALS.iter().any(|words| said.contains(words)) {
+        return DriverError { kind, message };
+    }
+    let registry = credentials::registry_of(reference);
+    let name = match registry {
+        "" => "the Docker Hub".to_owned(),
+        registry => format!("registry {registry}"),
+    };
+    // Some registries do not tell strangers what they hold.
+    let or_none = if said.contains("does not exist") { ", or holds no such image" } else { "" };
+    let login = format!("docker login {registry}");
+    let login = login.trim_end();
+    let text = match source {
+        Some(source) => format!(
+            "{name} refuses the credentials of {source}{or_none}; run `{login}` again as the user \
+             that windlass runs as, or check that they may pull this image"
+        ),
+        None => format!(
+            "{name} wants credentials, and {} has none for it{or_none}; run `{login}` as the user \
+             that windlass runs as",
+            config.shown()
+        ),
+    };
+    let operation = format!("pull image {reference}");
+    let said = message.strip_prefix(&operation).unwrap_or(&message).trim_start_matches(": ");
+    error::new(kind, &operation, &format!("{text} (the engine says: {said})"))
+}
+
+/// Loads an archive: what `docker save` writes, or an OCI layout. It must hold one image for the
+/// engine's platform.
 pub(super) async fn load(
     driver: &DockerDriver,
     file: &LocalFile,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Done, DriverError> {
     let operation = format!("load image {}", file.path);
+    let deadlines = driver.deadlines();
+    let info = driver
+        .call(&operation, deadlines.look, |session: Arc<Session>| async move {
+            session.docker.info().await
+        })
+        .await?;
+    let platform = Platform::of(&info);
+    let Contents { id, prefix } =
+        archive::examine(&operation, file, platform, deadlines.stall).await?;
     let session = driver.session(&operation).await?;
-    let (upload, body) = Upload::open(&operation, file).await?;
+    let (upload, body) = Upload::open(&operation, file, prefix).await?;
     // Without `quiet` the engine tells of each layer, which shows that it still works.
     let options = ImportImageOptions { quiet: false, platform: None };
     let messages = session
         .docker
         .import_image(options, body_try_stream(body), None)
         .map(|message| message.map(|info| info.stream));
-    let said = upload.run(driver, &session, messages, progress).await?;
+    let said = upload
+        .run(driver, &session, messages, progress)
+        .await
+        .map_err(|failure| damaged(failure, id.is_some()))?;
 
+    if let Some(id) = &id {
+        match inspect(driver, &operation, id).await {
+            Ok(image) => return Ok(Done::Image { id: id_of(&image), pinned: None }),
+            // An engine may know images by something else than their configuration.
+            Err(failure) if failure.kind == DriverErrorKind::NotFound => {}
+            Err(failure) => return Err(failure),
+        }
+    }
     let mut ids = BTreeSet::new();
     for reference in said.iter().filter_map(|line| loaded_reference(line)) {
-        ids.insert(id_of(&inspect(driver, &operation, reference).await?));
+        let image = inspect(driver, &operation, reference).await.map_err(|failure| {
+            if failure.kind != DriverErrorKind::NotFound {
+                return failure;
+            }
+            // A store of containerd's takes the tag that a layout gives alone for a whole name.
+            let text = format!(
+                "the engine loaded it as `{reference}`, and does not find it by that name; save it \
+                 under a full name such as `web:1.0`"
+            );
+            error::new(DriverErrorKind::Refused, &operation, &text)
+        })?;
+        ids.insert(id_of(&image));
     }
     let count = ids.len();
     match (ids.pop_first(), count) {
@@ -76,6 +170,20 @@ pub(super) async fn load(
             Err(error::new(DriverErrorKind::Refused, &operation, &text))
         }
     }
+}
+
+/// Says what to do where it is the engine that refused an archive.
+fn damaged(failure: DriverError, was_read: bool) -> DriverError {
+    let DriverError { kind, message } = failure;
+    let words = ["invalid diffID", "unexpected EOF", "invalid tar header", "invalid checksum"];
+    let advice = if words.iter().any(|words| message.contains(words)) {
+        "the archive is damaged or was changed: save it anew"
+    } else if !was_read && kind == DriverErrorKind::Refused {
+        "archives in this form are left to the engine: save it anew, plain or compressed by gzip"
+    } else {
+        return DriverError { kind, message };
+    };
+    DriverError { kind, message: format!("{message}; {advice}") }
 }
 
 /// Makes an image of the tar file of a root file system.
@@ -99,7 +207,7 @@ pub(super) async fn import(
         ..CreateImageOptions::default()
     };
     let session = driver.session(&operation).await?;
-    let (upload, body) = Upload::open(&operation, file).await?;
+    let (upload, body) = Upload::open(&operation, file, Vec::new()).await?;
     let messages = session
         .docker
         .create_image(Some(options), Some(body_try_stream(body)), None)

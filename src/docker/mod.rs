@@ -5,17 +5,21 @@
 //!
 //! Reading order: `connect` (the driver, its session and its deadlines), `observe` (what a node
 //! holds) with `cache`, `execute` (what is done) with `images` (and
-//! `upload`, `progress`), `events` and `logs`; `convert`
+//! `credentials`, `archive`, `upload`, `progress`), `events` and `logs`; `convert`
 //! (our model and the engine's, both directions, pure); `error` (what went wrong, in one line).
 
+mod archive;
 mod cache;
 mod connect;
 mod convert;
+mod credentials;
 mod error;
 mod events;
 mod execute;
+mod files;
 mod images;
 mod logs;
+mod networks;
 mod observe;
 mod pid;
 mod progress;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bollard::errors::Error;
 use bollard::models::ContainerSummary;
-use bollard::query_parameters::{ListContainersOptions, ListImagesOptions, ListVolumesOptions};
+use bollard::query_parameters::{
+    ListContainersOptions, ListImagesOptions, ListNetworksOptions, ListVolumesOptions,
+};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use reconciler::model::ids::{ContainerId, OwnerId};
 use reconciler::model::observed::{NodeListing, ObservedContainer};
@@ -23,22 +25,24 @@ pub(super) async fn list(
     owner: &OwnerId,
 ) -> Result<NodeListing, DriverError> {
     let limit = driver.deadlines().look;
-    let operation = "list containers, images and volumes";
+    let operation = "list containers, images, volumes and networks";
     // One list of all containers, since the names of foreign ones are wanted too: a filtered one
     // beside it would cost as much again.
-    let (session, containers, images, volumes) = driver
+    let (session, containers, images, volumes, networks) = driver
         .call(operation, limit, |session| async move {
             let docker = &session.docker;
             let all = ListContainersOptions { all: true, ..Default::default() };
             let filters =
                 HashMap::from([("label".to_owned(), vec![format!("{}={owner}", labels::OWNER)])]);
-            let ours = ListVolumesOptions { filters: Some(filters) };
-            let (containers, images, volumes) = tokio::try_join!(
+            let ours = ListVolumesOptions { filters: Some(filters.clone()) };
+            let networks = ListNetworksOptions { filters: Some(filters) };
+            let (containers, images, volumes, networks) = tokio::try_join!(
                 docker.list_containers(Some(all)),
                 docker.list_images(None::<ListImagesOptions>),
                 docker.list_volumes(Some(ours)),
+                docker.list_networks(Some(networks)),
             )?;
-            Ok((session, containers, images, volumes))
+            Ok((session, containers, images, volumes, networks))
         })
         .await?;
 
@@ -73,6 +77,10 @@ pub(super) async fn list(
             .into_iter()
             .flatten()
             .filter_map(|volume| convert::observed_volume(owner, volume))
+            .collect(),
+        networks: networks
+            .into_iter()
+            .filter_map(|network| convert::observed_network(owner, network))
             .collect(),
     })
 }

@@ -1,6 +1,6 @@
 //! How far an image has come, and whether it still comes.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
@@ -57,11 +57,22 @@ impl Stall {
 /// Adds up the layers of a pull.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    layers: HashMap<String, Progress>,
+    layers: BTreeMap<String, Layer>,
+}
+
+/// What is known of a layer.
+#[derive(Debug, Clone, Copy)]
+enum Layer {
+    /// It will come; its size is told when its turn does.
+    Announced,
+    /// So much of it is here.
+    Told(Progress),
 }
 
 impl Layers {
-    /// Takes what the engine says of a layer. Answers the sums if they changed.
+    /// Takes what the engine says of a layer. Answers the sums if they changed. The total is 0 as
+    /// long as it is not known: an engine tells sizes only of the few layers that it fetches at once,
+    /// and the sum of those would be complete again and again before the end.
     pub(super) fn take(
         &mut self,
         layer: &str,
@@ -71,14 +82,23 @@ impl Layers {
         let bytes = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
         let before = self.sum();
         match status {
+            "Pulling fs layer" | "Waiting" => {
+                self.layers.entry(layer.to_owned()).or_insert(Layer::Announced);
+            }
             "Downloading" => {
                 let done = bytes(detail?.current)?;
                 let total = bytes(detail?.total).unwrap_or(0).max(done);
-                self.layers.insert(layer.to_owned(), Progress { done, total });
+                self.layers.insert(layer.to_owned(), Layer::Told(Progress { done, total }));
             }
-            "Download complete" | "Pull complete" => {
+            // A small one comes so fast that nothing was told of its way.
+            "Already exists" | "Download complete" | "Pull complete" => {
                 let known = self.layers.get_mut(layer)?;
-                known.done = known.total;
+                *known = match *known {
+                    Layer::Announced => Layer::Told(Progress { done: 0, total: 0 }),
+                    Layer::Told(Progress { done: _, total }) => {
+                        Layer::Told(Progress { done: total, total })
+                    }
+                };
             }
             _ => return None,
         }
@@ -86,10 +106,18 @@ impl Layers {
     }
 
     fn sum(&self) -> Progress {
-        self.layers.values().fold(Progress { done: 0, total: 0 }, |sum, layer| Progress {
-            done: sum.done + layer.done,
-            total: sum.total + layer.total,
-        })
+        let mut sum = Progress { done: 0, total: 0 };
+        let mut all_told = true;
+        for layer in self.layers.values() {
+            match layer {
+                Layer::Announced => all_told = false,
+                Layer::Told(Progress { done, total }) => {
+                    sum.done += done;
+                    sum.total += total;
+                }
+            }
+        }
+        Progress { total: if all_told { sum.total } else { 0 }, ..sum }
     }
 }
 
@@ -102,10 +130,18 @@ mod tests {
         let mut layers = Layers::default();
         let detail = |current, total| ProgressDetail { current: Some(current), total };
         let sum = |done, total| Some(Progress { done, total });
-        assert_eq!(layers.take("a", "Downloading", Some(&detail(10, Some(100)))), sum(10, 100));
-        assert_eq!(layers.take("b", "Downloading", Some(&detail(5, None))), sum(15, 105));
-        assert_eq!(layers.take("a", "Download complete", None), sum(105, 105));
-        assert_eq!(layers.take("a", "Pull complete", None), None);
-        assert_eq!(layers.take("c", "Already exists", None), None);
+        for layer in ["a", "b", "c"] {
+            assert_eq!(layers.take(layer, "Pulling fs layer", None), None);
+        }
+        assert_eq!(layers.take("c", "Waiting", None), None);
+        assert_eq!(layers.take("d", "Already exists", None), None);
+        // As long as one has not told its size, nobody can say how much it will be.
+        assert_eq!(layers.take("a", "Downloading", Some(&detail(10, Some(100)))), sum(10, 0));
+        assert_eq!(layers.take("a", "Download complete", None), sum(100, 0));
+        assert_eq!(layers.take("b", "Download complete", None), None);
+        assert_eq!(layers.take("c", "Downloading", Some(&detail(5, Some(20)))), sum(105, 120));
+        assert_eq!(layers.take("a", "Extracting", Some(&detail(1, Some(100)))), None);
+        assert_eq!(layers.take("c", "Download complete", None), sum(120, 120));
+        assert_eq!(layers.take("c", "Pull complete", None), None);
     }
 }

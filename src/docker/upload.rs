@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use tokio_util::bytes::{Bytes, BytesMut};
 
 use super::connect::{DockerDriver, Session};
-use super::error;
 use super::progress::Stall;
+use super::{archive, error};
 
 /// Bytes that are read and sent at once. The last piece is held back until the digest is known to
 /// be right: a file that changed meanwhile never comes to its end, and the engine drops it.
@@ -40,6 +40,8 @@ type Outcome = Arc<Mutex<Option<Result<(), DriverError>>>>;
 struct Reading {
     operation: String,
     file: File,
+    /// What goes before the file, and does not count as its content.
+    prefix: Option<Bytes>,
     wanted: String,
     hash: Sha256,
     held: Option<Bytes>,
@@ -49,10 +51,11 @@ struct Reading {
 }
 
 impl Upload {
-    /// Opens `file`. What comes beside the upload is the body to send.
+    /// Opens `file`. What comes beside the upload is the body to send: `prefix`, then the file.
     pub(super) async fn open(
         operation: &str,
         file: &LocalFile,
+        prefix: Vec<u8>,
     ) -> Result<(Self, impl Stream<Item = io::Result<Bytes>> + Send + use<>), DriverError> {
         let refused = |failure: io::Error| {
             error::new(DriverErrorKind::Refused, operation, &error::system_text(&failure))
@@ -64,6 +67,7 @@ impl Upload {
         let reading = Reading {
             operation: operation.to_owned(),
             file: opened,
+            prefix: Some(prefix).filter(|prefix| !prefix.is_empty()).map(Bytes::from),
             wanted: file.digest.clone(),
             hash: Sha256::new(),
             held: None,
@@ -128,6 +132,9 @@ impl Upload {
 impl Reading {
     /// The next piece, one piece behind what has been read; `None` at the end.
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if let Some(prefix) = self.prefix.take() {
+            return Ok(Some(prefix));
+        }
         while !self.ended {
             let chunk = match self.read().await {
                 Ok(chunk) => chunk,
@@ -140,9 +147,7 @@ impl Reading {
                 self.ended = true;
                 let found = format!("sha256:{}", hex(&self.hash.finalize_reset()));
                 if found != self.wanted {
-                    let wanted = &self.wanted;
-                    let text = format!("the file has changed: {found} found, {wanted} declared");
-                    return Err(self.fail(&text));
+                    return Err(self.fail(&archive::changed_text(&found, &self.wanted)));
                 }
                 self.conclude(Ok(()));
                 return Ok(self.held.take());

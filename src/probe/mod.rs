@@ -34,8 +34,8 @@ const PROBES_AT_ONCE_MAX: usize = 256;
 /// Process ids that are remembered. Forgetting them costs one question to the engine each.
 const PIDS_MAX: usize = 20_000;
 
-/// A container whose process is not on this host is looked for again after this long: a process
-/// that had just ended looks the same.
+/// A container whose process is not on this host is looked for again after this long, unless others
+/// of its node are here: a process that had just ended looks the same.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Asks containers how they are.
@@ -49,6 +49,8 @@ pub struct Probes {
 #[derive(Debug, Default)]
 struct Known {
     processes: BTreeMap<(Name, ContainerId), Process>,
+    /// Nodes of which a process was found on this host.
+    here: BTreeSet<Name>,
     /// Nodes of which a container was reached from outside.
     reached: BTreeSet<Name>,
 }
@@ -56,9 +58,27 @@ struct Known {
 /// The first process of a container, as its engine told.
 #[derive(Debug, Clone, Copy)]
 struct Process {
-    pid: Option<u32>,
+    pid: u32,
     is_here: bool,
     asked_at: Instant,
+}
+
+/// Why there is no socket in a container's network.
+#[derive(Debug)]
+enum NoWay {
+    /// It ended, or is another process by now: its next run is asked anew.
+    Ended,
+    /// Windlass is elsewhere, or may not go in; why, in words.
+    Outside(String),
+}
+
+impl From<io::Error> for NoWay {
+    fn from(error: io::Error) -> Self {
+        Self::Outside(match error.kind() {
+            io::ErrorKind::PermissionDenied => "windlass may not enter networks".to_owned(),
+            _ => error.to_string(),
+        })
+    }
 }
 
 impl Default for Probes {
@@ -110,10 +130,11 @@ impl Probes {
                 Ok(()) => Probed::Healthy,
                 Err(failure) => Probed::Unhealthy { reason: failure.about(probe) },
             },
-            Err(why) if own.is_none() => unknown(format!(
+            Err(NoWay::Ended) => unknown("it has just ended"),
+            Err(NoWay::Outside(why)) if own.is_none() => unknown(format!(
                 "it can only be asked on its node ({why}); run windlass there, as root"
             )),
-            Err(why) => self.outside(node, address, probe, &why).await,
+            Err(NoWay::Outside(why)) => self.outside(node, address, probe, &why).await,
         }
     }
 
@@ -154,22 +175,19 @@ impl Probes {
     /// A socket in the container's network.
     ///
     /// # Errors
-    /// Why there is none, in words.
+    /// Why there is none.
     async fn inside(
         &self,
         driver: &dyn Driver,
         node: &Name,
         container: &ContainerId,
         address: SocketAddr,
-    ) -> Result<TcpSocket, String> {
+    ) -> Result<TcpSocket, NoWay> {
         let namespace = self.namespace(driver, node, container).await?;
         if namespace.is_ours() {
-            return socket_for(address).map_err(|error| error.to_string());
+            return socket_for(address).map_err(NoWay::from);
         }
-        self.maker.socket(namespace, address).await.map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => "windlass may not enter networks".to_owned(),
-            _ => error.to_string(),
-        })
+        Ok(self.maker.socket(namespace, address).await?)
     }
 
     async fn namespace(
@@ -177,43 +195,45 @@ impl Probes {
         driver: &dyn Driver,
         node: &Name,
         container: &ContainerId,
-    ) -> Result<Namespace, String> {
-        const ELSEWHERE: &str = "its process is not on this host";
+    ) -> Result<Namespace, NoWay> {
+        let elsewhere = || NoWay::Outside("its process is not on this host".to_owned());
         let place = (node.clone(), container.clone());
         let known = self.known().processes.get(&place).copied();
         if let Some(Process { pid, is_here, asked_at }) = known {
             if !is_here && asked_at.elapsed() < LOOK_AGAIN_AFTER {
-                return Err(ELSEWHERE.to_owned());
+                return Err(elsewhere());
             }
-            if let Some(found) = pid.and_then(|pid| Namespace::of(pid, container).transpose()) {
-                return found.map_err(|error| words(&error));
+            if let Some(found) = Namespace::of(pid, container)? {
+                return Ok(found);
             }
         }
         // Not asked yet, or it is another process by now.
         let asked_at = Instant::now();
-        let pid = driver.pid(&container.0).await.map_err(|error| error.message)?;
-        let found = pid.and_then(|pid| Namespace::of(pid, container).transpose());
-        let is_here = found.is_some();
-        let mut known = self.known();
-        if known.processes.len() >= PIDS_MAX {
-            known.processes.clear();
+        let told = driver.pid(&container.0).await;
+        let pid = told.map_err(|error| NoWay::Outside(error.message))?.ok_or(NoWay::Ended)?;
+        let found = Namespace::of(pid, container).transpose();
+        let is_here = {
+            let mut known = self.known();
+            if found.is_some() {
+                known.here.insert(node.clone());
+            }
+            let is_here = known.here.contains(node);
+            if known.processes.len() >= PIDS_MAX {
+                known.processes.clear();
+            }
+            known.processes.insert(place, Process { pid, is_here, asked_at });
+            is_here
+        };
+        match found {
+            Some(found) => Ok(found?),
+            None if is_here => Err(NoWay::Ended),
+            None => Err(elsewhere()),
         }
-        known.processes.insert(place, Process { pid, is_here, asked_at });
-        drop(known);
-        found.ok_or_else(|| ELSEWHERE.to_owned())?.map_err(|error| words(&error))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         // Nothing that holds the lock can panic half-way.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// An error of getting in, for people.
-fn words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "windlass may not enter networks".to_owned(),
-        _ => error.to_string(),
     }
 }
 

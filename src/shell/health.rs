@@ -14,13 +14,7 @@ use super::{Input, Shell};
 pub(super) const LOGS_AT_ONCE_MAX: usize = 4;
 
 impl Shell {
-    pub(super) fn probe(
-        &mut self,
-        ticket: u64,
-        node: Name,
-        container: ContainerId,
-        probe: Probe,
-    ) {
+    pub(super) fn probe(&mut self, ticket: u64, node: Name, container: ContainerId, probe: Probe) {
         let sender = self.sender.clone();
         let Some(connection) = self.nodes.get(&node) else {
             let result = Probed::Unknown { reason: format!("node {node} is not connected") };

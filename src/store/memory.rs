@@ -71,6 +71,7 @@ impl StateStore for MemoryStore {
                 Write::Instance(key, record) => put(&mut records.instances, key, record.as_ref()),
                 Write::Image(name, record) => put(&mut records.images, name, record.as_ref()),
                 Write::Volume(key, record) => put(&mut records.volumes, key, record.as_ref()),
+                Write::Network(key, record) => put(&mut records.networks, key, record.as_ref()),
                 Write::Node(name, record) => put(&mut records.nodes, name, record.as_ref()),
                 Write::Text(file, text) => put(&mut records.texts, file, text.as_ref()),
                 Write::Observed(node, id, container) => {

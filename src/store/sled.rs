@@ -50,6 +50,7 @@ const HEAD: &str = "head";
 const INSTANCE: &str = "instance/";
 const IMAGE: &str = "image/";
 const VOLUME: &str = "volume/";
+const NETWORK: &str = "network/";
 const NODE: &str = "node/";
 const TEXT: &str = "text/";
 const OBSERVED: &str = "observed/";
@@ -170,6 +171,8 @@ impl SledStore {
             records.images.insert(name, self.decode(key, value)?);
         } else if let Some(name) = text.strip_prefix(VOLUME) {
             records.volumes.insert(name.parse().map_err(named)?, self.decode(key, value)?);
+        } else if let Some(name) = text.strip_prefix(NETWORK) {
+            records.networks.insert(name.parse().map_err(named)?, self.decode(key, value)?);
         } else if let Some(name) = text.strip_prefix(NODE) {
             records.nodes.insert(name.parse().map_err(named)?, self.decode(key, value)?);
         } else if let Some(file) = text.strip_prefix(TEXT) {
@@ -234,6 +237,9 @@ impl SledStore {
                 }
                 Write::Volume(key, record) => {
                     changes.put(format!("{VOLUME}{key}"), record.as_ref())
+                }
+                Write::Network(key, record) => {
+                    changes.put(format!("{NETWORK}{key}"), record.as_ref())
                 }
                 Write::Node(name, record) => changes.put(format!("{NODE}{name}"), record.as_ref()),
                 Write::Text(file, text) => changes.put(format!("{TEXT}{file}"), text.as_ref()),

@@ -19,6 +19,8 @@ pub enum RecordKey {
     Image(ImageName),
     /// A volume.
     Volume(Key),
+    /// A network.
+    Network(Key),
     /// A node.
     Node(Name),
     /// The last good text of a file.
@@ -85,6 +87,11 @@ pub fn touched(entry: &Entry) -> Touched {
             }
             Deed::FetchImage { .. }
             | Deed::CreateVolume { .. }
+            | Deed::CreateNetwork
+            | Deed::RemoveNetwork
+            | Deed::Connect { .. }
+            | Deed::Disconnect { .. }
+            | Deed::PutFiles
             | Deed::Create { .. }
             | Deed::Start { .. }
             | Deed::Stop { .. }
@@ -112,7 +119,7 @@ pub fn writes(records: &Records, touched: &Touched) -> Vec<Write> {
 /// What to write so that a store that holds `before` holds `after`.
 #[must_use]
 pub fn diff(before: &Records, after: &Records) -> Vec<Write> {
-    let Records { owner, instances, images, volumes, nodes, guard, texts } = before;
+    let Records { owner, instances, images, volumes, networks, nodes, guard, texts } = before;
     let mut keys = BTreeSet::new();
     if *owner != after.owner || *guard != after.guard {
         keys.insert(RecordKey::Common);
@@ -120,6 +127,7 @@ pub fn diff(before: &Records, after: &Records) -> Vec<Write> {
     keys.extend(changed(instances, &after.instances).map(RecordKey::Instance));
     keys.extend(changed(images, &after.images).map(RecordKey::Image));
     keys.extend(changed(volumes, &after.volumes).map(RecordKey::Volume));
+    keys.extend(changed(networks, &after.networks).map(RecordKey::Network));
     keys.extend(changed(nodes, &after.nodes).map(RecordKey::Node));
     keys.extend(changed(texts, &after.texts).map(RecordKey::Text));
     keys.iter().map(|key| of_key(after, key)).collect()
@@ -138,6 +146,7 @@ fn of_object(object: &ObjectId) -> RecordKey {
     match object {
         ObjectId::Image { image, .. } => RecordKey::Image(image.clone()),
         ObjectId::Volume { volume, .. } => RecordKey::Volume(volume.clone()),
+        ObjectId::Network { network, .. } => RecordKey::Network(network.clone()),
         ObjectId::Replica(replica) => RecordKey::Instance(replica.instance.clone()),
     }
 }
@@ -155,6 +164,7 @@ fn of_key(records: &Records, key: &RecordKey) -> Write {
         }
         RecordKey::Image(name) => Write::Image(name.clone(), records.images.get(name).cloned()),
         RecordKey::Volume(key) => Write::Volume(key.clone(), records.volumes.get(key).cloned()),
+        RecordKey::Network(key) => Write::Network(key.clone(), records.networks.get(key).cloned()),
         RecordKey::Node(name) => Write::Node(name.clone(), records.nodes.get(name).cloned()),
         RecordKey::Text(file) => Write::Text(Arc::clone(file), records.texts.get(file).cloned()),
     }

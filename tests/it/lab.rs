@@ -10,7 +10,7 @@
 //! }
 //! ```
 //!
-//! Reading order: [`engine`], [`sandbox`], [`wait`].
+//! Reading order: [`engine`], [`sandbox`], [`registry`], [`wait`].
 
 #![allow(dead_code, reason = "a lab offers more than the tests of one day take")]
 
@@ -35,6 +35,7 @@ macro_rules! skip {
 }
 
 pub(crate) mod engine;
+pub(crate) mod registry;
 pub(crate) mod sandbox;
 mod smoke;
 pub(crate) mod wait;
@@ -46,6 +47,7 @@ use std::sync::OnceLock;
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use self::{
     engine::{Engine, Version, docker},
+    registry::Registry,
     sandbox::{Output, Sandbox, Up},
     wait::eventually,
 };

@@ -21,7 +21,8 @@ use crate::model::observed::{Limits, ObservedContainer};
 use crate::model::spec::InstanceSpec;
 use crate::step::FieldChange;
 
-pub use self::network::NETWORKS;
+pub(crate) use self::network::is_as_wanted;
+pub use self::network::is_of_a_network;
 pub use self::resources::{CPUS, CPUSET};
 pub use self::usual::short_id;
 
@@ -111,7 +112,7 @@ const USUAL: [Row; 23] = [
 
 /// Fields that most containers leave out: compared only where spec or container has one.
 const RARE: [Row; 39] = [
-    in_place(NETWORKS, network::attachments, "the engine's own aliases left out"),
+    in_place("networks", network::attachments, "the engine's own aliases left out"),
     replace("workdir", rare::workdir, "the image's own if not said"),
     revised("files", "by digest, in the revision: engines do not tell what a file holds"),
     revised("userData", "as files"),

@@ -5,8 +5,15 @@ use crate::model::observed::{Attachment, ObservedContainer};
 use crate::step::FieldChange;
 use crate::want;
 
-/// The networks that a container is on: joined and left in place.
-pub const NETWORKS: &str = "networks";
+/// Begins the name of a network in a difference.
+const NETWORK: &str = "network ";
+
+/// Whether a difference is that a container is not on a network as it shall be: joined and left in
+/// place.
+#[must_use]
+pub fn is_of_a_network(change: &FieldChange) -> bool {
+    change.field.starts_with(NETWORK)
+}
 
 pub(super) fn mode(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
     let wanted = want::network_mode(want.spec);
@@ -20,25 +27,29 @@ pub(super) fn attachments(
     have: &ObservedContainer,
     found: &mut dyn FnMut(FieldChange),
 ) {
-    let wanted = want::attachments(want.spec);
+    let wanted = want::attachments(want.spec, want.replica);
     let present = &have.config.more.attachments;
     for (network, attachment) in &wanted {
         match present.get(network) {
-            None => found(change(NETWORKS, "not on", network.as_str())),
+            None => found(change(&format!("{NETWORK}{network}"), "left", "joined")),
             Some(present) if !is_as_wanted(attachment, present) => {
-                found(change(NETWORKS, format!("{network} by other names or address"), network));
+                found(change(
+                    &format!("{NETWORK}{network}"),
+                    "joined by other names or address",
+                    "joined",
+                ));
             }
             Some(_) => {}
         }
     }
     for network in present.keys().filter(|network| !wanted.contains_key(*network)) {
-        found(change(NETWORKS, network.as_str(), "not on"));
+        found(change(&format!("{NETWORK}{network}"), "joined", "left"));
     }
 }
 
 /// Whether a container is on a network as it shall be. An address that nobody asked for is the
 /// engine's choice.
-fn is_as_wanted(wanted: &Attachment, present: &Attachment) -> bool {
+pub(crate) fn is_as_wanted(wanted: &Attachment, present: &Attachment) -> bool {
     let Attachment { aliases, address } = wanted;
     aliases.is_subset(&present.aliases) && *address == present.address
 }

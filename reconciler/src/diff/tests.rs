@@ -207,6 +207,7 @@ fn each_compared_field_shows_where_it_differs() {
         let name = row.name.strip_prefix("resources.").unwrap_or(row.name);
         let name = match name {
             "network mode" => "network",
+            "networks" => "network shop.front",
             "health.exec" => "health",
             "image" | "memorySwap" => continue,
             name => name,

@@ -89,10 +89,12 @@ pub(super) fn hostname(
 ) {
     let same = match &want.spec.more.hostname {
         Some(hostname) => have.config.hostname == *hostname,
-        None => want::is_hostname(&have.config.hostname, want.replica),
+        None => {
+            want::has_nodes_hostname(want.spec)
+                || want::is_hostname(&have.config.hostname, want.replica)
+        }
     };
-    // On the node's own network the host name is the node's.
-    if !same && want::network_mode(want.spec) != want::HOST_NETWORK {
+    if !same {
         let to = want::hostname(want.spec, want.replica);
         found(change("hostname", have.config.hostname.as_str(), to));
     }

@@ -265,7 +265,7 @@ impl Engine {
                     self.drop_container(replica, node, container);
                 }
             }
-            (ObjectId::Image { .. } | ObjectId::Volume { .. }, _) => {}
+            (ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. }, _) => {}
         }
     }
 
@@ -294,6 +294,9 @@ impl Engine {
             }
             ObjectId::Volume { volume, .. } => {
                 records.volumes.get(volume).and_then(|record| record.failures.get(node))
+            }
+            ObjectId::Network { network, .. } => {
+                records.networks.get(network).and_then(|record| record.failures.get(node))
             }
         };
         let config = &self.snapshot.config;

@@ -69,6 +69,11 @@ pub(super) fn takes_a_place(action: &Action) -> bool {
         | Action::ImportImage { .. }
         | Action::CreateVolume { .. }
         | Action::RemoveVolume { .. }
+        | Action::CreateNetwork { .. }
+        | Action::RemoveNetwork { .. }
+        | Action::ConnectNetwork { .. }
+        | Action::DisconnectNetwork { .. }
+        | Action::PutFiles { .. }
         | Action::CreateContainer { .. }
         | Action::StartContainer { .. }
         | Action::PauseContainer { .. }

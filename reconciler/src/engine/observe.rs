@@ -73,7 +73,9 @@ impl Engine {
 
     pub(super) fn hint(&mut self, node: &Name, event: NodeEvent) {
         match event {
-            NodeEvent::Opened | NodeEvent::Images | NodeEvent::Volumes => self.list(node),
+            NodeEvent::Opened | NodeEvent::Images | NodeEvent::Volumes | NodeEvent::Networks => {
+                self.list(node)
+            }
             NodeEvent::Container { id, replica } => {
                 let replica = replica.or_else(|| replica_of(&self.snapshot, node, &id.0).cloned());
                 let object = replica.map(ObjectId::Replica);
@@ -146,7 +148,7 @@ impl Engine {
     }
 
     fn take_listing(&mut self, node: &Name, asked_at: Timestamp, listing: NodeListing) {
-        let NodeListing { engine, containers, foreign, images, volumes } = listing;
+        let NodeListing { engine, containers, foreign, images, volumes, networks } = listing;
         if !self.is_our_engine(node, &engine.id) {
             return;
         }
@@ -158,6 +160,7 @@ impl Engine {
         seen.foreign = foreign;
         seen.images = images;
         seen.volumes = volumes;
+        seen.networks = networks;
         self.effects
             .push(Effect::Store(vec![Write::ObservedAll(node.clone(), containers.clone())]));
         self.replace_containers(node, asked_at, containers);
@@ -241,7 +244,9 @@ impl Engine {
                 .chain(ended_later)
                 .filter_map(|object| match object {
                     ObjectId::Replica(replica) => Some(replica.clone()),
-                    ObjectId::Image { .. } | ObjectId::Volume { .. } => None,
+                    ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. } => {
+                        None
+                    }
                 })
                 .collect()
         };

@@ -269,6 +269,13 @@ pub enum ObjectId {
         /// Which volume.
         volume: Key,
     },
+    /// A network on a node.
+    Network {
+        /// The node that shall have it.
+        node: Name,
+        /// Which network.
+        network: Key,
+    },
     /// A replica of an instance, wherever it is placed.
     Replica(ReplicaKey),
 }
@@ -278,6 +285,7 @@ impl fmt::Display for ObjectId {
         match self {
             Self::Image { image, .. } => f.pad(&format!("image {image}")),
             Self::Volume { volume, .. } => f.pad(&format!("volume {volume}")),
+            Self::Network { network, .. } => f.pad(&format!("network {network}")),
             Self::Replica(replica) => replica.fmt(f),
         }
     }

@@ -182,6 +182,10 @@ pub enum Deed {
     },
     /// Remove a volume and its data.
     RemoveVolume,
+    /// Make a network.
+    CreateNetwork,
+    /// Remove a network.
+    RemoveNetwork,
     /// Create a container.
     Create {
         /// Which one in the row.
@@ -216,6 +220,18 @@ pub enum Deed {
     },
     /// Give a container its name back.
     Rename,
+    /// Put a container on a network.
+    Connect {
+        /// The engine's name of it.
+        network: String,
+    },
+    /// Take a container off a network.
+    Disconnect {
+        /// The engine's name of it.
+        network: String,
+    },
+    /// Put files into a container that was not started yet.
+    PutFiles,
     /// Remove a container.
     Remove {
         /// Which incarnation.
@@ -233,6 +249,11 @@ impl Deed {
             Self::FetchImage { .. } => "fetch image",
             Self::CreateVolume { .. } => "create volume",
             Self::RemoveVolume => "remove volume",
+            Self::CreateNetwork => "create network",
+            Self::RemoveNetwork => "remove network",
+            Self::Connect { .. } => "connect",
+            Self::Disconnect { .. } => "disconnect",
+            Self::PutFiles => "put files",
             Self::Create { .. } => "create",
             Self::Start { restart: false, .. } => "start",
             Self::Start { restart: true, .. } => "restart",
@@ -361,6 +382,9 @@ impl Records {
                 record.retain = *retain;
                 record.nodes.insert(node.clone());
             }
+            if let (ObjectId::Network { network, .. }, Deed::CreateNetwork) = (object, deed) {
+                self.networks.entry(network.clone()).or_default().nodes.insert(node.clone());
+            }
             if matches!(deed, Deed::RemoveVolume) {
                 self.guard.removed.insert(object.clone());
             }
@@ -404,7 +428,12 @@ impl Records {
             | Deed::Remove { .. }
             | Deed::FetchImage { .. }
             | Deed::CreateVolume { .. }
-            | Deed::RemoveVolume => {}
+            | Deed::RemoveVolume
+            | Deed::CreateNetwork
+            | Deed::RemoveNetwork
+            | Deed::Connect { .. }
+            | Deed::Disconnect { .. }
+            | Deed::PutFiles => {}
         }
     }
 
@@ -449,6 +478,20 @@ impl Records {
                     }
                 }
             }
+            ObjectId::Network { network, .. } => {
+                if matches!(deed, Deed::CreateNetwork) {
+                    self.networks.entry(network.clone()).or_default().nodes.insert(node.clone());
+                }
+                if let Some(record) = self.networks.get_mut(network) {
+                    record.failures.remove(node);
+                    if matches!(deed, Deed::RemoveNetwork) {
+                        record.nodes.remove(node);
+                        if record.nodes.is_empty() {
+                            self.networks.remove(network);
+                        }
+                    }
+                }
+            }
         }
     }
 
@@ -461,6 +504,10 @@ impl Records {
             }
             ObjectId::Volume { volume, .. } => {
                 let record = self.volumes.entry(volume.clone()).or_default();
+                record.failures.insert(node.clone(), failure.clone());
+            }
+            ObjectId::Network { network, .. } => {
+                let record = self.networks.entry(network.clone()).or_default();
                 record.failures.insert(node.clone(), failure.clone());
             }
         }

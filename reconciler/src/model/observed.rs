@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{ContainerId, ImageId, Key, ReplicaKey, Revision};
 use super::sparse::{Sparse, empty};
-use super::spec::{BlockIo, Dns, Log, Protocol, Security};
+use super::spec::{BlockIo, Dns, Log, NetworkSpec, Protocol, Security};
 use super::time::Timestamp;
 
 /// A node as it was last seen.
@@ -29,6 +29,8 @@ pub struct ObservedNode {
     pub images: BTreeMap<ImageId, ObservedImage>,
     /// Our volumes, by the engine's name.
     pub volumes: BTreeMap<String, ObservedVolume>,
+    /// Our networks, by the engine's name.
+    pub networks: BTreeMap<String, ObservedNetwork>,
 }
 
 /// Whether a node answers.
@@ -65,6 +67,19 @@ pub struct EngineInfo {
     pub cpus: u32,
     /// How much memory its host has, in bytes.
     pub memory: u64,
+    /// What it takes in a spec, and cannot enforce.
+    #[serde(default)]
+    pub missing: BTreeSet<Missing>,
+}
+
+/// Something that an engine takes, and cannot enforce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    /// AppArmor profiles.
+    Apparmor,
+    /// Filters of system calls.
+    Seccomp,
 }
 
 /// Who makes control groups for an engine; decides the form of a parent group's name.
@@ -91,6 +106,8 @@ pub struct NodeListing {
     pub images: BTreeMap<ImageId, ObservedImage>,
     /// Our volumes.
     pub volumes: BTreeMap<String, ObservedVolume>,
+    /// Our networks.
+    pub networks: BTreeMap<String, ObservedNetwork>,
 }
 
 /// One of our containers.
@@ -365,6 +382,16 @@ pub struct ObservedImage {
     pub tags: Vec<Arc<str>>,
     /// Its references with digests.
     pub digests: Vec<Arc<str>>,
+}
+
+/// One of our networks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedNetwork {
+    /// Which network it is, by its labels.
+    pub network: Key,
+    /// What it is; ranges that nobody asked for are among its subnets.
+    pub spec: NetworkSpec,
 }
 
 /// One of our volumes.

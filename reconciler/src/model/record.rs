@@ -26,6 +26,8 @@ pub struct Records {
     pub images: BTreeMap<ImageName, ImageRecord>,
     /// Volumes that were made.
     pub volumes: BTreeMap<Key, VolumeRecord>,
+    /// Networks that were made.
+    pub networks: BTreeMap<Key, NetworkRecord>,
     /// Nodes that were seen.
     pub nodes: BTreeMap<Name, NodeRecord>,
     /// What the guard against mass deletion remembers.
@@ -40,14 +42,18 @@ impl Records {
         let replicas = self.instances.values().flat_map(|record| record.replicas.values());
         let images = self.images.values().flat_map(|record| record.failures.values());
         let volumes = self.volumes.values().flat_map(|record| record.failures.values());
-        replicas.filter_map(|record| record.failure.as_ref()).chain(images).chain(volumes)
+        let networks = self.networks.values().flat_map(|record| record.failures.values());
+        let replicas = replicas.filter_map(|record| record.failure.as_ref());
+        replicas.chain(images).chain(volumes).chain(networks)
     }
 
     pub(super) fn failures_mut(&mut self) -> impl Iterator<Item = &mut Failure> {
         let replicas = self.instances.values_mut().flat_map(|record| record.replicas.values_mut());
         let images = self.images.values_mut().flat_map(|record| record.failures.values_mut());
         let volumes = self.volumes.values_mut().flat_map(|record| record.failures.values_mut());
-        replicas.filter_map(|record| record.failure.as_mut()).chain(images).chain(volumes)
+        let networks = self.networks.values_mut().flat_map(|record| record.failures.values_mut());
+        let replicas = replicas.filter_map(|record| record.failure.as_mut());
+        replicas.chain(images).chain(volumes).chain(networks)
     }
 }
 
@@ -212,6 +218,16 @@ pub struct ImageRecord {
 pub struct VolumeRecord {
     /// Whether its data stays when the declaration goes.
     pub retain: bool,
+    /// The nodes that it was made on.
+    pub nodes: BTreeSet<Name>,
+    /// The failure that each node is backing off from.
+    pub failures: BTreeMap<Name, Failure>,
+}
+
+/// What is remembered of a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NetworkRecord {
     /// The nodes that it was made on.
     pub nodes: BTreeSet<Name>,
     /// The failure that each node is backing off from.

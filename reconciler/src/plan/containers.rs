@@ -1,11 +1,11 @@
 //! The containers of one replica: which of them is in force, and the steps that work on them.
 
 use super::replica::Replica;
-use crate::diff::Class;
+use crate::diff::{Class, is_as_wanted, is_of_a_network};
 use crate::model::ids::{Name, ReplicaKey, Revision};
-use crate::model::observed::ContainerState;
+use crate::model::observed::{Attachment, ContainerState};
 use crate::model::snapshot::Located;
-use crate::model::spec::InstanceSpec;
+use crate::model::spec::{FileSpec, InstanceSpec};
 use crate::step::{Action, Cause, FieldChange};
 use crate::want;
 
@@ -81,18 +81,52 @@ pub(super) fn can_be_left_out(action: &Action) -> bool {
     match action {
         Action::RemoveContainer { .. }
         | Action::RenameContainer { .. }
+        | Action::ConnectNetwork { .. }
+        | Action::DisconnectNetwork { .. }
         | Action::UpdateContainer { .. } => true,
         Action::PullImage { .. }
         | Action::LoadImage { .. }
         | Action::ImportImage { .. }
         | Action::CreateVolume { .. }
         | Action::RemoveVolume { .. }
+        | Action::CreateNetwork { .. }
+        | Action::RemoveNetwork { .. }
+        | Action::PutFiles { .. }
         | Action::CreateContainer { .. }
         | Action::StartContainer { .. }
         | Action::StopContainer { .. }
         | Action::PauseContainer { .. }
         | Action::UnpauseContainer { .. } => false,
     }
+}
+
+/// Steps that put a container on the networks that it shall be on, and take it off all others.
+fn joins(replica: &Replica<'_, '_>, target: &Located) -> Vec<Action> {
+    let wanted = want::attachments(&replica.instance.declared.spec, replica.key);
+    let present = &target.container.config.more.attachments;
+    let stays = |network: &String| match (wanted.get(network), present.get(network)) {
+        (Some(wanted), Some(present)) => is_as_wanted(wanted, present),
+        (Some(_) | None, _) => false,
+    };
+    let leave = present.keys().filter(|network| !stays(network)).map(|network| {
+        Action::DisconnectNetwork { container: id(target), network: network.clone() }
+    });
+    let join = wanted
+        .iter()
+        .filter(|(network, _)| !stays(network))
+        .map(|(network, attachment)| connect(id(target), network, attachment));
+    leave.chain(join).collect()
+}
+
+pub(super) fn connect(container: String, network: &str, attachment: &Attachment) -> Action {
+    let (network, attachment) = (network.to_owned(), attachment.clone());
+    Action::ConnectNetwork { container, network, attachment }
+}
+
+/// The step that puts its files into a container that was not started yet.
+pub(super) fn put_files(spec: &InstanceSpec, container: &str) -> Option<Action> {
+    let files: Vec<FileSpec> = want::files(spec).cloned().collect();
+    (!files.is_empty()).then(|| Action::PutFiles { container: container.to_owned(), files })
 }
 
 /// What brings a container that lives on to its declared name and limits.
@@ -114,10 +148,19 @@ pub(super) fn in_place(
         let is_renamed = !names.is_empty();
         return is_renamed.then_some((Cause::Drifted { fields: names }, actions));
     }
-    actions.push(Action::UpdateContainer { container: id(target), limits: limits.clone() });
+    actions.extend(joins(replica, target));
+    if found.iter().any(|(_, change)| !is_of_a_network(change)) {
+        actions.push(Action::UpdateContainer { container: id(target), limits: limits.clone() });
+    }
+    // Nobody remembers which networks were asked for last: where the spec is new, they are too.
+    let is_new = replica
+        .instance
+        .record
+        .is_some_and(|record| record.digest.as_ref() != Some(&replica.instance.declared.digest));
+    let joins = is_new && found.iter().any(|(_, change)| is_of_a_network(change));
     let fields = found.into_iter().map(|(_, change)| change);
     let asked = replica.record.is_none_or(|record| record.applied == *limits);
-    let cause = if asked {
+    let cause = if asked && !joins {
         Cause::Drifted { fields: names.into_iter().chain(fields).collect() }
     } else {
         Cause::Changed { fields: fields.collect() }

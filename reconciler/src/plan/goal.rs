@@ -60,9 +60,7 @@ pub fn image_source(snapshot: &Snapshot, image: &ImageName) -> Option<Digest> {
 
 fn source_in(desired: &DesiredSet, image: &ImageName) -> Option<Digest> {
     match image {
-        ImageName::Declared(key) => {
-            desired.images.get(key).map(|declared| declared.digest.clone())
-        }
+        ImageName::Declared(key) => desired.images.get(key).map(|declared| declared.digest.clone()),
         ImageName::Reference(reference) => Some(Digest::of(reference.as_bytes())),
     }
 }

@@ -3,7 +3,7 @@
 //! What can fail comes first: images and volumes, then the new container, and only then is the old
 //! one stopped. While the new one cannot be made, the old one is kept alive.
 
-use super::containers::{is_running, removals_of_others, remove, start, stop};
+use super::containers::{connect, is_running, put_files, removals_of_others, remove, start, stop};
 use super::needs::Need;
 use super::power::PowerWork;
 use super::replica::{Instance, Replica, Work};
@@ -12,7 +12,7 @@ use crate::diff::{Want, differences};
 use crate::model::ids::Revision;
 use crate::model::observed::{CgroupDriver, ContainerState};
 use crate::model::snapshot::Located;
-use crate::model::spec::{MountSource, Power, Restart};
+use crate::model::spec::{MountSource, NetworkName, Power, Restart};
 use crate::policy::{Subject, Verdict};
 use crate::report::Reason;
 use crate::step::{Action, Cause, FieldChange};
@@ -54,6 +54,11 @@ impl<'a> Round<'a> {
                 needs.push(self.need_volume(volume, replica.node, key));
             }
         }
+        for one in &spec.more.networks {
+            if let NetworkName::Declared(network) = &one.network {
+                needs.push(self.need_network(network, replica.node, key));
+            }
+        }
         for need in needs {
             match need {
                 Need::Ready => {}
@@ -69,6 +74,7 @@ impl<'a> Round<'a> {
             let message = "the state directory has no owner id yet".to_owned();
             return Err(Reason::Stalled { message });
         };
+        self.dependencies(spec)?;
         if let Cause::Changed { .. } = cause {
             self.turn(replica)?;
         }
@@ -77,6 +83,12 @@ impl<'a> Round<'a> {
         let uid = self.uid(replica.instance);
         let mut config = want::config(spec, replica.key, &self.cgroup_parent(replica));
         config.limits.clone_from(limits);
+        // The network mode is joined with the create; older engines take no other one there.
+        let joined =
+            config.more.attachments.iter().filter(|(network, _)| **network != config.network);
+        let joins: Vec<Action> = joined
+            .map(|(network, attachment)| connect(name.clone(), network, attachment))
+            .collect();
         let labels = want::identity_labels(&owner, replica.key, revision, incarnation, &uid);
         let mut actions = vec![Action::CreateContainer {
             name: name.clone(),
@@ -87,6 +99,8 @@ impl<'a> Round<'a> {
             revision: revision.clone(),
             incarnation,
         }];
+        actions.extend(joins);
+        actions.extend(put_files(spec, &name));
         actions.extend(self.stops(replica));
         actions.extend(replica.target.and_then(|target| stop(target, spec, false)));
         match spec.power {

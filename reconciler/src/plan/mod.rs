@@ -2,10 +2,13 @@
 //!
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
 //! life of one replica), [`turns`] (one after the other), [`containers`] (which of them is in force), [`make`] (another container, and how it takes its place), [`power`]
-//! (whether it runs, rests or is started again), [`health`] (what is unhealthy gets another container), [`needs`] (images and volumes that come first),
+//! (whether it runs, rests or is started again), [`health`] (what is unhealthy gets another
+//! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
+//! instances that do),
 //! [`removal`] (what is no longer declared, and the guard that holds removals back).
 
 mod containers;
+mod dependencies;
 pub mod goal;
 mod health;
 mod make;
@@ -113,6 +116,7 @@ pub fn plan(snapshot: &Snapshot, policies: &Policies) -> (Plan, Report) {
     round.walk();
     round.declared_volumes();
     round.undeclared_volumes();
+    round.undeclared_networks();
     round.removals();
     round.finish()
 }

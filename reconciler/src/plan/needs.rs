@@ -1,13 +1,15 @@
-//! Images and volumes: what has to be on a node before a container that needs it.
+//! Images, volumes and networks: what has to be on a node before a container that needs it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Change, ChangeKind, Round};
+use crate::model::desired::Declared;
 use crate::model::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId};
 use crate::model::journal::Entry;
 use crate::model::observed::ObservedImage;
 use crate::model::record::{Failure, ImageRecord};
-use crate::model::spec::{ImageSource, Pull};
+use crate::model::spec::{ImageSource, NetworkSpec, Pull, Subnet};
 use crate::report::Reason;
 use crate::step::{Action, Cause, StepId};
 use crate::want::LABEL_PREFIX;
@@ -253,24 +255,91 @@ impl<'a> Round<'a> {
             self.report.wake(failure.retry_at);
             return Need::Blocked(backing_off(failure));
         }
-        let owner = snapshot.records.owner.as_ref().map_or("", |owner| owner.0.as_str());
-        let labels = [
-            ("owner", owner.to_owned()),
-            ("project", volume.project.to_string()),
-            ("volume", volume.name.to_string()),
-        ];
         let action = Action::CreateVolume {
             name,
             driver: declared.spec.driver.clone(),
             options: declared.spec.options.clone(),
-            labels: labels
-                .into_iter()
-                .map(|(name, value)| (format!("{LABEL_PREFIX}{name}"), value))
-                .collect(),
+            labels: self.labels("volume", volume),
             retain: declared.spec.retain,
         };
         let cause = Cause::Needed { by: by.to_string() };
         self.prepare(object, node, cause, action, declared.digest.clone())
+    }
+
+    /// Sees to it that `node` gets the network, if it does not have it.
+    pub(super) fn need_network(&mut self, network: &Key, node: &Name, by: &Key) -> Need {
+        let snapshot = self.snapshot;
+        let name = network.engine_name();
+        let object = ObjectId::Network { node: node.clone(), network: network.clone() };
+        if let Some(need) = self.needs.get(&object) {
+            return need.clone();
+        }
+        let present = snapshot.nodes.get(node).and_then(|seen| seen.networks.get(&name));
+        let declared = snapshot.desired.networks.get(network);
+        let need = match (present, declared) {
+            (Some(present), Some(declared)) => match differs(&declared.spec, &present.spec) {
+                None => Need::Ready,
+                Some(what) => {
+                    let message = format!(
+                        "network {network} on node {node} is there with another {what}, and \
+                         engines change no network: give it another name, or take all instances \
+                         off it and remove it there (docker network rm {name})"
+                    );
+                    Need::Blocked(Reason::Stalled { message })
+                }
+            },
+            (Some(_), None) => Need::Ready,
+            (None, Some(declared)) => self.make_network(network, node, by, &object, declared),
+            (None, None) => {
+                let message =
+                    format!("network {network} is not declared; declare a Network of that name");
+                Need::Blocked(Reason::Stalled { message })
+            }
+        };
+        self.needs.insert(object, need.clone());
+        need
+    }
+
+    fn make_network(
+        &mut self,
+        network: &Key,
+        node: &Name,
+        by: &Key,
+        object: &ObjectId,
+        declared: &Declared<NetworkSpec>,
+    ) -> Need {
+        let snapshot = self.snapshot;
+        if self.under_way(object).is_some() {
+            return Need::Blocked(Reason::WaitingOn { what: format!("network {network}") });
+        }
+        let failures = snapshot.records.networks.get(network).map(|record| &record.failures);
+        let failure = failures.and_then(|failures| failures.get(node));
+        if let Some(failure) = failure.filter(|failure| failure.goal == declared.digest)
+            && failure.waits(snapshot.now)
+        {
+            self.report.wake(failure.retry_at);
+            return Need::Blocked(backing_off(failure));
+        }
+        let action = Action::CreateNetwork {
+            name: network.engine_name(),
+            spec: Arc::clone(&declared.spec),
+            labels: self.labels("network", network),
+        };
+        let cause = Cause::Needed { by: by.to_string() };
+        self.prepare(object, node, cause, action, declared.digest.clone())
+    }
+
+    /// The labels of an object that is no container.
+    fn labels(&self, kind: &str, key: &Key) -> BTreeMap<String, String> {
+        let owner = self.snapshot.records.owner.as_ref().map_or("", |owner| owner.0.as_str());
+        [
+            ("owner", owner.to_owned()),
+            ("project", key.project.to_string()),
+            (kind, key.name.to_string()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (format!("{LABEL_PREFIX}{name}"), value))
+        .collect()
     }
 
     fn prepare(
@@ -300,6 +369,34 @@ pub(super) fn backing_off(failure: &Failure) -> Reason {
         failures: failure.count,
         retry_at: failure.retry_at,
         message: failure.message.clone(),
+    }
+}
+
+/// In what a network that is there differs from its declaration, if it does. What is not declared
+/// is the engine's choice.
+fn differs(declared: &NetworkSpec, present: &NetworkSpec) -> Option<&'static str> {
+    let NetworkSpec { driver, options, internal, ipv6, subnets } = declared;
+    let has = |wanted: &Subnet| {
+        let Subnet { subnet, range, gateway, reserved } = wanted;
+        present.subnets.iter().any(|held| {
+            held.subnet == *subnet
+                && (range.is_none() || held.range == *range)
+                && (gateway.is_none() || held.gateway == *gateway)
+                && held.reserved == *reserved
+        })
+    };
+    if *driver != present.driver {
+        Some("driver")
+    } else if options.iter().any(|(name, value)| present.options.get(name) != Some(value)) {
+        Some("set of options")
+    } else if *internal != present.internal {
+        Some("`internal`")
+    } else if *ipv6 != present.ipv6 {
+        Some("`ipv6`")
+    } else if !subnets.iter().all(has) {
+        Some("set of subnets")
+    } else {
+        None
     }
 }
 

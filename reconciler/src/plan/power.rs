@@ -1,7 +1,7 @@
 //! Whether a replica's container runs, is stopped or frozen, and what happens when it ends by
 //! itself: windlass is the only restarter, so restarts, their waits and their end are decided here.
 
-use super::containers::{id, start, stop};
+use super::containers::{id, put_files, start, stop};
 use super::replica::Replica;
 use super::{ChangeKind, Round};
 use crate::backoff;
@@ -58,10 +58,12 @@ impl<'a> Round<'a> {
             }
             (ContainerState::Created, Power::Running) => {
                 let (kind, cause) = (ChangeKind::Create, Cause::Unfinished);
-                Ok(Some(PowerWork { kind, cause, actions: vec![start(container)], starts: true }))
+                let actions = put_files(spec, &container).into_iter().chain([start(container)]);
+                Ok(Some(PowerWork { kind, cause, actions: actions.collect(), starts: true }))
             }
             (ContainerState::Created, Power::Paused) => {
-                let actions = vec![start(container.clone()), pause(&container)];
+                let actions = [start(container.clone()), pause(&container)];
+                let actions = put_files(spec, &container).into_iter().chain(actions).collect();
                 power("paused", actions, true)
             }
             (ContainerState::Exited(_), Power::Paused) => {

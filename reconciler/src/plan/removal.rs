@@ -201,6 +201,55 @@ impl Round<'_> {
     }
 }
 
+impl Round<'_> {
+    /// Removes networks that are no longer declared, once nothing is on them.
+    pub(super) fn undeclared_networks(&mut self) {
+        let snapshot = self.snapshot;
+        for (network, record) in &snapshot.records.networks {
+            if !snapshot.down && snapshot.desired.networks.contains_key(network) {
+                continue;
+            }
+            for node in &record.nodes {
+                let object = ObjectId::Network { node: node.clone(), network: network.clone() };
+                if self.under_way(&object).is_some() || self.blocked_node(node).is_some() {
+                    continue;
+                }
+                let name = network.engine_name();
+                let present =
+                    snapshot.nodes.get(node).is_some_and(|seen| seen.networks.contains_key(&name));
+                if !present {
+                    // Another hand removed it.
+                    let (node, deed) = (node.clone(), Deed::RemoveNetwork);
+                    self.decide(Entry::Done { object, node, deed });
+                    continue;
+                }
+                let is_on = |at: &Located| {
+                    let config = &at.container.config;
+                    config.network == name || config.more.attachments.contains_key(&name)
+                };
+                if snapshot.containers.values().flatten().any(|at| at.node == *node && is_on(at)) {
+                    // What is on it goes first, in an earlier round.
+                    continue;
+                }
+                let failure = record.failures.get(node).filter(|failure| {
+                    failure.waits(snapshot.now) && failure.goal == removal_goal()
+                });
+                if let Some(failure) = failure {
+                    self.report.wake(failure.retry_at);
+                    self.wait(&object, Some(node), super::needs::backing_off(failure));
+                    continue;
+                }
+                let cause = if snapshot.down { Cause::Down } else { Cause::NotDeclared };
+                let (node, kind, goal) = (node.clone(), ChangeKind::Destroy, removal_goal());
+                let change = Change { object, node, kind, cause, goal };
+                let actions = vec![Action::RemoveNetwork { name }];
+                // It holds no data: one that is wanted again is made again.
+                self.candidates.push(Candidate { change, actions, counts: false });
+            }
+        }
+    }
+}
+
 /// Stops a container with the time that its declaration gives it, or gave it while there was one.
 fn stop_for_good(located: &Located, spec: Option<&InstanceSpec>) -> Option<Action> {
     use crate::model::observed::ContainerState;

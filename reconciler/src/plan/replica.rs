@@ -12,7 +12,7 @@ use crate::model::journal::{Deed, Entry};
 use crate::model::observed::{ContainerState, Limits};
 use crate::model::record::{InstanceRecord, Life, ReplicaRecord};
 use crate::model::snapshot::Located;
-use crate::model::spec::{InstanceSpec, Power, Restart};
+use crate::model::spec::{InstanceSpec, NetworkName, Placement, Power, Restart};
 use crate::placement::{self, Load};
 use crate::policy::{Subject, Verdict};
 use crate::report::Reason;
@@ -119,7 +119,8 @@ impl<'a> Round<'a> {
             let node = record.and_then(|record| record.node.as_ref());
             return self.wait(&object, node, reason);
         }
-        let node = match self.node_of(key, record, containers) {
+        let placement = instance.declared.spec.more.placement.as_ref();
+        let node = match self.node_of(key, record, containers, placement) {
             Ok(node) => node,
             Err(reason) => return self.wait(&object, None, reason),
         };
@@ -174,9 +175,17 @@ impl<'a> Round<'a> {
         key: &ReplicaKey,
         record: Option<&ReplicaRecord>,
         containers: &[Located],
+        placement: Option<&Placement>,
     ) -> Result<Name, Reason> {
-        if let Some(node) = record.and_then(|record| record.node.as_ref()) {
-            return Ok(node.clone());
+        let snapshot = self.snapshot;
+        if let Some(record) = record
+            && let Some(node) = &record.node
+        {
+            // Nothing was ever made of it there: another placement sends it elsewhere.
+            let is_free = containers.is_empty() && record.incarnation == 0;
+            if !is_free || placement::allows(snapshot, placement, node) {
+                return Ok(node.clone());
+            }
         }
         let newest = containers
             .iter()
@@ -184,9 +193,8 @@ impl<'a> Round<'a> {
         let node = match newest {
             Some(located) => located.node.clone(),
             None => {
-                let snapshot = self.snapshot;
                 let load = self.load.get_or_insert_with(|| Load::of(snapshot));
-                let node = placement::choose(snapshot, load)
+                let node = placement::choose(snapshot, load, placement)
                     .map_err(|message| Reason::Unplaced { message })?;
                 load.add(&node);
                 node
@@ -226,6 +234,7 @@ impl<'a> Round<'a> {
             Some(Ok(cause)) => return self.make(replica, ChangeKind::Replace, cause),
             Some(Err(reason)) => Some(reason),
         };
+        let after = self.networks(replica, &mut found, &mut left);
         let mut in_place = in_place(replica, target, found);
         if let Some((Cause::Drifted { fields }, _)) = &in_place
             && let Some(reason) = self.drift_left(replica, fields)
@@ -251,9 +260,7 @@ impl<'a> Round<'a> {
             Err(reason) => {
                 // What can be repaired while it rests is repaired all the same.
                 return match cause {
-                    Some(cause) => {
-                        self.commit(replica, Work { kind, cause, actions, after: vec![] });
-                    }
+                    Some(cause) => self.commit(replica, Work { kind, cause, actions, after }),
                     None => self.wait(replica.object, Some(replica.node), reason),
                 };
             }
@@ -262,7 +269,7 @@ impl<'a> Round<'a> {
         match cause {
             Some(cause) => {
                 actions.extend(removals);
-                self.commit(replica, Work { kind, cause, actions, after: vec![] });
+                self.commit(replica, Work { kind, cause, actions, after });
             }
             None if !removals.is_empty() => self.tidy(replica, removals),
             None => match left.or(ill) {
@@ -273,6 +280,33 @@ impl<'a> Round<'a> {
                 None => self.settle(replica, target),
             },
         }
+    }
+
+    /// The networks that a container is about to join: what makes them goes first. One that cannot
+    /// be had is joined later.
+    fn networks(
+        &mut self,
+        replica: &Replica<'a, '_>,
+        found: &mut Vec<(Class, FieldChange)>,
+        left: &mut Option<Reason>,
+    ) -> Vec<StepId> {
+        let mut after = Vec::new();
+        if !found.iter().any(|(_, change)| diff::is_of_a_network(change)) {
+            return after;
+        }
+        let Instance { key, declared, .. } = replica.instance;
+        for one in &declared.spec.more.networks {
+            let NetworkName::Declared(network) = &one.network else { continue };
+            match self.need_network(network, replica.node, key) {
+                Need::Ready => {}
+                Need::After(step) => after.push(step),
+                Need::Blocked(reason) => {
+                    found.retain(|(_, change)| !diff::is_of_a_network(change));
+                    *left = Some(reason);
+                }
+            }
+        }
+        after
     }
 
     /// Has records say that the container in force is there, where they do not.
@@ -431,6 +465,15 @@ impl<'a> Round<'a> {
         self.note_life(replica, target);
         if replica.all.len() > 1 && self.tidy_elsewhere(replica) {
             return;
+        }
+        let placement = replica.instance.declared.spec.more.placement.as_ref();
+        if !placement::allows(self.snapshot, placement, replica.node) {
+            let message = format!(
+                "it is on {}, and its placement asks for {}; it stays there until it is removed",
+                replica.node,
+                placement::asked(placement)
+            );
+            return self.wait(replica.object, Some(replica.node), Reason::Stalled { message });
         }
         self.report.counts.settled += 1;
     }

@@ -58,7 +58,7 @@ impl Round<'_> {
         let is_other = |key: &&ReplicaKey| key.instance == *instance && *key != replica.key;
         let of = |object: &ObjectId| match object {
             ObjectId::Replica(key) => Some(key).filter(is_other).cloned(),
-            ObjectId::Image { .. } | ObjectId::Volume { .. } => None,
+            ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. } => None,
         };
         let first = ReplicaKey::new(instance.clone(), 0);
         let from = ObjectId::Replica(first.clone());
@@ -68,7 +68,10 @@ impl Round<'_> {
             .range(from..)
             .map_while(|(object, _)| match object {
                 ObjectId::Replica(key) if key.instance == *instance => Some(object),
-                ObjectId::Replica(_) | ObjectId::Image { .. } | ObjectId::Volume { .. } => None,
+                ObjectId::Replica(_)
+                | ObjectId::Image { .. }
+                | ObjectId::Volume { .. }
+                | ObjectId::Network { .. } => None,
             })
             .find_map(of);
         let planned = || self.plan.changes.iter().rev().find_map(|change| of(&change.object));

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use crate::model::health::Probed;
 use crate::model::ids::{ContainerId, Digest, ImageId, Key, Name, ReplicaKey, Revision};
 use crate::model::observed::{
-    CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, MountFrom, NodeListing,
-    ObservedContainer, ObservedImage, ObservedVolume,
+    Attachment, CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, MountFrom,
+    NodeListing, ObservedContainer, ObservedImage, ObservedNetwork, ObservedVolume,
 };
+use crate::model::sparse::Sparse;
 use crate::model::time::Timestamp;
 use crate::ports::{Done, DriverError, DriverErrorKind};
 use crate::step::Action;
-use crate::want::LABEL_PREFIX;
+use crate::want::{DEFAULT_NETWORK, LABEL_PREFIX};
 
 /// An engine in memory.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct FakeEngine {
     pub images: BTreeMap<ImageId, ObservedImage>,
     /// Its volumes.
     pub volumes: BTreeMap<String, ObservedVolume>,
+    /// Its networks.
+    pub networks: BTreeMap<String, ObservedNetwork>,
     /// What its registry serves: reference to content. What is missing cannot be pulled.
     pub registry: BTreeMap<String, String>,
     /// Names of containers that are not ours.
@@ -72,6 +75,7 @@ impl FakeEngine {
             containers: BTreeMap::new(),
             images: BTreeMap::new(),
             volumes: BTreeMap::new(),
+            networks: BTreeMap::new(),
             registry: served.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect(),
             foreign: Vec::new(),
             reachable: true,
@@ -99,11 +103,13 @@ impl FakeEngine {
                 cgroup_driver: CgroupDriver::Cgroupfs,
                 cpus: 2,
                 memory: 1 << 34,
+                missing: Default::default(),
             },
             containers: self.containers.clone(),
             foreign: self.foreign.clone(),
             images: self.images.clone(),
             volumes: self.volumes.clone(),
+            networks: self.networks.clone(),
         })
     }
 
@@ -215,6 +221,28 @@ impl FakeEngine {
                 self.volumes.remove(name);
                 Ok(Done::AsAsked)
             }
+            Action::CreateNetwork { name, spec, labels } => {
+                let network = Key::new(label(labels, "project")?, label(labels, "network")?);
+                let spec = (**spec).clone();
+                self.networks.insert(name.clone(), ObservedNetwork { network, spec });
+                Ok(Done::AsAsked)
+            }
+            Action::RemoveNetwork { name } => {
+                let is_on =
+                    |found: &ObservedContainer| found.config.more.attachments.contains_key(name);
+                if self.containers.values().any(is_on) {
+                    return Err(error(DriverErrorKind::Conflict, format!("{name} is in use")));
+                }
+                self.networks.remove(name);
+                Ok(Done::AsAsked)
+            }
+            Action::ConnectNetwork { container, network, attachment } => {
+                self.attach(container, network, Some(attachment))
+            }
+            Action::DisconnectNetwork { container, network } => {
+                self.attach(container, network, None)
+            }
+            Action::PutFiles { container, files: _ } => self.change(container, |_| true),
             Action::CreateContainer { name, image, config, labels, revision, .. } => {
                 if !self.images.contains_key(image) {
                     return Err(error(DriverErrorKind::NotFound, format!("no image {image}")));
@@ -223,6 +251,10 @@ impl FakeEngine {
                     return Err(error(DriverErrorKind::Conflict, format!("{name} is taken")));
                 }
                 let mut config = (**config).clone();
+                // Older engines take one network with a create.
+                let mut more = (*config.more).clone();
+                more.attachments.retain(|network, _| *network == config.network);
+                config.more = Sparse::new(more);
                 if self.drops_memory_limits {
                     (config.limits.memory, config.limits.memory_swap) = (0, 0);
                 }
@@ -301,6 +333,28 @@ impl FakeEngine {
                 Ok(Done::AsAsked)
             }
         }
+    }
+
+    /// Puts a container on a network, or takes it off.
+    fn attach(
+        &mut self,
+        container: &str,
+        network: &str,
+        attachment: Option<&Attachment>,
+    ) -> Result<Done, DriverError> {
+        let is_there = network == DEFAULT_NETWORK || self.networks.contains_key(network);
+        if !is_there {
+            return Err(error(DriverErrorKind::NotFound, format!("no network {network}")));
+        }
+        self.change(container, |found| {
+            let mut more = (*found.config.more).clone();
+            let before = match attachment {
+                Some(attachment) => more.attachments.insert(network.to_owned(), attachment.clone()),
+                None => more.attachments.remove(network),
+            };
+            found.config.more = Sparse::new(more);
+            before.is_some() != attachment.is_some()
+        })
     }
 
     /// Pulls by tag, or by a digest that the registry serves under some tag.

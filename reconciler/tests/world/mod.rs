@@ -14,7 +14,7 @@ use reconciler::model::ids::{
 };
 use reconciler::model::observed::{
     CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, ObservedContainer,
-    ObservedNode, ObservedVolume, Reach,
+    ObservedNetwork, ObservedNode, ObservedVolume, Reach,
 };
 use reconciler::model::quantity::{Bytes, Cpus};
 use reconciler::model::record::{
@@ -22,6 +22,7 @@ use reconciler::model::record::{
     VolumeRecord,
 };
 use reconciler::model::snapshot::{InFlight, Located, Snapshot};
+use reconciler::model::sparse::Sparse;
 use reconciler::model::time::Timestamp;
 use reconciler::plan::goal;
 use reconciler::policy::{Policies, Policy, Subject, Verdict};
@@ -45,6 +46,7 @@ struct Observed {
     unpulled_images: Vec<String>,
     containers: Vec<Container>,
     volumes: Vec<Volume>,
+    networks: Vec<Network>,
     records: BTreeMap<String, Record>,
     /// Instances that have no record at all.
     lost_records: Vec<Key>,
@@ -85,6 +87,8 @@ struct Container {
     health_s: u64,
     #[serde(default)]
     env: BTreeMap<String, String>,
+    /// The networks that it is on, by the engine's names.
+    networks: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +98,16 @@ struct Volume {
     #[serde(default = "n1")]
     node: Name,
     #[serde(default = "local")]
+    driver: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Network {
+    network: Key,
+    #[serde(default = "n1")]
+    node: Name,
+    #[serde(default = "bridge")]
     driver: String,
 }
 
@@ -138,6 +152,9 @@ fn one() -> u64 {
 fn hour() -> u64 {
     3600
 }
+fn bridge() -> String {
+    "bridge".to_owned()
+}
 fn local() -> String {
     "local".to_owned()
 }
@@ -163,6 +180,7 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
         snapshot.records.instances.remove(instance);
     }
     volumes(&mut snapshot, &observed);
+    networks(&mut snapshot, &observed);
     for (image, failure) in &observed.image_failures {
         let name = ImageName::Reference(Arc::from(image.as_str()));
         let goal = goal::image_source(&snapshot, &name).ok_or("no such image")?;
@@ -240,6 +258,7 @@ fn nodes(snapshot: &mut Snapshot, observed: &Observed) {
             cgroup_driver: CgroupDriver::Cgroupfs,
             cpus: 4,
             memory: 1 << 34,
+            missing: Default::default(),
         };
         let record = NodeRecord { engine: Some(id), ..NodeRecord::default() };
         snapshot.records.nodes.insert(node.clone(), record);
@@ -331,6 +350,15 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
         config.limits.nano_cpus = cpus.parse::<Cpus>().map_err(|why| why.to_string())?.0;
     }
     config.env.extend(of.env.clone());
+    if let Some(networks) = &of.networks {
+        let wanted = want::attachments(&spec, &replica);
+        let mut more = (*config.more).clone();
+        more.attachments = networks
+            .iter()
+            .map(|name| (name.clone(), wanted.get(name).cloned().unwrap_or_default()))
+            .collect();
+        config.more = Sparse::new(more);
+    }
     if let Some(policy) = &of.restart_policy {
         config.restart_policy.clone_from(policy);
     }
@@ -493,6 +521,18 @@ fn volumes(snapshot: &mut Snapshot, observed: &Observed) {
             .entry(volume.clone())
             .or_insert_with(|| VolumeRecord { nodes: [n1()].into(), ..VolumeRecord::default() });
         record.retain = *retain;
+    }
+}
+
+fn networks(snapshot: &mut Snapshot, observed: &Observed) {
+    for Network { network, node, driver } in &observed.networks {
+        let spec = specs::network(driver.clone());
+        let held = ObservedNetwork { network: network.clone(), spec };
+        if let Some(seen) = snapshot.nodes.get_mut(node) {
+            seen.networks.insert(network.engine_name(), held);
+        }
+        let record = snapshot.records.networks.entry(network.clone()).or_default();
+        record.nodes.insert(node.clone());
     }
 }
 

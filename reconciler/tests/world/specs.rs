@@ -6,9 +6,12 @@ use std::sync::Arc;
 use reconciler::model::desired::{Declared, DesiredSet, Source};
 use reconciler::model::ids::{ImageName, Key, Name};
 use reconciler::model::quantity::{Bytes, Cpus, Span};
+use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{
-    Endpoint, Health, HealthProbe, ImageSource, ImageSpec, InstanceSpec, LocalFile, Mount, MountSource, NodeSpec, Port,
-    PortRange, Power, Protocol, Pull, Resources, Restart, Stop, VolumeSpec,
+    Condition, Content, Dependency, Endpoint, FileSpec, Health, HealthProbe, ImageSource,
+    ImageSpec, InstanceSpec, LocalFile, More, Mount, MountSource, NetworkName, NetworkSpec,
+    NetworkUse, NodeSpec, Placement, Port, PortRange, Power, Protocol, Pull, Resources, Restart,
+    Stop, VolumeSpec,
 };
 use serde::Deserialize;
 
@@ -48,6 +51,35 @@ struct InstanceYaml {
     restart: Restart,
     /// A TCP check of this port, or the engine's own check if the port is 0.
     health: Option<u16>,
+    #[serde(default)]
+    networks: Vec<Name>,
+    #[serde(default)]
+    depends_on: Vec<DependencyYaml>,
+    /// Paths; what is in them is the path again.
+    #[serde(default)]
+    files: Vec<String>,
+    placement: Option<PlacementYaml>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DependencyYaml {
+    instance: Name,
+    #[serde(default)]
+    condition: Condition,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlacementYaml {
+    node: Name,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NetworkYaml {
+    #[serde(default = "super::bridge")]
+    driver: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -128,6 +160,10 @@ pub(super) fn read(text: &str) -> Result<DesiredSet, String> {
                 };
                 set.volumes.insert(key, Declared::new(spec, source()));
             }
+            "Network" => {
+                let NetworkYaml { driver } = from(document.spec)?;
+                set.networks.insert(key, Declared::new(network(driver), source()));
+            }
             other => return Err(format!("{other} is no kind")),
         }
     }
@@ -143,6 +179,17 @@ pub(super) fn add_nodes<'a>(set: &mut DesiredSet, named: impl Iterator<Item = &'
     for name in names {
         let endpoint = Endpoint::Unix(format!("/{name}.sock"));
         set.nodes.insert(name, Declared::new(NodeSpec { endpoint, cgroup_root: None }, source()));
+    }
+}
+
+/// A network of a driver.
+pub(super) fn network(driver: String) -> NetworkSpec {
+    NetworkSpec {
+        driver,
+        options: BTreeMap::new(),
+        internal: false,
+        ipv6: false,
+        subnets: Vec::new(),
     }
 }
 
@@ -198,7 +245,41 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
         }),
         stop: Stop { signal: None, timeout: Span::seconds(10) },
         labels: BTreeMap::new(),
-        more: Default::default(),
+        more: Sparse::new(More {
+            networks: yaml
+                .networks
+                .into_iter()
+                .map(|name| NetworkUse {
+                    network: NetworkName::Declared(Key::new(project.clone(), name)),
+                    aliases: Vec::new(),
+                    address: None,
+                })
+                .collect(),
+            depends_on: yaml
+                .depends_on
+                .into_iter()
+                .map(|DependencyYaml { instance, condition }| Dependency {
+                    instance: Key::new(project.clone(), instance),
+                    condition,
+                })
+                .collect(),
+            files: yaml
+                .files
+                .into_iter()
+                .map(|path| FileSpec {
+                    content: Content::Text(Arc::from(path.as_str())),
+                    path,
+                    mode: 0o644,
+                    uid: 0,
+                    gid: 0,
+                })
+                .collect(),
+            placement: yaml.placement.map(|PlacementYaml { node }| Placement {
+                node: Some(node),
+                selector: BTreeMap::new(),
+            }),
+            ..More::default()
+        }),
     }
 }
 

@@ -32,7 +32,13 @@ pub fn render(plan: &PlanView, overview: &Overview, style: &Style) -> String {
                 shown = Some((&replica.instance, row.name.clone()));
                 None
             }
-            (ObjectId::Replica(_) | ObjectId::Image { .. } | ObjectId::Volume { .. }, _) => None,
+            (
+                ObjectId::Replica(_)
+                | ObjectId::Image { .. }
+                | ObjectId::Volume { .. }
+                | ObjectId::Network { .. },
+                _,
+            ) => None,
         };
         text.push_str(&render_row(row, like.as_deref(), overview, style));
     }

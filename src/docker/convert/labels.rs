@@ -24,6 +24,8 @@ pub const INCARNATION: &str = "io.windlass.incarnation";
 pub const UID: &str = "io.windlass.uid";
 /// The volume's name in its project.
 pub const VOLUME: &str = "io.windlass.volume";
+/// The network's name in its project.
+pub const NETWORK: &str = "io.windlass.network";
 
 /// The complete set of labels of a container.
 #[must_use]
@@ -78,6 +80,11 @@ pub(in super::super) fn replica(labels: &HashMap<String, String>) -> Option<Repl
 /// Which volume it is; `None` as with [`identity`].
 pub(super) fn volume(owner: &OwnerId, labels: &HashMap<String, String>) -> Option<Key> {
     key(owner, labels, VOLUME)
+}
+
+/// Which network it is; `None` as with [`identity`].
+pub(super) fn network(owner: &OwnerId, labels: &HashMap<String, String>) -> Option<Key> {
+    key(owner, labels, NETWORK)
 }
 
 fn key(owner: &OwnerId, labels: &HashMap<String, String>, name: &str) -> Option<Key> {

@@ -18,5 +18,7 @@ mod time;
 pub(super) use create::{container_body, volume_body};
 pub(super) use limits::update_body;
 pub(super) use more::{EngineDefaults, endpoint};
-pub(super) use observe::{agrees, observed_container, observed_image, observed_volume};
+pub(super) use observe::{
+    agrees, observed_container, observed_image, observed_network, observed_volume,
+};
 pub(super) use time::event_time;

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use bollard::models::{
     ContainerConfig as EngineConfig, ContainerInspectResponse, ContainerState as EngineState,
     ContainerStateStatusEnum as Status, ContainerSummary, ContainerSummaryStateEnum, HostConfig,
-    ImageSummary, NetworkSettings, Volume,
+    ImageSummary, IpamConfig, Network, NetworkSettings, Volume,
 };
 use reconciler::model::ids::{ContainerId, ImageId, OwnerId};
 use reconciler::model::observed::{
     ContainerConfig, ContainerState, Exit, HealthState, ObservedContainer, ObservedImage,
-    ObservedVolume,
+    ObservedNetwork, ObservedVolume,
 };
+use reconciler::model::spec::{NetworkSpec, Subnet};
+use reconciler::want::{DEFAULT_NETWORK, is_listed};
 
 use super::more::{self, EngineDefaults};
 use super::time::timestamp;
@@ -135,7 +137,17 @@ pub(in super::super) fn agrees(listed: &ContainerSummary, known: &ObservedContai
         _ => false,
     };
     let names = listed.names.as_deref().unwrap_or_default();
-    same_state && names.iter().any(|name| bare_name(Some(name)) == known.name)
+    // Another hand may have put it on a network, or taken it off.
+    let mode = &known.config.network;
+    let networks = listed.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let same_networks = networks.is_none_or(|networks| {
+        let on = networks.keys().filter(|network| is_listed(network, mode));
+        let attachments = &known.config.more.attachments;
+        on.clone().all(|network| attachments.contains_key(network))
+            && on.count() == attachments.len()
+            && (mode != DEFAULT_NETWORK || networks.contains_key(mode))
+    });
+    same_state && same_networks && names.iter().any(|name| bare_name(Some(name)) == known.name)
 }
 
 /// An image as a list shows it.
@@ -161,6 +173,33 @@ pub(in super::super) fn observed_volume(
         options: volume.options.into_iter().collect(),
     };
     Some((volume.name, observed))
+}
+
+/// A network as a list shows it; `None` if it is not `owner`'s.
+pub(in super::super) fn observed_network(
+    owner: &OwnerId,
+    network: Network,
+) -> Option<(String, ObservedNetwork)> {
+    let key = labels::network(owner, &network.labels.unwrap_or_default())?;
+    let subnet = |config: IpamConfig| Subnet {
+        subnet: config.subnet.unwrap_or_default(),
+        range: config.ip_range.filter(|range| !range.is_empty()),
+        // Some engines show the length of the range behind it.
+        gateway: config
+            .gateway
+            .and_then(|gateway| gateway.split('/').next().map(str::to_owned))
+            .filter(|gateway| !gateway.is_empty()),
+        reserved: config.auxiliary_addresses.unwrap_or_default().into_iter().collect(),
+    };
+    let subnets = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+    let spec = NetworkSpec {
+        driver: network.driver.unwrap_or_default(),
+        options: network.options.unwrap_or_default().into_iter().collect(),
+        internal: network.internal.unwrap_or(false),
+        ipv6: network.enable_ipv6.unwrap_or(false),
+        subnets: subnets.into_iter().map(subnet).collect(),
+    };
+    Some((network.name?, ObservedNetwork { network: key, spec }))
 }
 
 /// The engine begins names with a slash.

@@ -140,7 +140,13 @@ pub(super) fn unreadable(
     why: &str,
 ) {
     let problem = Problem::new(node.span, format!("cannot read the file of `{field}`"));
-    let help = format!("it was looked for at {}", path.display());
+    let shown = path.display();
+    let help = if why.contains("a folder") && field.contains("archive") {
+        // Tools that build images write a layout as a folder, too.
+        format!("pack what is in it, and name that file: tar -C {shown} -cf {shown}.tar .")
+    } else {
+        format!("it was looked for at {shown}")
+    };
     context.note(problem.label(why).help(help));
 }
 

@@ -274,7 +274,8 @@ fn more(
     });
     let user_data_node = fields.take("userData");
     let user_data = user_data_node.and_then(|node| files::user_data(context, node, around));
-    let hostname = fields.take("hostname").and_then(|node| {
+    let hostname_node = fields.take("hostname");
+    let hostname = hostname_node.and_then(|node| {
         let given = value::text(context, node, "hostname", "a host name")?;
         networks::hostname(context, node, "hostname", given)
     });
@@ -304,6 +305,11 @@ fn more(
             let problem = Problem::new(node.span, "files and `security.readOnlyRoot`").label(label);
             context.note(problem.help("mount a volume or a bind with the file in it instead"));
         }
+    }
+    if let (Some(node), Some("host")) = (hostname_node, security.namespaces.uts.as_deref()) {
+        let label = "a container that shares its node's host name has none of its own";
+        let problem = Problem::new(node.span, "`hostname` and `security.namespaces.uts: host`");
+        context.note(problem.label(label));
     }
     let more = More {
         workdir,

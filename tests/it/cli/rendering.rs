@@ -244,6 +244,7 @@ fn status() -> InstanceStatus {
             health: None,
             stop: Stop { signal: None, timeout: Span::seconds(10) },
             labels: BTreeMap::new(),
+            more: Default::default(),
         }),
     }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
 use std::sync::Mutex;
 
 use reconciler::model::ids::{Digest, ImageId};
@@ -14,24 +13,26 @@ use reconciler::ports::{Done, Driver, DriverError, DriverErrorKind, LogLine, Log
 use reconciler::step::Action;
 
 use super::engine::{World, live, shell};
-use crate::lab::engine::as_root;
-use crate::lab::{Engine, busybox_tar, docker};
+use crate::lab::{Engine, Registry, busybox_tar, docker};
 
 /// A file with its true digest.
-fn image_file(path: &Path) -> LocalFile {
+pub(super) fn image_file(path: &Path) -> LocalFile {
     let bytes = fs::read(path).expect("it can be read");
     let digest = format!("sha256:{}", Digest::of(&bytes));
     LocalFile { path: path.display().to_string(), digest }
 }
 
-async fn fetch(world: &World, action: Action) -> (Result<Done, DriverError>, Vec<Progress>) {
+pub(super) async fn fetch(
+    world: &World,
+    action: Action,
+) -> (Result<Done, DriverError>, Vec<Progress>) {
     let seen = Mutex::new(Vec::new());
     let sink = |progress| seen.lock().expect("no panic").push(progress);
     let done = world.driver.execute(&action, &sink).await;
     (done, seen.into_inner().expect("no panic"))
 }
 
-fn import(world: &World, tag: &str) -> Action {
+pub(super) fn import(world: &World, tag: &str) -> Action {
     let value = r#"a "b" $HOME \n 'c'"#.to_owned();
     Action::ImportImage {
         file: image_file(&busybox_tar()),
@@ -44,13 +45,13 @@ fn import(world: &World, tag: &str) -> Action {
     }
 }
 
-fn assert_complete(seen: &[Progress]) {
+pub(super) fn assert_complete(seen: &[Progress]) {
     let last = seen.last().expect("progress was told");
     assert!(last.total > 0 && last.done == last.total, "{seen:?}");
     assert!(seen.is_sorted_by_key(|progress| progress.done), "{seen:?}");
 }
 
-async fn remove_image(engine: &'static Engine, reference: String) {
+pub(super) async fn remove_image(engine: &'static Engine, reference: String) {
     let remove = move || docker(engine, &["rmi", "-f", &reference]);
     tokio::task::spawn_blocking(remove).await.expect("removed");
 }
@@ -125,50 +126,7 @@ fn an_archive_is_loaded() {
         let error = done.expect_err("there is no file");
         assert_eq!(error.kind, DriverErrorKind::Refused);
         assert!(error.message.ends_with("No such file or directory"), "{error}");
-
-        fs::write(&path, "no archive").expect("written");
-        let (done, _) = fetch(&world, Action::LoadImage { file: image_file(&path) }).await;
-        let error = done.expect_err("it is no archive");
-        assert_eq!(error.kind, DriverErrorKind::Refused, "{error}");
     });
-}
-
-/// A registry on the loopback of an engine's network namespace.
-struct Registry {
-    child: Child,
-    address: String,
-    _dir: tempfile::TempDir,
-}
-
-impl Registry {
-    fn start(engine: &Engine) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let address = format!("127.0.0.1:{}", engine.ports(1));
-        let config = dir.path().join("config.yml");
-        let root = dir.path().display();
-        let text = format!(
-            "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: \
-             {root}/data }} }}\nhttp: {{ addr: '{address}' }}\n"
-        );
-        fs::write(&config, text).expect("written");
-        let child = as_root("nsenter")
-            .arg(format!("--net={}", engine.netns()))
-            .args(["docker-registry", "serve"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nsenter starts");
-        Self { child, address, _dir: dir }
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]
@@ -176,18 +134,11 @@ fn an_image_is_pulled() {
     live(|world| async move {
         let engine = world.engine;
         let registry = Registry::start(engine);
-        let repository = format!("{}/shop/web", registry.address);
+        let repository = format!("{}/shop/web", registry.address());
         let tag = format!("{repository}:1.4");
         let (done, _) = fetch(&world, import(&world, &tag)).await;
         let Ok(Done::Image { id, .. }) = done else { panic!("{done:?}") };
-        let push = {
-            let tag = tag.clone();
-            move || {
-                let pushed = || engine.try_docker(&["push", &tag]).is_ok();
-                crate::lab::eventually("the registry takes it", super::engine::SOON, pushed);
-            }
-        };
-        tokio::task::spawn_blocking(push).await.expect("pushed");
+        docker(engine, &["push", &tag]);
         remove_image(engine, id.to_string()).await;
 
         let (done, seen) =
@@ -211,5 +162,43 @@ fn an_image_is_pulled() {
         let (done, _) = fetch(&world, Action::PullImage { reference: missing.into() }).await;
         let error = done.expect_err("there is no such tag");
         assert_eq!(error.kind, DriverErrorKind::NotFound, "{error}");
+    });
+}
+
+/// Layers of an image that is pulled: more than an engine fetches at once.
+const LAYERS: usize = 5;
+
+/// Bytes of each: enough to be told of.
+const LAYER_BYTES: u64 = 8 << 20;
+
+#[test]
+fn the_total_of_a_pull_is_told_once_it_is_known() {
+    live(|world| async move {
+        let engine = world.engine;
+        let registry = Registry::start(engine);
+        let reference = registry.reference("layers");
+        let script = format!("head -c {LAYER_BYTES} /dev/urandom > /layer-$0");
+        let mut base = "busybox:latest".to_owned();
+        for number in 0..LAYERS {
+            let name = world.unique("layer");
+            let (number, run) = (number.to_string(), ["run", "--net", "none", "--name"]);
+            let rest = [name.as_str(), base.as_str(), "sh", "-c", &script, number.as_str()];
+            docker(engine, &[run.as_slice(), rest.as_slice()].concat());
+            docker(engine, &["commit", &name, &reference]);
+            docker(engine, &["rm", &name]);
+            base = reference.clone();
+        }
+        let id = docker(engine, &["inspect", "--format", "{{.Id}}", &reference]);
+        registry.push_made(&reference);
+
+        let pull = Action::PullImage { reference: reference.as_str().into() };
+        let (done, seen) = fetch(&world, pull).await;
+        assert!(matches!(done, Ok(Done::Image { id: found, .. }) if *found.0 == *id));
+        assert_complete(&seen);
+        let total = seen.last().expect("progress was told").total;
+        assert!(total >= LAYERS as u64 * LAYER_BYTES, "{seen:?}");
+        let told = |progress: &&Progress| progress.total != 0 && progress.total != total;
+        assert_eq!(seen.iter().find(told), None, "another total before: {seen:?}");
+        remove_image(engine, id).await;
     });
 }

@@ -64,6 +64,7 @@ fn limits_change_while_it_lives() {
             memory: memory << 20,
             memory_swap: swap << 20,
             pids,
+            ..Limits::default()
         };
         for limits in [
             all(500_000_000, 64, 128, 50),
@@ -74,7 +75,8 @@ fn limits_change_while_it_lives() {
             all(1_500_000_000, 16, 16, 7),
         ] {
             let container = id.to_string();
-            let done = world.act(Action::UpdateContainer { container, limits }).await;
+            let done =
+                world.act(Action::UpdateContainer { container, limits: limits.clone() }).await;
             assert_eq!(done, Ok(Done::AsAsked), "{limits:?}");
             let found = world.inspect(&id).await.config;
             assert_eq!(found.limits, limits);

@@ -1,5 +1,6 @@
 //! The Docker driver against real engines.
 
+mod archives;
 mod engine;
 mod events;
 mod images;
@@ -7,4 +8,5 @@ mod life;
 mod logs;
 mod loss;
 mod measure;
+mod registry;
 mod round_trip;

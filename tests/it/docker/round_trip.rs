@@ -55,6 +55,8 @@ fn full_config(volume: &str, cgroup: &str, host_port: u16) -> ContainerConfig {
             memory: 64 << 20,
             memory_swap: 128 << 20,
             pids: 40,
+            cpu_shares: 300,
+            cpuset: "0-1".into(),
         },
         health: Some(HealthCheck {
             exec: words(["test", "-d", "/"]),
@@ -68,6 +70,7 @@ fn full_config(volume: &str, cgroup: &str, host_port: u16) -> ContainerConfig {
         cgroup_parent: format!("{cgroup}/shop"),
         restart_policy: "no".to_owned(),
         network: "bridge".to_owned(),
+        more: Default::default(),
     }
 }
 

@@ -270,6 +270,17 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Removes the networks of a project.
+    pub(crate) fn remove_networks(&self, project: &str) {
+        let label = format!("label=io.windlass.project={project}");
+        let Ok(ids) = self.try_docker(&["network", "ls", "-q", "--filter", &label]) else { return };
+        for id in ids.lines() {
+            let _ = self.try_docker(&["network", "rm", id]);
+        }
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         let control = self.control.get_mut().unwrap_or_else(PoisonError::into_inner);

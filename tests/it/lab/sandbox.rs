@@ -91,6 +91,12 @@ impl<'e> Sandbox<'e> {
         self.first_port + n
     }
 
+    /// An address range that no other sandbox uses, without its last part: `10.230.7`.
+    pub(crate) fn subnet(&self) -> String {
+        let number: u8 = self.project[1..].parse().expect("fewer sandboxes than ranges");
+        format!("10.230.{number}")
+    }
+
     /// The control group that this sandbox's containers live below.
     pub(crate) fn cgroup_root(&self) -> &str {
         &self.cgroup_root
@@ -182,6 +188,7 @@ impl<'e> Sandbox<'e> {
 impl Drop for Sandbox<'_> {
     fn drop(&mut self) {
         self.engine.remove_below(&self.cgroup_root);
+        self.engine.remove_networks(&self.project);
     }
 }
 

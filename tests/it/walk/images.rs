@@ -1,10 +1,9 @@
 //! Where images come from, and that what runs goes on until its successor can be made.
 
-use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use super::room::{LIVE, LONG, Loop, apply, apply_well, assert_settled, instance, one};
-use crate::lab::{Engine, Sandbox, busybox_tar, docker, eventually};
+use super::room::{LIVE, Loop, apply, apply_well, assert_settled, instance, one};
+use crate::lab::{Engine, Registry, Sandbox, busybox_tar, docker};
 
 /// An Instance of `image`.
 fn of(image: &str) -> String {
@@ -49,70 +48,12 @@ fn what_cannot_be_pulled_breaks_nothing() {
     assert_settled(&room);
 }
 
-/// Debian's registry, in the network of an engine. It ends when it is dropped.
-struct Registry<'e> {
-    engine: &'e Engine,
-    child: Child,
-    address: String,
-    _root: tempfile::TempDir,
-}
-
-impl<'e> Registry<'e> {
-    fn start(room: &Sandbox<'e>) -> Self {
-        let engine = room.engine();
-        let address = format!("127.0.0.1:{}", room.port(9));
-        let root = tempfile::tempdir_in(room.path()).expect("a temporary directory");
-        let config = root.path().join("config.yml");
-        let mut file = std::fs::File::create(&config).expect("a file");
-        write!(
-            file,
-            "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: '{address}' }}\n",
-            root.path().join("data").display()
-        )
-        .expect("it is written");
-        let child = Command::new("nsenter")
-            .arg(format!("--net={}", engine.netns()))
-            .args(["setpriv", "--pdeathsig", "KILL", "docker-registry", "serve"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nsenter starts");
-        let registry = Self { engine, child, address, _root: root };
-        let port = room.port(9);
-        eventually("the registry answers", LONG, || engine.http_get(port, "/v2/").is_some());
-        registry
-    }
-
-    /// Pushes an image of its own under `tag`; its digest.
-    fn push(&self, tag: &str, mark: &str) -> String {
-        let reference = format!("{}/shop/web:{tag}", self.address);
-        let made = docker(self.engine, &["create", "--net", "none", "busybox:latest", "true"]);
-        let label = format!("LABEL mark={mark}");
-        docker(self.engine, &["commit", "--change", &label, &made, &reference]);
-        docker(self.engine, &["rm", &made]);
-        let said = docker(self.engine, &["push", &reference]);
-        let digest = said.split_whitespace().find(|word| word.starts_with("sha256:"));
-        let digest = digest.expect("a push says the digest").to_owned();
-        docker(self.engine, &["rmi", &reference]);
-        digest
-    }
-}
-
-impl Drop for Registry<'_> {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn a_tag_is_resolved_once(engine: &Engine) {
     let room = Sandbox::new(engine);
-    let registry = Registry::start(&room);
+    let registry = Registry::start(room.engine());
     let first = registry.push("1", &format!("{}-a", room.project()));
     let declared = |tag: &str| {
-        image("shop", &format!("registry: '{}/shop/web:{tag}'", registry.address)) + &of("shop")
+        image("shop", &format!("registry: '{}'", registry.reference(tag))) + &of("shop")
     };
     room.spec("set.yaml", &declared("1"));
     let held = Loop::hold(&room);
@@ -165,9 +106,9 @@ fn a_tag_is_resolved_once_on_26_1() {
 #[test]
 fn an_image_that_is_gone_comes_again_by_its_digest() {
     let room = Sandbox::new(engine!(V20_10));
-    let registry = Registry::start(&room);
+    let registry = Registry::start(room.engine());
     let first = registry.push("1", &format!("{}-a", room.project()));
-    let reference = format!("{}/shop/web:1", registry.address);
+    let reference = registry.reference("1");
     room.spec("set.yaml", &of(&reference));
     apply_well(&room);
     let before = one(&room, "web", 0);
@@ -233,4 +174,70 @@ fn files_become_images_on_20_10() {
 #[test]
 fn files_become_images_on_26_1() {
     files_become_images(engine!(V26_1));
+}
+
+/// An archive that breaks costs nothing: what runs goes on, others are served, and the file that is
+/// put right is taken up.
+fn a_broken_archive_breaks_nothing(engine: &Engine) {
+    let room = Sandbox::new(engine);
+    let archive = room.path().join("saved.tar");
+    let save = |mark: &str| {
+        let made = docker(engine, &["create", "--net", "none", "busybox:latest", "true"]);
+        let reference = room.fill("$project/saved:1");
+        docker(engine, &["commit", "--change", &format!("LABEL mark={mark}"), &made, &reference]);
+        docker(engine, &["rm", &made]);
+        let part = room.path().join("part.tar");
+        docker(engine, &["save", "-o", &part.display().to_string(), &reference]);
+        docker(engine, &["rmi", &reference]);
+        std::fs::read(part).expect("an archive")
+    };
+    let put = |bytes: &[u8]| {
+        let part = room.path().join("part.tar");
+        std::fs::write(&part, bytes).expect("written");
+        std::fs::rename(part, &archive).expect("renamed");
+    };
+    let first = save(room.project());
+    put(&first);
+    room.spec("set.yaml", &(image("saved", "archive: ../saved.tar") + &of("saved")));
+    let held = Loop::hold(&room);
+    assert!(held.apply().is_good());
+    let before = one(&room, "web", 0).life();
+
+    let second = save(&format!("{}-2", room.project()));
+    for (number, (broken, part)) in [
+        (&second[..second.len() / 2], "the file is cut off"),
+        (b"no archive".as_slice(), "no tar file"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        put(broken);
+        room.spec("other.yaml", &instance(&format!("other{number}"), LIVE));
+        let outcome = held.apply();
+        let trouble = outcome.troubles.iter().find(|trouble| trouble.object.ends_with("web/0"));
+        let message = &trouble.unwrap_or_else(|| panic!("{outcome:#?}")).message;
+        assert!(message.contains("saved.tar") && message.contains(part), "{message}");
+        assert_eq!(one(&room, "web", 0).life(), before, "the old one was touched");
+        assert_eq!(one(&room, &format!("other{number}"), 0).state(), "running");
+    }
+    // What was there before is not loaded again; what is new and whole is.
+    put(&first);
+    assert!(held.apply().is_good());
+    assert_eq!(one(&room, "web", 0).life(), before);
+    put(&second);
+    assert!(held.apply().is_good());
+    let after = one(&room, "web", 0);
+    assert_eq!((after.label("incarnation"), after.state()), ("2", "running"));
+    held.stop();
+    assert_settled(&room);
+}
+
+#[test]
+fn a_broken_archive_breaks_nothing_on_20_10() {
+    a_broken_archive_breaks_nothing(engine!(V20_10));
+}
+
+#[test]
+fn a_broken_archive_breaks_nothing_on_26_1() {
+    a_broken_archive_breaks_nothing(engine!(V26_1));
 }

@@ -3,13 +3,15 @@
 //! Most tests run the loop in this process, through [`windlass::app`]; those that kill it, or that
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`images`],
-//! [`daemon`], [`state`], [`examples`].
+//! [`daemon`], [`state`], [`examples`],
+//! [`fields`] (every field of a spec).
 
 mod apply;
 mod crash;
 mod daemon;
 mod drift;
 mod examples;
+mod fields;
 mod guards;
 mod health;
 mod images;
