@@ -92,6 +92,28 @@ fn results_that_change_nothing_plan_nothing() {
 }
 
 #[test]
+fn hundreds_are_asked_without_a_round_each() {
+    let mut spec = with_check(http());
+    spec.replicas = 300;
+    let mut world = world(&spec);
+    run(&mut world, 60);
+    (world.rounds, world.probes) = (0, 0);
+    let mut wakes = 0;
+    let end = world.now + Duration::from_secs(100);
+    while world.now < end {
+        world.run().unwrap();
+        let at = world.wake_at.take().unwrap();
+        assert!(at > world.now, "{at:?}");
+        world.now = at;
+        world.send(reconciler::engine::Event::Wake);
+        wakes += 1;
+    }
+    assert!((2_700..3_300).contains(&world.probes), "{}", world.probes);
+    assert!(wakes <= 1_100, "{wakes} wakes");
+    assert!(world.rounds <= 10, "{} rounds", world.rounds);
+}
+
+#[test]
 fn it_is_asked_soon_after_its_start() {
     let mut world = World::new(&["n1"]);
     world.declare(&[("web", with_check(http()))]);

@@ -27,8 +27,8 @@ use tokio::sync::Semaphore;
 use self::ask::Failure;
 use self::namespace::{Maker, Namespace};
 
-/// Probes at once. Each holds one file, of which a process usually has 1,024; and so many can hang
-/// until their timeouts before others have to wait for them.
+/// Probes at once. Each holds a file or two, of which a process usually has 1,024; and so many can
+/// hang until their timeouts before others have to wait for them.
 const PROBES_AT_ONCE_MAX: usize = 256;
 
 /// Process ids that are remembered. Forgetting them costs one question to the engine each.

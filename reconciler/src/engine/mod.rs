@@ -3,7 +3,7 @@
 //! [`Engine::handle`] is synchronous and deterministic, so the production shell and a simulator
 //! drive the very same code. Read in this order: this file (what comes in and goes out),
 //! [`observe`] (what is seen of nodes), [`health`] (who is asked when), [`last_lines`], [`act`] (rounds, [chains](chain) of steps, and their ends),
-//! [`repeat`] (what is done again and again, and makes no difference).
+//! [`repeat`] (what is done again and again, and makes no difference), [`wake`] (when to go on).
 //!
 //! # What the shell guarantees
 //! It performs effects in the order in which they are given; it answers each
@@ -16,6 +16,7 @@ mod health;
 mod last_lines;
 mod observe;
 mod repeat;
+mod wake;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -555,59 +556,6 @@ impl Engine {
         self.snapshot.records.apply(self.snapshot.now, &entry);
         self.riding.push(Stamped { seq: self.next_seq, at: self.snapshot.now, entry });
         self.next_seq += 1;
-    }
-
-    /// Instants that were noted before cannot be waited for any more.
-    fn clock_was_put_back(&mut self, now: Timestamp) {
-        for ended in self.ended_at.values_mut().chain(self.looked_at.values_mut()) {
-            *ended = now.min(*ended);
-        }
-        for state in self.nodes.values_mut() {
-            state.clock_was_put_back(now);
-        }
-        for chain in self.chains.values_mut() {
-            chain.clock_was_put_back(now);
-        }
-        for repeat in self.repeats.values_mut() {
-            repeat.clock_was_put_back(now);
-        }
-        self.health.clock_was_put_back(now);
-        self.settled_since = self.settled_since.map(|since| since.min(now));
-        // The wake that was asked for may be far away now.
-        self.want_round();
-    }
-
-    /// The time that was asked for has come: it was for a round, or only for someone to be asked.
-    fn woken(&mut self) {
-        self.wake_told = None;
-        let any = self.ask_due();
-        if !any || self.round_at.is_some_and(|at| at <= self.snapshot.now) {
-            self.want_round();
-        } else {
-            self.tell_wake();
-        }
-    }
-
-    /// Asks to be woken for whatever comes first, unless that was asked for already, or a round
-    /// comes first and will ask anew.
-    fn tell_wake(&mut self) {
-        if self.round_wanted {
-            return;
-        }
-        let wake = [self.round_at, self.health.next_at()].into_iter().flatten().min();
-        if let Some(at) = wake
-            && self.wake_told.is_none_or(|told| at < told)
-        {
-            self.wake_told = Some(at);
-            self.effects.push(Effect::WakeAt(at));
-        }
-    }
-
-    fn want_round(&mut self) {
-        if !self.round_wanted {
-            self.round_wanted = true;
-            self.effects.push(Effect::Round);
-        }
     }
 }
 

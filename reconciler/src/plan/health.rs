@@ -1,6 +1,8 @@
 //! What is unhealthy gets another container: at once the first time, then ever later, as restarts
 //! do. Whose check it was, the engine's or windlass's, makes no difference.
 
+use std::time::Duration;
+
 use super::Round;
 use super::replica::Replica;
 use crate::backoff;
@@ -76,7 +78,13 @@ impl<'a> Round<'a> {
         }
         let note = self.snapshot.health.get(&(target.node.clone(), target.id.clone()));
         let Some(since) = note.map(|note| note.since) else { return };
-        let stable_at = since + self.snapshot.config.stable_run;
+        // What stays healthy until its retries would have been used up has answered well since.
+        let retries =
+            replica.instance.declared.spec.health.as_ref().map_or(Duration::ZERO, |check| {
+                let each = check.interval.duration().saturating_add(check.timeout.duration());
+                each.saturating_mul(check.retries)
+            });
+        let stable_at = since + self.snapshot.config.stable_run.saturating_add(retries);
         if stable_at <= self.snapshot.now {
             self.decide(Entry::Healthy { replica: replica.key.clone() });
         } else {

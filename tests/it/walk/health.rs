@@ -1,9 +1,17 @@
 //! Health on real engines: what is asked, what follows, and what cannot be known.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt as _, stream};
+use reconciler::model::health::{Probe, ProbeAt, Probed};
+use reconciler::model::ids::{ContainerId, Name};
+use reconciler::model::quantity::Span;
+use reconciler::model::spec::{Endpoint, HealthProbe};
+use reconciler::ports::Prober as _;
 use reconciler::report::Reason;
 use serde_json::Value;
+use windlass::docker::DockerDriver;
+use windlass::probe::Probes;
 
 use super::room::{LONG, Loop, assert_settled, instance, one, replicas};
 use crate::lab::{Engine, Sandbox, docker, eventually};
@@ -235,4 +243,47 @@ fn a_rollout_waits_for_health() {
         held.status("web").replicas_ready == 2
     });
     held.stop();
+}
+
+/// The time on a cpu that this process has taken, in milliseconds.
+fn cpu_ms() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("our own times");
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |at: usize| fields[at].parse::<u64>().expect("a number");
+    // In ticks of 10 ms, user and system.
+    (ticks(11) + ticks(12)) * 10
+}
+
+#[test]
+#[ignore = "measures, and decides nothing"]
+#[expect(clippy::print_stderr, reason = "its output is the point")]
+fn what_a_probe_costs() {
+    const PROBES: u64 = 5_000;
+    let room = Sandbox::new(engine!(V20_10));
+    room.spec("set.yaml", &checked("alone", 80, "http: 80", "networks: [none]"));
+    let held = Loop::hold(&room);
+    is(&held, "alone", "Running");
+    held.stop();
+    let id = ContainerId(one(&room, "alone", 0).id().into());
+    let path = room.engine().endpoint().trim_start_matches("unix://").to_owned();
+    let driver = DockerDriver::connect(&Endpoint::Unix(path));
+    let probes = Probes::default();
+    let node = Name::new("lab").expect("a name");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let check = |check| Probe { check, at: ProbeAt::Inside, timeout: Span::seconds(5) };
+    let http = check(HealthProbe::Http { port: 80, path: "/index.html".to_owned() });
+    let tcp = check(HealthProbe::Tcp { port: 80 });
+    for (name, probe) in [("http", http), ("tcp", tcp)] {
+        let (before, began) = (cpu_ms(), Instant::now());
+        runtime.block_on(async {
+            stream::iter(0..PROBES)
+                .for_each_concurrent(4, |_| async {
+                    let found = probes.probe(&driver, &node, &id, &probe).await;
+                    assert_eq!(found, Probed::Healthy);
+                })
+                .await;
+        });
+        let (spent, took) = (cpu_ms() - before, began.elapsed());
+        eprintln!("{name}: {} us of cpu a probe, {took:?} for {PROBES}", spent * 1000 / PROBES);
+    }
 }
