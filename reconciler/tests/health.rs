@@ -394,3 +394,25 @@ fn last_lines_are_read_once_an_end_and_never_written_down() {
     let journal = format!("{:?}", world.journal);
     assert!(!journal.contains("s3cret"));
 }
+
+#[test]
+fn death_at_each_point_of_a_replacement_for_being_unhealthy() {
+    for effects in 0..50 {
+        let mut world = world(&with_check(exec()));
+        feel(&mut world, 0, bad());
+        world.dies_after = Some(effects);
+        run(&mut world, 3);
+        feel(&mut world, 0, Probed::Healthy);
+        run(&mut world, 300);
+        let engine = &world.nodes[&n1()];
+        let all: Vec<_> = engine.containers.values().collect();
+        assert_eq!(all.len(), 1, "{effects} {all:#?}");
+        assert!(all[0].identity.incarnation >= 2, "{effects}");
+        assert_eq!(state(&world), "Running", "{effects}");
+        // The one who died had counted what it announced, and nothing else.
+        let creates = replacements(&world);
+        let record = &world.engine.snapshot().records.instances[&web(0).instance].replicas[&0];
+        assert!(record.replaced.total as usize >= creates, "{effects} {record:?}");
+        assert!(record.replaced.total as usize <= creates + 1, "{effects} {record:?}");
+    }
+}
