@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use reconciler::model::desired::{BrokenFile, RootIdentity, RootState, SpecsReading};
+use reconciler::model::desired::{RootIdentity, RootState, SpecsReading};
 
-use super::diagnostic::{Diagnostic, shown};
+use super::diagnostic::Diagnostic;
 use super::digests::Digests;
-use super::problem::{Lines, PROBLEMS_MAX, Problem, Span};
+use super::news::{Told, is_clean};
 use super::scan::{self, Found, OpenError, Stat};
 use super::set::{self, Candidate, Choice, Now, Settled};
 use super::version::{Beside, Held, Version};
@@ -31,21 +31,27 @@ pub struct Reading {
 /// Reads a specs directory.
 #[derive(Debug)]
 pub struct Loader {
-    root: PathBuf,
-    files: BTreeMap<Arc<str>, File>,
+    pub(super) root: PathBuf,
+    pub(super) files: BTreeMap<Arc<str>, File>,
+    /// Files whose state is another one than when all of them were settled last.
+    pub(super) changed: BTreeSet<Arc<str>>,
+    /// Files that name image files.
+    with_images: BTreeSet<Arc<str>>,
+    /// What was told last, if anybody asks for news.
+    pub(super) told: Option<Told>,
     /// Folders that could not be read.
-    blind: BTreeMap<String, String>,
+    pub(super) blind: BTreeMap<String, String>,
     digests: Digests,
 }
 
 /// What is remembered of a file.
 #[derive(Debug)]
-struct File {
+pub(super) struct File {
     path: PathBuf,
     /// Its state when it was read; `None` if it must be read again.
     stat: Option<Stat>,
-    now: State,
-    held: Option<Held>,
+    pub(super) now: State,
+    pub(super) held: Option<Held>,
     /// The last good text of an earlier run, until it is looked at.
     stored: Option<Arc<str>>,
     /// The last good text as it was reported last.
@@ -53,7 +59,7 @@ struct File {
 }
 
 #[derive(Debug, Clone)]
-enum State {
+pub(super) enum State {
     Gone,
     Unknown(String),
     Read(Arc<Version>),
@@ -83,7 +89,15 @@ impl Loader {
             (Arc::clone(name), file)
         };
         let files = last_good.iter().map(file).collect();
-        Self { files, blind: BTreeMap::new(), digests: Digests::default(), root }
+        Self {
+            files,
+            changed: BTreeSet::new(),
+            with_images: BTreeSet::new(),
+            told: None,
+            blind: BTreeMap::new(),
+            digests: Digests::default(),
+            root,
+        }
     }
 
     /// The directory or file that is read, as it was given.
@@ -97,14 +111,30 @@ impl Loader {
     /// It never fails: what cannot be read is an error of that file or of the root, and what was
     /// in force stays so.
     pub fn read(&mut self, hint: &Hint) -> Reading {
-        let found = match self.look(hint) {
-            Ok(found) => found,
-            Err(reason) => return self.rootless(reason),
-        };
-        let (found, empty, identity) = found;
-        self.update(found);
+        let root = self.look_and_update(hint);
+        self.told = None;
+        self.settled(root).0
+    }
+
+    /// Brings what is known of the files up to date.
+    pub(super) fn look_and_update(&mut self, hint: &Hint) -> RootState {
+        match self.look(hint) {
+            Ok((found, empty, identity)) => {
+                self.update(found);
+                RootState::Present { identity, empty }
+            }
+            Err(reason) => {
+                self.rootless(&reason);
+                RootState::Missing { reason }
+            }
+        }
+    }
+
+    /// Settles what is in force, and reports it; says too whether all of it is good.
+    pub(super) fn settled(&mut self, root: RootState) -> (Reading, bool) {
         self.restore();
-        self.reading(RootState::Present { identity, empty })
+        self.changed.clear();
+        self.reading(root)
     }
 
     /// Finds the files that may have changed, and notes those that went away.
@@ -152,8 +182,7 @@ impl Loader {
             match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => return None,
                 Ok(metadata) if scan::is_spec(below.rsplit('/').next()?) => {
-                    let stat = Stat::of(&metadata);
-                    found.push(Found { name: below.to_owned(), path, stat: Ok(stat) });
+                    found.push(Found::new(below.to_owned(), path, &metadata));
                 }
                 Ok(_) => {}
                 Err(_) if self.files.keys().any(is_folder) => return None,
@@ -180,10 +209,14 @@ impl Loader {
                 name.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
             });
             file.stat = None;
-            file.now = match hidden {
+            let now = match hidden {
                 Some((folder, why)) => State::Unknown(format!("cannot read {folder}: {why}")),
                 None => State::Gone,
             };
+            if !(file.now.is_gone() && now.is_gone()) {
+                self.changed.insert(Arc::clone(name));
+            }
+            file.now = now;
         }
     }
 
@@ -198,7 +231,8 @@ impl Loader {
                 todo.insert(Arc::from(found.name.as_str()), found);
             }
         }
-        for (name, file) in &self.files {
+        for name in &self.with_images {
+            let Some(file) = self.files.get(name) else { continue };
             let State::Read(version) = &file.now else { continue };
             let stale = |(path, known): (&PathBuf, &Result<String, String>)| {
                 self.digests.of(path) != *known
@@ -212,7 +246,10 @@ impl Loader {
         let todo: Vec<_> = todo.into_iter().collect();
         let read = self.read_all(&todo);
         for ((name, found), (now, stat)) in todo.into_iter().zip(read) {
-            let file = self.files.entry(name).or_insert_with(|| File {
+            if now.is_gone() && !self.files.contains_key(&name) {
+                continue; // it came and went
+            }
+            let file = self.files.entry(Arc::clone(&name)).or_insert_with(|| File {
                 path: PathBuf::new(),
                 stat: None,
                 now: State::Gone,
@@ -220,6 +257,13 @@ impl Loader {
                 stored: None,
                 reported: None,
             });
+            if !file.now.is_same(&now) {
+                self.changed.insert(Arc::clone(&name));
+            }
+            match &now {
+                State::Read(version) if !version.files.is_empty() => self.with_images.insert(name),
+                State::Read(_) | State::Gone | State::Unknown(_) => self.with_images.remove(&name),
+            };
             file.path = found.path;
             file.stat = stat;
             file.now = now;
@@ -336,24 +380,30 @@ impl Loader {
     }
 
     /// What holds while the root cannot be read: all that was in force.
-    fn rootless(&mut self, reason: String) -> Reading {
-        for file in self.files.values_mut() {
+    fn rootless(&mut self, reason: &str) {
+        for (name, file) in &mut self.files {
             // What was gone before stays so.
             let known = !matches!(file.now, State::Gone) || file.stored.is_some();
             if known {
                 file.now = State::Unknown(format!("cannot read the specs directory: {reason}"));
                 file.stat = None;
+                self.changed.insert(Arc::clone(name));
             }
         }
-        self.restore();
         self.blind.clear();
-        self.reading(RootState::Missing { reason })
     }
 
-    /// Settles what is in force, and reports it.
-    fn reading(&mut self, root: RootState) -> Reading {
+    /// What all files together come to, and whether all of it is good.
+    pub(super) fn settle(&self) -> (Settled, bool) {
         let candidates: Vec<Candidate<'_>> = self.files.iter().map(File::candidate).collect();
         let settled = set::settle(&candidates);
+        let clean = self.blind.is_empty() && is_clean(&settled);
+        (settled, clean)
+    }
+
+    fn reading(&mut self, root: RootState) -> (Reading, bool) {
+        let (settled, clean) = self.settle();
+        let candidates: Vec<Candidate<'_>> = self.files.iter().map(File::candidate).collect();
         let diagnostics = self.diagnostics(&candidates, &settled);
         let broken = self.broken(&candidates, &settled);
         let read = |candidate: &&Candidate<'_>| !matches!(candidate.now, Now::Gone);
@@ -365,55 +415,7 @@ impl Loader {
         drop(candidates);
         let texts = self.hold(&settled);
         let specs = SpecsReading { desired: settled.desired, root, texts, broken, files, projects };
-        Reading { specs, diagnostics }
-    }
-
-    fn diagnostics(&self, files: &[Candidate<'_>], settled: &Settled) -> Vec<Diagnostic> {
-        let mut diagnostics = Vec::new();
-        let shown = |file: &str| shown(&self.root, file);
-        for (folder, why) in &self.blind {
-            let problem = Problem::new(Span::default(), "cannot read the folder").label(why);
-            diagnostics.push(Lines::new("").diagnostic(folder, &problem, shown));
-        }
-        for (candidate, between) in files.iter().zip(&settled.problems) {
-            let Now::Read(version) = candidate.now else { continue };
-            if version.problems.is_empty() && between.is_empty() {
-                continue;
-            }
-            let lines = Lines::new(&version.text);
-            let mut problems: Vec<_> = version.problems.iter().chain(between).collect();
-            problems.sort_by_key(|problem| problem.span);
-            let problems = problems.into_iter().take(PROBLEMS_MAX);
-            diagnostics
-                .extend(problems.map(|problem| lines.diagnostic(candidate.file, problem, shown)));
-        }
-        diagnostics
-    }
-
-    fn broken(&self, files: &[Candidate<'_>], settled: &Settled) -> BTreeMap<Arc<str>, BrokenFile> {
-        let mut broken = BTreeMap::new();
-        for (folder, why) in &self.blind {
-            let first = format!("{folder}: cannot read the folder: {why}");
-            let hidden = |file: &&Candidate<'_>| matches!(file.now, Now::Unknown(_));
-            let last_good = files.iter().filter(hidden).any(|file| file.held.is_some());
-            broken.insert(Arc::from(folder.as_str()), BrokenFile { errors: 1, first, last_good });
-        }
-        for (index, candidate) in files.iter().enumerate() {
-            let (Choice::Held(reason), Now::Read(version)) =
-                (&settled.choices[index], candidate.now)
-            else {
-                continue;
-            };
-            let between = &settled.problems[index];
-            let errors = version.problems.len() + between.len();
-            let first = version.problems.iter().chain(between).min_by_key(|problem| problem.span);
-            let first =
-                first.map_or_else(|| reason.to_string(), |first| first.line(candidate.file));
-            let errors = u32::try_from(errors).unwrap_or(u32::MAX);
-            let last_good = candidate.held.is_some();
-            broken.insert(Arc::clone(candidate.file), BrokenFile { errors, first, last_good });
-        }
-        broken
+        (Reading { specs, diagnostics }, clean)
     }
 
     /// Makes the versions that are in force the last good ones, and reports which texts changed.
@@ -436,18 +438,13 @@ impl Loader {
                 }
                 (Choice::Current | Choice::Gone | Choice::Held(_), _) => {}
             }
-            let Some(held) = &file.held else { continue };
-            let known = file.reported.as_ref();
-            if known.is_some_and(|text| Arc::ptr_eq(text, &held.stored)) {
-                continue;
+            if let Some(text) = file.report() {
+                texts.insert(Arc::clone(name), Some(text));
             }
-            if known.is_none_or(|text| **text != *held.stored) {
-                texts.insert(Arc::clone(name), Some(Arc::clone(&held.stored)));
-            }
-            file.reported = Some(Arc::clone(&held.stored));
         }
         for name in gone {
             let file = self.files.remove(&name);
+            self.with_images.remove(&name);
             if file.is_some_and(|file| file.reported.is_some()) {
                 texts.insert(name, None);
             }
@@ -456,7 +453,34 @@ impl Loader {
     }
 }
 
+impl State {
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone)
+    }
+
+    /// Whether it is the very same state, so that nothing has to be compared.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Gone, Self::Gone) => true,
+            (Self::Read(one), Self::Read(two)) => Arc::ptr_eq(one, two),
+            (Self::Gone | Self::Unknown(_) | Self::Read(_), _) => false,
+        }
+    }
+}
+
 impl File {
+    /// The last good text, if it was not reported yet; it counts as reported then.
+    pub(super) fn report(&mut self) -> Option<Arc<str>> {
+        let stored = &self.held.as_ref()?.stored;
+        let known = self.reported.as_ref();
+        if known.is_some_and(|text| Arc::ptr_eq(text, stored)) {
+            return None;
+        }
+        let news = known.is_none_or(|text| **text != **stored);
+        self.reported = Some(Arc::clone(stored));
+        news.then(|| Arc::clone(stored))
+    }
+
     fn candidate<'a>((file, known): (&'a Arc<str>, &'a Self)) -> Candidate<'a> {
         let now = match &known.now {
             State::Gone => Now::Gone,

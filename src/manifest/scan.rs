@@ -2,7 +2,7 @@
 //!
 //! Symlinks are followed, to files and to folders: ConfigMaps and git-sync are made of them.
 
-use crate::hint::is_ignored;
+use crate::hint::{FOLDERS_DEEP_MAX, FOLDERS_MAX, is_ignored};
 use std::fs::{self, File, Metadata};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -12,9 +12,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Largest spec file. A document has some 500 bytes, so this is about 8,000 of them; what is
 /// larger is a database dump or an image that got a wrong name.
 pub(crate) const FILE_BYTES_MAX: u64 = 4 << 20;
-
-/// Deepest folder below the root; nobody sorts specs that finely, and links can make endless ones.
-const FOLDERS_DEEP_MAX: usize = 32;
 
 /// Opening a FIFO for reading waits for a writer unless this is set. It has this value on all
 /// Linux machines that engines run on (x86, arm, riscv, power, s390).
@@ -71,12 +68,22 @@ pub(crate) struct Found {
     pub(crate) stat: Result<Stat, String>,
 }
 
+impl Found {
+    /// What was found at `path`; an error if it is no file.
+    pub(crate) fn new(name: String, path: PathBuf, metadata: &Metadata) -> Self {
+        let stat = regular(metadata).map(|()| Stat::of(metadata));
+        Self { name, path, stat }
+    }
+}
+
 /// What is below the root.
 #[derive(Default)]
 pub(crate) struct Walk {
     pub(crate) files: Vec<Found>,
     /// Folders that could not be read, by their path below the root, and why.
     pub(crate) blind: Vec<(String, String)>,
+    /// Folders that were looked into.
+    folders: usize,
 }
 
 /// Whether a name is that of a spec file.
@@ -98,6 +105,10 @@ pub(crate) fn walk(root: &Path, metadata: &Metadata) -> Result<Walk, String> {
     }
     fs::read_dir(root).map_err(|error| error.to_string())?;
     walk.folder(root, "", &mut vec![(metadata.dev(), metadata.ino())]);
+    // What is beyond is unknown, and must not look as if it were gone: so all of it is.
+    if walk.folders > FOLDERS_MAX {
+        return Err(format!("more than {FOLDERS_MAX} folders; does a link lead out of it?"));
+    }
     walk.files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(walk)
 }
@@ -105,6 +116,10 @@ pub(crate) fn walk(root: &Path, metadata: &Metadata) -> Result<Walk, String> {
 impl Walk {
     /// Adds what is in a folder; `above` holds the ids of all folders that it is in.
     fn folder(&mut self, folder: &Path, prefix: &str, above: &mut Vec<(u64, u64)>) {
+        self.folders += 1;
+        if self.folders > FOLDERS_MAX {
+            return;
+        }
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
             // It went away meanwhile: a removal like any other.
@@ -154,8 +169,7 @@ impl Walk {
     }
 
     fn found(&mut self, name: String, path: PathBuf, metadata: &Metadata) {
-        let stat = regular(metadata).map(|()| Stat::of(metadata));
-        self.files.push(Found { name, path, stat });
+        self.files.push(Found::new(name, path, metadata));
     }
 
     fn failed(&mut self, name: String, path: PathBuf, why: &str) {
@@ -211,24 +225,97 @@ pub(crate) enum OpenError {
     Other(String),
 }
 
+/// How often a file is read again that changed while it was read. Who writes it in pieces leaves a
+/// moment between them; who writes all the time will not stop for us.
+const TORN_READS_MAX: u32 = 3;
+
 /// Reads a spec file. The state is `None` if it may change again without looking changed.
 ///
 /// # Errors
 /// Why it cannot be read.
 pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Option<Stat>), OpenError> {
-    let (file, stat) = open(path)?;
+    read_with(path, |_| {})
+}
+
+/// As [`read`]; `opened` is called each time that the file was opened, before it is read.
+fn read_with(
+    path: &Path,
+    mut opened: impl FnMut(&File),
+) -> Result<(Vec<u8>, Option<Stat>), OpenError> {
+    let other = |error: std::io::Error| OpenError::Other(error.to_string());
     let too_large = || {
         let limit = FILE_BYTES_MAX >> 20;
         OpenError::Other(format!("larger than {limit} MiB; spread it over several files"))
     };
-    if stat.size > FILE_BYTES_MAX {
-        return Err(too_large());
+    for _ in 0..TORN_READS_MAX {
+        let (mut file, stat) = open(path)?;
+        if stat.size > FILE_BYTES_MAX {
+            return Err(too_large());
+        }
+        opened(&file);
+        let mut bytes = Vec::with_capacity(usize::try_from(stat.size).unwrap_or(0) + 1);
+        (&mut file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(other)?;
+        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > FILE_BYTES_MAX {
+            return Err(too_large());
+        }
+        // Half of a file may be a good spec of half of its objects.
+        let after = Stat::of(&file.metadata().map_err(other)?);
+        if after == stat {
+            return Ok((bytes, (!stat.racy()).then_some(stat)));
+        }
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(stat.size).unwrap_or(0) + 1);
-    let mut limited = file.take(FILE_BYTES_MAX + 1);
-    limited.read_to_end(&mut bytes).map_err(|error| OpenError::Other(error.to_string()))?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > FILE_BYTES_MAX {
-        return Err(too_large());
+    Err(OpenError::Other("it is being written; it is read again when that ends".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+
+    use super::{FILE_BYTES_MAX, OpenError, TORN_READS_MAX, read, read_with};
+
+    fn append(path: &std::path::Path, bytes: &[u8]) {
+        fs::OpenOptions::new().append(true).open(path).unwrap().write_all(bytes).unwrap();
     }
-    Ok((bytes, (!stat.racy()).then_some(stat)))
+
+    #[test]
+    fn a_file_that_grows_while_it_is_read_is_read_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.yaml");
+        fs::write(&path, "one").unwrap();
+        let mut opened = 0;
+        let (bytes, _) = read_with(&path, |_| {
+            opened += 1;
+            if opened == 1 {
+                append(&path, b" two");
+            }
+        })
+        .unwrap();
+        assert_eq!((bytes.as_slice(), opened), (&b"one two"[..], 2));
+
+        let mut opened = 0;
+        let refused = read_with(&path, |_| {
+            opened += 1;
+            append(&path, b" more");
+        });
+        assert!(matches!(refused, Err(OpenError::Other(why)) if why.contains("being written")));
+        assert_eq!(opened, TORN_READS_MAX);
+
+        // Past the limit it is refused, however small it was when it was opened.
+        let grown = read_with(&path, |_| {
+            append(&path, &vec![b'x'; usize::try_from(FILE_BYTES_MAX).unwrap()]);
+        });
+        assert!(matches!(grown, Err(OpenError::Other(why)) if why.contains("larger than 4 MiB")));
+    }
+
+    #[test]
+    fn a_large_file_is_refused_before_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.yaml");
+        fs::File::create(&path).unwrap().set_len(100 << 20).unwrap();
+        let refused = read_with(&path, |_| panic!("it was about to be read"));
+        assert!(matches!(refused, Err(OpenError::Other(why)) if why.contains("larger than 4 MiB")));
+        fs::File::create(&path).unwrap().set_len(FILE_BYTES_MAX).unwrap();
+        assert_eq!(read(&path).unwrap().0.len(), usize::try_from(FILE_BYTES_MAX).unwrap());
+    }
 }

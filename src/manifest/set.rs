@@ -10,7 +10,7 @@ use std::sync::Arc;
 use reconciler::model::desired::{Declared, DesiredSet, Source, Spec};
 use reconciler::model::ids::{Key, Name};
 
-use super::checks::{Findings, check};
+use super::checks::check;
 use super::decode::{Body, Draft, Identity, InstanceDraft, Kind, NetworkRef, Resolution, Resolved};
 use super::problem::Problem;
 use super::version::{Held, Version};
@@ -154,9 +154,12 @@ pub(crate) fn settle(files: &[Candidate<'_>]) -> Settled {
     // Then what would be in force, until nothing more has to be held back. Each turn holds back
     // one file at least, so this ends.
     loop {
+        // Where nothing is held back it is what was checked already.
+        if !choices.iter().any(|choice| matches!(choice, Choice::Held(_))) {
+            return collect(&written, &choices, problems);
+        }
         let universe = Universe::new(files, |file| chosen(files, &choices, file));
-        let undisturbed = !choices.iter().any(|choice| matches!(choice, Choice::Held(_)));
-        let found = if undisturbed { Findings::default() } else { check(&universe, &written) };
+        let found = check(&universe, &written);
         if found.problems.is_empty() && found.blocked.is_empty() {
             return collect(&universe, &choices, problems);
         }
@@ -311,6 +314,25 @@ fn held_body<'a>(files: &[Candidate<'a>], kind: Kind, key: &Key) -> Option<&'a B
         *of == kind && project.as_ref() == Some(&key.project) && *name == key.name
     };
     drafts.filter(is_it).find_map(|draft| draft.body.as_ref())
+}
+
+/// Adds what a version in force declares. `images` are the declared Images that it uses; flavors and
+/// networks lead to what they led to last.
+pub(crate) fn declare(
+    desired: &mut DesiredSet,
+    file: &Arc<str>,
+    version: &Version,
+    images: &BTreeSet<Key>,
+) {
+    for draft in &version.drafts {
+        let mut resolution = Resolution::default();
+        if let Some(Body::Instance(instance)) = &draft.body {
+            resolution = instance.last_resolution();
+            let image = instance.image.key.as_ref().filter(|key| images.contains(key));
+            resolution.image = image.cloned();
+        }
+        insert(desired, file, draft, resolution, None);
+    }
 }
 
 fn insert(

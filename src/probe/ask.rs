@@ -54,11 +54,15 @@ impl Failure {
 }
 
 fn cause(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "closed (connection refused)".to_owned(),
-        io::ErrorKind::HostUnreachable => "out of reach (no route to host)".to_owned(),
-        io::ErrorKind::NetworkUnreachable => "out of reach (no route to its network)".to_owned(),
-        _ => format!("out of reach ({error})"),
+    let kind = error.kind();
+    if kind == io::ErrorKind::ConnectionRefused {
+        "closed (connection refused)".to_owned()
+    } else if kind == io::ErrorKind::HostUnreachable {
+        "out of reach (no route to host)".to_owned()
+    } else if kind == io::ErrorKind::NetworkUnreachable {
+        "out of reach (no route to its network)".to_owned()
+    } else {
+        format!("out of reach ({error})")
     }
 }
 

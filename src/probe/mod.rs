@@ -74,9 +74,10 @@ enum NoWay {
 
 impl From<io::Error> for NoWay {
     fn from(error: io::Error) -> Self {
-        Self::Outside(match error.kind() {
-            io::ErrorKind::PermissionDenied => "windlass may not enter networks".to_owned(),
-            _ => error.to_string(),
+        Self::Outside(if error.kind() == io::ErrorKind::PermissionDenied {
+            "windlass may not enter networks".to_owned()
+        } else {
+            error.to_string()
         })
     }
 }

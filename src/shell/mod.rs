@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reconciler::engine::{Engine, Event, Operator};
-use reconciler::model::desired::SpecsReading;
 use reconciler::model::ids::Name;
 use reconciler::model::journal::Stamped;
 use reconciler::model::record::Records;
@@ -56,8 +55,10 @@ pub enum Input {
     Event(Event),
     /// The specs directory was read.
     Specs {
-        /// What it holds, unless nothing changed.
-        reading: Option<Box<SpecsReading>>,
+        /// What changed, if anything did.
+        event: Option<Event>,
+        /// How many objects are in force.
+        objects: usize,
         /// What is wrong, each in one line with its place; only if something changed.
         errors: Vec<String>,
         /// Counts readings.
@@ -72,6 +73,8 @@ pub enum Input {
         /// Whether a checkpoint is due.
         wants_checkpoint: bool,
     },
+    /// Why changes of the specs directory are not heard of at once; `None` if they are again.
+    Unwatched(Option<String>),
     /// An image comes.
     Progress(Happened),
     /// A command asks something.
@@ -109,11 +112,19 @@ pub struct Shell {
     unsaved: BTreeMap<u64, (Vec<Write>, u64)>,
     saved_seq: u64,
     watchers: Vec<mpsc::UnboundedSender<Frame>>,
+    /// What happened before anybody listened, until somebody does: the loop may be quicker than
+    /// who starts it.
+    early: Option<Vec<Happened>>,
+    /// Why the specs directory is not watched; for those who ask later.
+    unwatched: Option<String>,
     waiting: Vec<requests::Waiting>,
     read_number: u64,
     was_settled: bool,
     end: Option<End>,
 }
+
+/// So much is kept for the first who listens, who comes within a moment or never.
+const EARLY_MAX: usize = 64;
 
 impl Shell {
     /// A shell around `engine`. Inputs come through the other end of `inputs`.
@@ -137,6 +148,8 @@ impl Shell {
             unsaved: BTreeMap::new(),
             saved_seq: last_seq,
             watchers: Vec::new(),
+            early: Some(Vec::new()),
+            unwatched: None,
             waiting: Vec::new(),
             read_number: 0,
             was_settled: false,
@@ -210,7 +223,19 @@ impl Shell {
     fn take(&mut self, input: Input) {
         match input {
             Input::Event(event) => self.event(event),
-            Input::Specs { reading, errors, number } => self.specs(reading, errors, number),
+            Input::Specs { event, objects, errors, number } => {
+                self.read_number = self.read_number.max(number);
+                if let Some(event) = event {
+                    self.tell(Happened::Specs { objects, errors });
+                    self.event(event);
+                }
+            }
+            Input::Unwatched(why) => {
+                let again = "the specs directory is watched again: changes are seen at once";
+                let message = why.clone().unwrap_or_else(|| again.to_owned());
+                self.unwatched = why;
+                self.tell(Happened::Attention { message });
+            }
             Input::Written { ticket, result, wants_checkpoint } => {
                 self.written(ticket, &result);
                 let checkpoint = result.is_ok() && wants_checkpoint;
@@ -222,15 +247,6 @@ impl Shell {
             Input::Progress(happened) => self.tell(happened),
             Input::Request { request, answer } => self.request(request, answer),
             Input::Stop => self.end = Some(End::Stopped),
-        }
-    }
-
-    fn specs(&mut self, reading: Option<Box<SpecsReading>>, errors: Vec<String>, number: u64) {
-        self.read_number = self.read_number.max(number);
-        if let Some(reading) = reading {
-            let objects = reading.desired.len();
-            self.tell(Happened::Specs { objects, errors });
-            self.event(Event::Specs(reading));
         }
     }
 
@@ -260,6 +276,9 @@ impl Shell {
 
     fn tell(&mut self, happened: Happened) {
         tracing::debug!(?happened);
+        if let Some(early) = self.early.as_mut().filter(|early| early.len() < EARLY_MAX) {
+            early.push(happened.clone());
+        }
         self.watchers
             .retain(|watcher| watcher.send(Frame::Happened { happened: happened.clone() }).is_ok());
     }

@@ -9,7 +9,7 @@ use reconciler::ports::{LogLine, LogQuery};
 use tokio::sync::mpsc;
 
 use super::{End, Input, Shell, now};
-use crate::api::protocol::{Frame, LogsOf, Request};
+use crate::api::protocol::{Frame, Happened, LogsOf, Request};
 use crate::api::view;
 
 /// Someone who waits for an answer.
@@ -43,7 +43,16 @@ impl Shell {
                 let specs = self.ports.specs.clone();
                 finish(&answer, Frame::Hello { version, specs, pid });
             }
-            Request::Watch => self.watchers.push(answer),
+            Request::Watch => {
+                let unwatched = self.unwatched.clone();
+                let stands = unwatched.map(|message| Happened::Attention { message });
+                let missed = self.early.take().unwrap_or_else(|| stands.into_iter().collect());
+                for happened in missed {
+                    // Whoever is gone again is dropped with the next thing that happens.
+                    let _ = answer.send(Frame::Happened { happened });
+                }
+                self.watchers.push(answer);
+            }
             Request::Apply => {
                 let reading = (self.ports.reread)();
                 self.event(Event::Operator(Operator::Retry));

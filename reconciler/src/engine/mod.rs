@@ -19,9 +19,10 @@ mod repeat;
 mod wake;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::desired::{RootState, SpecsReading};
+use crate::model::desired::{RootState, SpecsChange, SpecsReading};
 use crate::model::health::{Probe, Probed};
 use crate::model::ids::{ContainerId, Name, ObjectId, OwnerId, ReplicaKey};
 use crate::model::journal::{Entry, Stamped};
@@ -53,6 +54,8 @@ const APPROVAL_DIGITS_MIN: usize = 8;
 pub enum Event {
     /// The specs directory was read.
     Specs(Box<SpecsReading>),
+    /// It was read again, and objects of the reading before changed.
+    SpecsChanged(Box<SpecsChange>),
     /// A node was listed, or could not be.
     Listed {
         /// The node.
@@ -381,6 +384,7 @@ impl Engine {
         self.snapshot.now = now;
         match event {
             Event::Specs(reading) => self.specs(*reading),
+            Event::SpecsChanged(change) => self.specs_changed(*change),
             Event::Listed { node, asked_at, result } => self.listed(&node, asked_at, result),
             Event::Inspected { node, container, asked_at, result } => {
                 self.inspected(&node, &container, asked_at, result);
@@ -459,11 +463,7 @@ impl Engine {
     fn specs(&mut self, reading: SpecsReading) {
         let SpecsReading { mut desired, root, texts, broken, files: _, projects: _ } = reading;
         desired.ensure_node(self.default_endpoint.clone());
-        for (file, text) in texts {
-            if self.snapshot.records.texts.get(&file) != text.as_ref() {
-                self.record(Entry::Text { file, text });
-            }
-        }
+        self.texts(texts);
         if let RootState::Present { identity, empty: false } = &root
             && self.snapshot.records.guard.root.is_none()
         {
@@ -493,6 +493,22 @@ impl Engine {
         self.snapshot.broken = broken;
         self.specs_read = true;
         self.want_round();
+    }
+
+    /// Nodes are the same ones, so nothing is connected or given up.
+    fn specs_changed(&mut self, change: SpecsChange) {
+        let SpecsChange { objects, texts } = change;
+        self.texts(texts);
+        self.snapshot.desired.renew(objects);
+        self.want_round();
+    }
+
+    fn texts(&mut self, texts: BTreeMap<Arc<str>, Option<Arc<str>>>) {
+        for (file, text) in texts {
+            if self.snapshot.records.texts.get(&file) != text.as_ref() {
+                self.record(Entry::Text { file, text });
+            }
+        }
     }
 
     fn operator(&mut self, operator: Operator) {

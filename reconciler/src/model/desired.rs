@@ -120,6 +120,18 @@ impl DesiredSet {
         }
     }
 
+    /// Puts the objects of `changed` in the place of those of the same keys.
+    pub fn renew(&mut self, changed: DesiredSet) {
+        let Self { instances, images, volumes, networks, flavors, projects, nodes } = changed;
+        self.instances.extend(instances);
+        self.images.extend(images);
+        self.volumes.extend(volumes);
+        self.networks.extend(networks);
+        self.flavors.extend(flavors);
+        self.projects.extend(projects);
+        self.nodes.extend(nodes);
+    }
+
     /// How many objects are declared.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -156,6 +168,16 @@ pub struct SpecsReading {
     pub files: usize,
     /// The projects that any file names, good or broken: for completion and counts.
     pub projects: BTreeSet<Name>,
+}
+
+/// What a reading brought that changed some objects and nothing else: the same objects are
+/// declared as before, by the same nodes, and all files are good.
+#[derive(Debug, Clone, Default)]
+pub struct SpecsChange {
+    /// The objects of the files that changed; the others stay as they are.
+    pub objects: DesiredSet,
+    /// As in [`SpecsReading::texts`].
+    pub texts: BTreeMap<Arc<str>, Option<Arc<str>>>,
 }
 
 /// A file with errors.

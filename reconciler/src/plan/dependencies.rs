@@ -2,11 +2,16 @@
 //! whatever becomes of those that it waited for.
 
 use super::Round;
+use crate::model::desired::Declared;
 use crate::model::ids::{Key, ReplicaKey};
 use crate::model::observed::ContainerState;
-use crate::model::record::Life;
-use crate::model::spec::{Condition, Dependency, InstanceSpec};
+use crate::model::record::{Failure, Life};
+use crate::model::snapshot::Located;
+use crate::model::spec::{Condition, Dependency, InstanceSpec, Power};
 use crate::report::Reason;
+
+/// So many failures in a row are more than bad luck.
+const FAILURES_MIN: u32 = 3;
 
 impl Round<'_> {
     /// Whether all that `spec` waits for is there.
@@ -21,26 +26,73 @@ impl Round<'_> {
             };
             let met = (0..declared.spec.replicas)
                 .all(|ordinal| self.meets(&ReplicaKey::new(instance.clone(), ordinal), *condition));
-            if !met {
-                return Err(Reason::WaitingOn { what: waits_for(instance, *condition) });
+            if met {
+                continue;
             }
+            let what = waits_for(instance, *condition);
+            return Err(match self.trouble(instance, declared, *condition) {
+                // It may never come: who waits for the end of this round shall not wait for that.
+                Some(trouble) => {
+                    let message = format!("waits for {what}, and {instance} {trouble}");
+                    Reason::Stalled { message }
+                }
+                None => Reason::WaitingOn { what },
+            });
         }
         Ok(())
+    }
+
+    /// What is wrong with an instance, if it is not just on its way.
+    fn trouble(
+        &self,
+        instance: &Key,
+        declared: &Declared<InstanceSpec>,
+        condition: Condition,
+    ) -> Option<String> {
+        let spec = &declared.spec;
+        if spec.power != Power::Running {
+            return Some("is declared not to run".to_owned());
+        }
+        let records = &self.snapshot.records;
+        let image = records.images.get(&spec.image);
+        let image = image.into_iter().flat_map(|record| record.failures.values());
+        let record = records.instances.get(instance);
+        let replicas = || record.into_iter().flat_map(|record| record.replicas.values());
+        let failed = |failure: &&Failure| failure.count >= FAILURES_MIN;
+        let failures = replicas().filter_map(|record| record.failure.as_ref()).chain(image);
+        if let Some(failure) = failures.filter(|failure| failed(failure)).max_by_key(|one| one.at) {
+            return Some(format!("does not get on: {}", failure.message));
+        }
+        let streak = self.snapshot.config.crash_loop_restarts;
+        if replicas().any(|record| record.restarts.streak >= streak) {
+            return Some("ends again and again".to_owned());
+        }
+        replicas().find_map(|record| match (&record.life, condition) {
+            (Life::Failed { code: Some(code), .. }, _) => {
+                Some(format!("failed with exit code {code}"))
+            }
+            (Life::Failed { code: None, .. }, _) => Some("failed".to_owned()),
+            (Life::Completed { .. }, Condition::Healthy) => Some("has completed".to_owned()),
+            (
+                Life::Completed { .. } | Life::New | Life::Started | Life::Stopped,
+                Condition::Started | Condition::Healthy | Condition::Completed,
+            ) => None,
+        })
     }
 
     fn meets(&self, replica: &ReplicaKey, condition: Condition) -> bool {
         let located = self.snapshot.containers.get(replica);
         let mut located = located.into_iter().flatten();
+        let record = self.snapshot.records.instances.get(&replica.instance);
+        let record = record.and_then(|record| record.replicas.get(&replica.ordinal));
+        let completed = record.is_some_and(|record| matches!(record.life, Life::Completed { .. }));
+        let mut runs =
+            located.clone().map(|at| matches!(at.container.state, ContainerState::Running { .. }));
         match condition {
-            Condition::Started => {
-                located.any(|at| matches!(at.container.state, ContainerState::Running { .. }))
-            }
-            Condition::Healthy => located.any(|at| at.is_ready()),
-            Condition::Completed => {
-                let record = self.snapshot.records.instances.get(&replica.instance);
-                let record = record.and_then(|record| record.replicas.get(&replica.ordinal));
-                record.is_some_and(|record| matches!(record.life, Life::Completed { .. }))
-            }
+            // What has come to its end had been started.
+            Condition::Started => completed || runs.any(|runs| runs),
+            Condition::Healthy => located.any(Located::is_ready),
+            Condition::Completed => completed,
         }
     }
 }

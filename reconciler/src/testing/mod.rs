@@ -11,7 +11,9 @@ use std::sync::Arc;
 pub use engine::{FakeEngine, Fault};
 
 use crate::engine::{Effect, Engine, Event};
-use crate::model::desired::{Declared, DesiredSet, RootIdentity, RootState, Source, SpecsReading};
+use crate::model::desired::{
+    Declared, DesiredSet, RootIdentity, RootState, Source, SpecsChange, SpecsReading,
+};
 use crate::model::health::Probed;
 use crate::model::ids::{ContainerId, ImageName, Key, Name, OwnerId};
 use crate::model::journal::Stamped;
@@ -166,8 +168,11 @@ impl World {
 
     /// The next look at the specs directory finds this.
     pub fn read(&mut self, reading: SpecsReading) {
-        self.reading = reading.clone();
-        self.send(Event::Specs(Box::new(reading)));
+        let before = std::mem::replace(&mut self.reading, reading.clone());
+        self.send(match change(&before, &reading) {
+            Some(change) => Event::SpecsChanged(Box::new(change)),
+            None => Event::Specs(Box::new(reading)),
+        });
     }
 
     fn hint_changes(&mut self, node: &Name, before: &BTreeMap<ContainerId, ObservedContainer>) {
@@ -381,6 +386,22 @@ impl World {
 fn start(records: Records, last_seq: u64, policies: Policies) -> Engine {
     let endpoint = Endpoint::Unix("/local.sock".to_owned());
     Engine::new(Config::default(), records, last_seq, policies, endpoint)
+}
+
+/// What changed between two readings of which a shell would tell no more than that.
+fn change(before: &SpecsReading, after: &SpecsReading) -> Option<SpecsChange> {
+    let (old, new) = (&before.desired, &after.desired);
+    let same_objects = old.instances.keys().eq(new.instances.keys())
+        && old.images.keys().eq(new.images.keys())
+        && old.volumes.keys().eq(new.volumes.keys())
+        && old.nodes == new.nodes;
+    let same_files = matches!(before.root, RootState::Present { .. })
+        && before.root == after.root
+        && before.broken.is_empty()
+        && after.broken.is_empty()
+        && after.texts.values().all(Option::is_some);
+    (same_objects && same_files)
+        .then(|| SpecsChange { objects: new.clone(), texts: after.texts.clone() })
 }
 
 fn unreachable() -> DriverError {

@@ -90,6 +90,12 @@ pub(crate) struct DependencyUse {
 }
 
 impl InstanceDraft {
+    /// What its names led to when it was resolved last.
+    pub(crate) fn last_resolution(&self) -> Resolution {
+        let last = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|(resolution, _)| resolution.clone()).unwrap_or_default()
+    }
+
     /// The spec with what its names lead to.
     pub(crate) fn resolved(&self, resolution: Resolution) -> Resolved {
         if resolution == Resolution::default() {

@@ -3,7 +3,9 @@
 mod bad_input;
 mod design;
 mod directory;
+mod edits;
 mod holding;
+mod hostile;
 mod large;
 mod mangled;
 mod shown;

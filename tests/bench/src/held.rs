@@ -78,6 +78,12 @@ async fn serve(places: &Places, twin: &Arc<Twin>, loaded: Duration) -> Result<()
                 }
                 say(&format!("mark {} {} {readings}\n", cpu_ms(), twin.calls()));
             }
+            ("expect", _) => {
+                while frames.try_recv().is_ok() {}
+                say("expecting\n");
+                expected(&app, &mut frames).await?;
+                say("planned\n");
+            }
             ("wake", rounds) => {
                 let rounds = rounds.parse().map_err(|_| "how many rounds?")?;
                 for _ in 0..rounds {
@@ -91,6 +97,20 @@ async fn serve(places: &Places, twin: &Arc<Twin>, loaded: Duration) -> Result<()
         }
     }
     app.stop().await;
+    Ok(())
+}
+
+/// Waits for a reading and the round that follows. On this runtime of one thread the loop does not
+/// pause between the two, so an answer to what is asked after the reading comes after the round.
+async fn expected(app: &App, frames: &mut mpsc::UnboundedReceiver<Frame>) -> Result<(), Failure> {
+    loop {
+        match frames.recv().await {
+            Some(Frame::Happened { happened: Happened::Specs { .. } }) => break,
+            Some(_) => {}
+            None => return Err("the loop ended".to_owned()),
+        }
+    }
+    let _ = app.asker.ask(Request::Hello).recv().await;
     Ok(())
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn start(_: &Lab) -> Result<Vec<Row>, Failure> {
 
 /// Leaves a state directory and an engine as if all specs had been deployed: the planner's own
 /// records, in a journal that begins with a checkpoint.
-fn deployed(places: &Places) -> Result<(), Failure> {
+pub(crate) fn deployed(places: &Places) -> Result<(), Failure> {
     let SpecsReading { desired, texts, .. } =
         Loader::new(places.specs.clone(), BTreeMap::new()).read(&Hint::All).specs;
     let mut snapshot = settled::settle(desired)?;
@@ -173,6 +173,19 @@ impl Daemon {
     pub(crate) fn wake(&mut self, rounds: usize) -> Result<(), Failure> {
         self.tell(&format!("wake {rounds}"))?;
         self.answer("woken")?;
+        Ok(())
+    }
+
+    /// Has it tell when it has planned with the next reading that brings news.
+    pub(crate) fn expect_reading(&mut self) -> Result<(), Failure> {
+        self.tell("expect")?;
+        self.answer("expecting")?;
+        Ok(())
+    }
+
+    /// Waits until it has planned with the reading that was expected.
+    pub(crate) fn planned(&mut self) -> Result<(), Failure> {
+        self.answer("planned")?;
         Ok(())
     }
 

@@ -280,9 +280,13 @@ impl Seen {
 
 /// `windlass up` as a process of its own, on directories of its own.
 pub(crate) struct Up {
+    // Dropped first: it ends before its directories go.
+    _child: UpProcess,
     dir: TempDir,
-    child: Child,
 }
+
+/// A running `windlass up`; killed when dropped, for killed at any point it leaves nothing behind.
+pub(crate) struct UpProcess(Child);
 
 impl Up {
     /// Starts it, and waits until it has started a first container.
@@ -290,31 +294,9 @@ impl Up {
         let dir = TempDir::new().map_err(|error| error.to_string())?;
         let specs = dir.path().join("specs");
         fs::create_dir(&specs).map_err(|error| error.to_string())?;
-        let own = std::env::current_exe().map_err(|error| error.to_string())?;
-        let log = fs::File::create(dir.path().join("log")).map_err(|error| error.to_string())?;
-        let errors = log.try_clone().map_err(|error| error.to_string())?;
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL"])
-            .arg(own)
-            .arg("up")
-            .current_dir(dir.path())
-            .env("WINDLASS_SPECS", &specs)
-            .env("WINDLASS_STATE", dir.path().join("state"))
-            .env("NO_COLOR", "1")
-            .env_remove("DOCKER_HOST")
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .spawn()
-            .map_err(|error| format!("start windlass up: {error}"))?;
-        let up = Self { dir, child };
-        let node = format!(
-            "apiVersion: windlass/v1\nkind: Node\nmetadata: {{ name: lab }}\nspec:\n  \
-             endpoint: \"{}\"\n  cgroupRoot: {}\n",
-            engine.facts.endpoint,
-            engine.cgroup_root()
-        );
-        up.write("node", &format!("{node}---\n{}", instance("first")))?;
+        let child = spawn_up(dir.path())?;
+        let up = Self { dir, _child: child };
+        up.write("node", &format!("{}---\n{}", node(engine), instance("first")))?;
         engine.when("start", &container("first")).await.map_err(|failure| up.explain(failure))?;
         settle().await;
         Ok(up)
@@ -339,12 +321,57 @@ impl Up {
     }
 }
 
-impl Drop for Up {
+impl Drop for UpProcess {
     fn drop(&mut self) {
-        // Killed at any point it leaves nothing behind; its directories go anyway.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // If it ended before, there is nothing to kill.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
+}
+
+/// Says by the environment that the bench's binary is `windlass`.
+pub(crate) const AS_WINDLASS: &str = "WINDLASS_BENCH_AS_WINDLASS";
+
+/// `windlass VERB` of this build, on `specs` and `state` below `dir`.
+pub(crate) fn windlass(dir: &Path, verb: &str) -> Result<Command, Failure> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(own);
+    command.arg(verb);
+    on(&mut command, dir);
+    Ok(command)
+}
+
+fn on(command: &mut Command, dir: &Path) {
+    command
+        .current_dir(dir)
+        .env(AS_WINDLASS, "1")
+        .env("WINDLASS_SPECS", dir.join("specs"))
+        .env("WINDLASS_STATE", dir.join("state"))
+        .env("NO_COLOR", "1")
+        .env_remove("DOCKER_HOST")
+        .stdin(Stdio::null());
+}
+
+/// Starts `windlass up` on the directories below `dir`.
+pub(crate) fn spawn_up(dir: &Path) -> Result<UpProcess, Failure> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let log = fs::File::create(dir.join("log")).map_err(|error| error.to_string())?;
+    let errors = log.try_clone().map_err(|error| error.to_string())?;
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(own).arg("up");
+    on(&mut command, dir);
+    let child = command.stdout(log).stderr(errors).spawn();
+    Ok(UpProcess(child.map_err(|error| format!("start windlass up: {error}"))?))
+}
+
+/// A spec of the Node that stands for the engine.
+pub(crate) fn node(engine: &Engine) -> String {
+    format!(
+        "apiVersion: windlass/v1\nkind: Node\nmetadata: {{ name: lab }}\nspec:\n  \
+         endpoint: \"{}\"\n  cgroupRoot: {}\n",
+        engine.facts.endpoint,
+        engine.cgroup_root()
+    )
 }
 
 /// A spec of one instance.

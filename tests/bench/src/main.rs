@@ -2,9 +2,11 @@
 //!
 //! `bench [NAME…]` runs the named benches, or all of them, and prints one table. Two things that
 //! are compared are always measured in turns within one run. `bench hold …` is the daemon that
-//! [`hold`] looks at, and `bench up …` is `windlass up`, so that both run as processes of their
-//! own with the same build.
+//! [`hold`] looks at, and with a variable in its environment the binary is `windlass`, so that all
+//! processes are of the same build.
 
+mod apply;
+mod documents;
 mod fleet;
 mod held;
 mod hold;
@@ -30,20 +32,25 @@ struct Bench {
     run: fn(&Lab) -> Result<Vec<Row>, Failure>,
 }
 
-const BENCHES: [Bench; 7] = [
+const BENCHES: [Bench; 10] = [
     Bench { name: "latency", about: "spec written → container running", run: latency::run },
     Bench { name: "fleet", about: "50 instances from nothing", run: fleet::run },
     Bench { name: "restart", about: "process killed → running again", run: restart::run },
+    Bench { name: "apply", about: "apply where nothing changes", run: apply::run },
     Bench { name: "plan", about: "plan() of settled instances", run: planning::run },
     Bench { name: "round", about: "a settled round of 1,000 specs", run: rounds::run },
+    Bench { name: "documents", about: "10,000 documents read", run: documents::run },
+    Bench { name: "edit", about: "one of 10,000 documents changed", run: documents::edit },
     Bench { name: "hold", about: "a daemon that holds 1,000 instances", run: hold::run },
     Bench { name: "start", about: "start with 10,000 records", run: hold::start },
 ];
 
 fn main() -> ExitCode {
+    if std::env::var_os(lab::AS_WINDLASS).is_some() {
+        return windlass::cli::main();
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
-        Some("up") => windlass::cli::main(),
         Some(held::VERB) => match held::main(&arguments[1..]) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
@@ -61,7 +68,7 @@ fn benches(names: &[String]) -> ExitCode {
     {
         say(&format!("there is no bench {unknown}; there are:\n"));
         for bench in &BENCHES {
-            say(&format!("  {:<8} {}\n", bench.name, bench.about));
+            say(&format!("  {:<9} {}\n", bench.name, bench.about));
         }
         return ExitCode::from(2);
     }

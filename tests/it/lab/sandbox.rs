@@ -237,7 +237,7 @@ struct Heard {
 }
 
 impl Up {
-    fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("windlass starts");
         let heard = Arc::<Heard>::default();

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use windlass::crash_point::CRASH_AT;
 
 use super::room::{
-    Seen, apply, apply_well, assert_settled, inspect, instance, lives, owner, seen, stranger,
-    verify_journal, volume, volumes,
+    Seen, apply, apply_well, assert_settled, inspect, instance, lives, network, networks, one,
+    owner, seen, stranger, verify_journal, volume, volumes,
 };
-use crate::lab::{Engine, Sandbox};
+use crate::lab::{Engine, Sandbox, docker};
 
 /// Crashed runs at once, each in a sandbox of its own.
 const AT_ONCE: usize = 3;
@@ -40,12 +40,22 @@ fn quick(name: &str, spec: &str) -> String {
 const FIRST: Change = Change {
     before: None,
     after: || {
-        let keep = "volumes: [{ volume: data, target: /data }]";
-        [volume("data", false), quick("keep", keep), quick("web", "replicas: 2")].concat()
+        let keep = "volumes: [{ volume: data, target: /data }]\nnetworks: [front, back]\nfiles: [{ path: /etc/keep, content: kept }]";
+        let web = "replicas: 2\ndependsOn: [keep]";
+        let networks = [network("front"), network("back")].concat();
+        [networks, volume("data", false), quick("keep", keep), quick("web", web)].concat()
     },
     containers: &[("keep", 0), ("web", 0), ("web", 1)],
     volumes: &["data"],
-    also: |_| {},
+    also: |room| {
+        let keep = one(room, "keep", 0);
+        let text = docker(room.engine(), &["exec", keep.id(), "cat", "/etc/keep"]);
+        assert_eq!(text, "kept");
+        let on = keep.0["NetworkSettings"]["Networks"].as_object().expect("networks");
+        let names = ["back", "front"].map(|name| format!("{}.{name}", room.project()));
+        assert_eq!(on.keys().collect::<Vec<_>>(), names.iter().collect::<Vec<_>>());
+        assert_eq!(networks(room), names);
+    },
 };
 
 const SECOND: Change = Change {
@@ -55,6 +65,8 @@ const SECOND: Change = Change {
             quick("changed", "env: { N: '1' }"),
             quick("limited", "resources: { memory: 64Mi }"),
             volume("scratch", false),
+            network("old"),
+            quick("moved", "networks: [old]"),
             quick("removed", user),
             quick("scaled", "replicas: 2"),
         ]
@@ -64,11 +76,19 @@ const SECOND: Change = Change {
         [
             quick("changed", "env: { N: '2' }"),
             quick("limited", "resources: { memory: 32Mi }"),
+            quick("moved", ""),
             quick("scaled", "replicas: 3"),
         ]
         .concat()
     },
-    containers: &[("changed", 0), ("limited", 0), ("scaled", 0), ("scaled", 1), ("scaled", 2)],
+    containers: &[
+        ("changed", 0),
+        ("limited", 0),
+        ("moved", 0),
+        ("scaled", 0),
+        ("scaled", 1),
+        ("scaled", 2),
+    ],
     volumes: &[],
     also: |room| {
         let all = seen(room);
@@ -78,6 +98,7 @@ const SECOND: Change = Change {
         assert!(env.iter().any(|line| line.as_str() == Some("N=2")), "{env:?}");
         let limited = of("limited").expect("limited");
         assert_eq!((limited.memory(), limited.label("incarnation")), (32 << 20, "1"));
+        assert!(networks(room).is_empty(), "{:?}", networks(room));
     },
 };
 

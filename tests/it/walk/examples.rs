@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::room::{LONG, Loop, assert_settled, one, seen};
+use super::room::{LONG, Loop, assert_settled, networks, one, seen};
 use crate::lab::{Sandbox, docker, eventually, repository};
 
 /// Copies the specs of an example, with a project and a port of the sandbox's own.
@@ -13,6 +13,7 @@ fn example(room: &Sandbox<'_>, name: &str, project: &str, port: &str) {
         let text = fs::read_to_string(&path).expect("a spec");
         let text = text
             .replace(&format!("project: {project}"), "project: $project")
+            .replace(&format!("metadata: {{ name: {project} }}"), "metadata: { name: $project }")
             .replace(&format!("host: {port}"), "host: $port0");
         let name = path.file_name().expect("a name").to_string_lossy();
         room.spec(&name, &text);
@@ -100,4 +101,35 @@ fn batch_jobs_end_and_rest() {
     let out = room.windlass(&["apply"]);
     assert_eq!(out.code, 0, "{out:?}");
     assert!(seen(&room).is_empty(), "a job ran again");
+}
+
+#[test]
+fn three_tiers_talk() {
+    let room = Sandbox::new(engine!(V20_10));
+    let engine = room.engine();
+    example(&room, "three-tier", "shop", "8091");
+    let out = room.windlass(&["apply"]);
+    assert_eq!(out.code, 0, "{out:?}");
+    let page = || engine.http_get(room.port(0), "/cgi-bin/index.cgi");
+    let says = |text: &str| page().is_some_and(|page| page.starts_with(text));
+    eventually("the shop is open", LONG, || says("In stock: 12 crates, says api-"));
+    assert_settled(&room);
+    assert_eq!(one(&room, "seed", 0).state(), "exited");
+    // Each tier reaches the next one only.
+    let reaches = |from: &str, to: &str| {
+        let id = one(&room, from, 0).id().to_owned();
+        engine.try_docker(&["exec", &id, "nslookup", to]).is_ok()
+    };
+    assert!(reaches("web", "api") && reaches("api", "db") && !reaches("web", "db"));
+
+    // A changed file beside a spec rolls the replicas that use it, and nobody else.
+    let (web, api) = (one(&room, "web", 0), one(&room, "api", 1));
+    fs::write(room.specs().join("api.env"), "UNIT=boxes\n").expect("written");
+    assert_eq!(room.windlass(&["apply"]).code, 0);
+    eventually("it counts boxes", LONG, || says("In stock: 12 boxes, says api-"));
+    assert_ne!(one(&room, "api", 1).id(), api.id());
+    assert_eq!(one(&room, "web", 0).life(), web.life());
+
+    assert_eq!(room.windlass(&["down", "-y"]).code, 0);
+    assert!(seen(&room).is_empty() && networks(&room).is_empty());
 }

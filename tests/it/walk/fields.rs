@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use reconciler::diff::{Class, fields};
 
-use super::room::{LIVE, apply_well, assert_settled, instance, one, seen};
+use super::room::{LIVE, apply_well, assert_settled, instance, networks, one, seen};
 use crate::lab::{Engine, Sandbox, docker};
 
 /// How a field is shown.
@@ -208,12 +208,7 @@ fn every_field_is_set_read_back_and_planned_again(engine: &Engine) {
     assert!(looped.down().is_good());
     looped.stop();
     assert!(seen(&room).is_empty());
-    assert_eq!(networks(&room), "");
-}
-
-fn networks(room: &Sandbox<'_>) -> String {
-    let project = format!("label=io.windlass.project={}", room.project());
-    docker(room.engine(), &["network", "ls", "--format", "{{.Name}}", "--filter", &project])
+    assert!(networks(&room).is_empty());
 }
 
 /// What changes in place leaves the containers' lives alone.

@@ -3,8 +3,8 @@
 //! Most tests run the loop in this process, through [`windlass::app`]; those that kill it, or that
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`images`],
-//! [`daemon`], [`state`], [`examples`],
-//! [`fields`] (every field of a spec).
+//! [`daemon`], [`watching`], [`state`], [`examples`], [`fields`] (every field of a spec),
+//! [`networks`].
 
 mod apply;
 mod crash;
@@ -16,5 +16,7 @@ mod guards;
 mod health;
 mod images;
 mod life;
+mod networks;
 mod room;
 mod state;
+mod watching;

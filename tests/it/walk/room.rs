@@ -340,6 +340,22 @@ pub(super) fn volumes(room: &Sandbox<'_>) -> Vec<String> {
     names.lines().map(str::to_owned).collect()
 }
 
+/// A document of one Network in the sandbox's project.
+pub(super) fn network(name: &str) -> String {
+    format!(
+        "---\napiVersion: windlass/v1\nkind: Network\nmetadata: {{ name: {name}, project: $project }}\n"
+    )
+}
+
+/// The names of the networks of the sandbox's project, sorted.
+pub(super) fn networks(room: &Sandbox<'_>) -> Vec<String> {
+    let project = format!("label=io.windlass.project={}", room.project());
+    let list = ["network", "ls", "--format", "{{.Name}}", "--filter", &project];
+    let mut names: Vec<_> = docker(room.engine(), &list).lines().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
 /// A container of nobody in the sandbox's control group, so that it goes with it.
 pub(super) fn stranger(room: &Sandbox<'_>, options: &[&str]) -> String {
     let group = format!("{}/strange", room.cgroup_root());
