@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reconciler::engine::Engine;
 use reconciler::model::health::Probed;
-use reconciler::model::ids::{Name, OwnerId, ReplicaKey};
+use reconciler::model::ids::{Name, ReplicaKey};
 use reconciler::model::quantity::Span;
 use reconciler::model::record::Records;
 use reconciler::model::snapshot::Config;
@@ -337,13 +337,12 @@ fn another_check_is_asked_at_once_of_the_same_container() {
 #[test]
 fn one_that_only_looks_asks_nobody() {
     let mut world = world(&with_check(http()));
+    world.restart();
     let endpoint = Endpoint::Unix("/local.sock".to_owned());
-    let looks =
+    let nobody =
         Engine::new(Config::default(), Records::default(), 0, Policies::allow_all(), endpoint);
-    world.engine = looks.looking();
-    world.engine.adopt_owner(world.now, OwnerId("0011223344556677".to_owned()));
-    world.probes = 0;
-    world.declare(&[("web", with_check(http()))]);
+    world.engine = std::mem::replace(&mut world.engine, nobody).looking();
+    (world.probes, world.logs_read) = (0, 0);
     run(&mut world, 300);
     assert_eq!((world.probes, world.logs_read), (0, 0));
     assert_eq!(state(&world), "HealthUnknown");
@@ -393,6 +392,14 @@ fn last_lines_are_read_once_an_end_and_never_written_down() {
     }
     let journal = format!("{:?}", world.journal);
     assert!(!journal.contains("s3cret"));
+    // What was stopped did not fail.
+    let read = world.logs_read;
+    let mut spec = instance("web:1");
+    spec.power = reconciler::model::spec::Power::Stopped;
+    world.declare(&[("web", spec)]);
+    run(&mut world, 400);
+    assert_eq!(world.actions.last().unwrap(), "n1: stop default/web/0");
+    assert_eq!(world.logs_read, read);
 }
 
 #[test]

@@ -211,7 +211,11 @@ impl Probes {
         // Not asked yet, or it is another process by now.
         let asked_at = Instant::now();
         let told = driver.pid(&container.0).await;
-        let pid = told.map_err(|error| NoWay::Outside(error.message))?.ok_or(NoWay::Ended)?;
+        let Some(pid) = told.map_err(|error| NoWay::Outside(error.message))? else {
+            let is_here = self.known().here.contains(node);
+            let silent = "its engine does not say which process it is".to_owned();
+            return Err(if is_here { NoWay::Ended } else { NoWay::Outside(silent) });
+        };
         let found = Namespace::of(pid, container).transpose();
         let is_here = {
             let mut known = self.known();
@@ -244,4 +248,102 @@ fn unknown(reason: impl Into<String>) -> Probed {
 
 fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
     if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
+}
+
+#[cfg(test)]
+mod tests {
+    use reconciler::model::ids::OwnerId;
+    use reconciler::model::observed::{NodeListing, ObservedContainer};
+    use reconciler::model::quantity::Span;
+    use reconciler::ports::{Answer, Done, DriverError, LogLine, LogQuery, NodeEvent, Progress};
+    use reconciler::step::Action;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// An engine that only tells of processes.
+    struct Tells(Option<u32>);
+
+    impl Driver for Tells {
+        fn list<'a>(&'a self, _: &'a OwnerId) -> Answer<'a, NodeListing> {
+            unreachable!("probes do not list")
+        }
+
+        fn inspect<'a>(
+            &'a self,
+            _: &'a OwnerId,
+            _: &'a str,
+        ) -> Answer<'a, Option<(ContainerId, ObservedContainer)>> {
+            unreachable!("probes do not look")
+        }
+
+        fn execute<'a>(
+            &'a self,
+            _: &'a Action,
+            _: &'a (dyn Fn(Progress) + Send + Sync),
+        ) -> Answer<'a, Done> {
+            unreachable!("probes change nothing")
+        }
+
+        fn watch<'a>(
+            &'a self,
+            _: &'a OwnerId,
+            _: &'a (dyn Fn(NodeEvent) + Send + Sync),
+        ) -> Pin<Box<dyn Future<Output = DriverError> + Send + 'a>> {
+            unreachable!("probes do not listen")
+        }
+
+        fn pid<'a>(&'a self, _: &'a str) -> Answer<'a, Option<u32>> {
+            Box::pin(async { Ok(self.0) })
+        }
+
+        fn logs<'a>(
+            &'a self,
+            _: &'a str,
+            _: LogQuery,
+            _: &'a (dyn Fn(LogLine) + Send + Sync),
+        ) -> Answer<'a, ()> {
+            unreachable!("probes do not read")
+        }
+    }
+
+    fn tcp(at: ProbeAt, port: u16) -> Probe {
+        Probe { check: HealthProbe::Tcp { port }, at, timeout: Span::seconds(20) }
+    }
+
+    async fn ask(probes: &Probes, pid: Option<u32>, probe: &Probe) -> Probed {
+        let node = Name::new("far").expect("a name");
+        let container = ContainerId("c0ffee".repeat(10).into());
+        probes.probe(&Tells(pid), &node, &container, probe).await
+    }
+
+    #[tokio::test]
+    async fn from_outside_silence_says_nothing_until_somebody_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        let here = || ProbeAt::Own("127.0.0.1".to_owned());
+        // A way to nobody, for which nothing is sent: an address of a link without the link.
+        let nowhere = || ProbeAt::Own("fe80::1".to_owned());
+        let unknown = |found: &Probed, why: &str| {
+            assert!(
+                matches!(found, Probed::Unknown { reason } if reason.contains(why)),
+                "{found:?}"
+            );
+        };
+        // The process with that number is one of somebody else: of this test.
+        let stranger = Some(std::process::id());
+        let probes = Probes::default();
+        let inside = ask(&probes, stranger, &tcp(ProbeAt::Inside, port)).await;
+        unknown(&inside, "its process is not on this host");
+        unknown(&ask(&probes, stranger, &tcp(ProbeAt::Node, port)).await, "run windlass there");
+        let silent = ask(&probes, stranger, &tcp(nowhere(), port)).await;
+        unknown(&silent, "its process is not on this host");
+        assert_eq!(ask(&probes, stranger, &tcp(here(), port)).await, Probed::Healthy);
+        // Now it is known that there is a way.
+        let silent = ask(&probes, stranger, &tcp(nowhere(), port)).await;
+        assert!(matches!(silent, Probed::Unhealthy { .. }), "{silent:?}");
+        drop(listener);
+        let refused = ask(&Probes::default(), None, &tcp(here(), port)).await;
+        assert!(matches!(refused, Probed::Unhealthy { .. }), "{refused:?}");
+    }
 }

@@ -3,9 +3,10 @@
 
 use super::{Effect, Engine};
 use crate::model::health::LastLines;
-use crate::model::ids::{ContainerId, ReplicaKey};
+use crate::model::ids::{ContainerId, ObjectId, ReplicaKey};
 use crate::model::observed::ContainerState;
 use crate::model::snapshot::Snapshot;
+use crate::model::spec::Power;
 
 /// So many lines are kept: what a program says as it dies stands in its last words.
 const LAST_LINES_MAX: u32 = 5;
@@ -20,13 +21,17 @@ impl Engine {
         if !self.acts {
             return;
         }
-        let Snapshot { containers, last_lines, .. } = &mut self.snapshot;
+        let Snapshot { desired, in_flight, containers, last_lines, .. } = &mut self.snapshot;
         last_lines.retain(|replica, _| containers.contains_key(replica));
         for (replica, located) in containers.iter() {
             let newest = located.iter().max_by_key(|at| at.container.identity.incarnation);
             let Some(at) = newest else { continue };
             let ContainerState::Exited(exit) = &at.container.state else { continue };
-            if exit.code == 0 {
+            let declared = desired.instances.get(&replica.instance);
+            let shall_run = declared.is_some_and(|one| one.spec.power == Power::Running);
+            // What a step of ours ended did not fail.
+            let is_ours = || in_flight.contains_key(&ObjectId::Replica(replica.clone()));
+            if exit.code == 0 || !shall_run || is_ours() {
                 continue;
             }
             let known = last_lines.get(replica);
