@@ -322,8 +322,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("its address").port();
         let here = || ProbeAt::Own("127.0.0.1".to_owned());
-        // A way to nobody, for which nothing is sent: an address of a link without the link.
-        let nowhere = || ProbeAt::Own("fe80::1".to_owned());
+        // A way to nobody, for which nothing is sent: no connection goes to a group.
+        let nowhere = || ProbeAt::Own("224.0.0.1".to_owned());
         let unknown = |found: &Probed, why: &str| {
             assert!(
                 matches!(found, Probed::Unknown { reason } if reason.contains(why)),
