@@ -280,6 +280,32 @@ fn what_ends_during_the_look_after_its_start_is_seen() {
 }
 
 #[test]
+fn a_list_that_overtakes_the_look_after_a_row_shows_how_it_ended() {
+    let mut world = World::new(&["n1"]);
+    let job = InstanceSpec { restart: Restart::Never, ..instance("job:1") };
+    world.declare(&[("job", job)]);
+    let mut overtaken = 0;
+    for _ in 0..200 {
+        if world.actions.iter().any(|line| line.contains("start")) {
+            // Whatever is on its way, a list comes before it.
+            let asked_at = Timestamp(world.now.0 + 1);
+            world.now = Timestamp(world.now.0 + 2);
+            let result = Ok(Box::new(world.nodes[&n1()].list().unwrap()));
+            let _ = world.engine.handle(world.now, Event::Listed { node: n1(), asked_at, result });
+            let snapshot = world.engine.snapshot();
+            if snapshot.in_flight.is_empty() {
+                let seen = snapshot.containers.values().flatten().count();
+                assert_eq!(seen, 1, "nothing is under way, and what is there was dropped");
+                overtaken += 1;
+            }
+        }
+        world.step();
+    }
+    let overtaken = overtaken > 0;
+    assert!(overtaken && is_running(&world));
+}
+
+#[test]
 fn a_journal_that_refuses_stops_everything_and_nothing_else() {
     let mut world = World::new(&["n1"]);
     world.commits_to_fail = 5;

@@ -1,7 +1,7 @@
 //! The driver: its connection, made when it is first needed, and its deadlines.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bollard::errors::Error;
@@ -201,8 +201,8 @@ impl DockerDriver {
 
     async fn open(&self, operation: &str) -> Result<Session, DriverError> {
         let work = async {
-            let docker = client(&self.endpoint, None, None)?.negotiate_version().await?;
-            let docker = client(&self.endpoint, Some(docker.client_version()), None)?;
+            let version = agree(&self.endpoint).await?;
+            let docker = client(&self.endpoint, Some(version), Answered::default())?;
             let info = docker.info().await?;
             Ok::<_, Error>((docker, info))
         };
@@ -226,8 +226,38 @@ impl DockerDriver {
         session: &Session,
         opened: Arc<Notify>,
     ) -> Result<Docker, Error> {
-        client(&self.endpoint, Some(session.docker.client_version()), Some(opened))
+        let answered = Answered { opened: Some(opened), ..Answered::default() };
+        client(&self.endpoint, Some(session.docker.client_version()), answered)
     }
+}
+
+/// The newest version that both sides speak. The engine tells its own with each answer: a ping costs
+/// a twentieth of asking for its version, for which it looks at all that it is made of.
+async fn agree(endpoint: &Endpoint) -> Result<ClientVersion, Error> {
+    let answered = Answered::default();
+    let docker = client(endpoint, None, answered.clone())?;
+    docker.ping().await?;
+    let told = answered.version.get().and_then(|text| {
+        let (major, minor) = text.split_once('.')?;
+        Some((major.parse::<usize>().ok()?, minor.parse::<usize>().ok()?))
+    });
+    match told {
+        Some(theirs) => {
+            let ours = (API_DEFAULT_VERSION.major_version, API_DEFAULT_VERSION.minor_version);
+            let (major_version, minor_version) = theirs.min(ours);
+            Ok(ClientVersion { major_version, minor_version })
+        }
+        None => Ok(docker.negotiate_version().await?.client_version()),
+    }
+}
+
+/// What a transport tells of answers.
+#[derive(Debug, Clone, Default)]
+struct Answered {
+    /// Is told of each that says all is well.
+    opened: Option<Arc<Notify>>,
+    /// Holds the newest version that the engine speaks, from the first one on.
+    version: Arc<OnceLock<String>>,
 }
 
 fn engine_info(info: SystemInfo, version: ClientVersion) -> EngineInfo {
@@ -264,7 +294,7 @@ fn engine_info(info: SystemInfo, version: ClientVersion) -> EngineInfo {
 fn client(
     endpoint: &Endpoint,
     version: Option<ClientVersion>,
-    answered: Option<Arc<Notify>>,
+    answered: Answered,
 ) -> Result<Docker, Error> {
     let Endpoint::Unix(path) = endpoint;
     // A URL cannot hold a path where it has its host: the connector reads it in hexadecimal.
@@ -286,8 +316,13 @@ fn client(
                 *request.uri_mut() = asked?;
             }
             let response = client.request(request).await.map_err(Error::from)?;
-            if let Some(answered) = answered.filter(|_| response.status().is_success()) {
-                answered.notify_one();
+            if let Some(told) = response.headers().get("api-version")
+                && let Ok(told) = told.to_str()
+            {
+                answered.version.get_or_init(|| told.to_owned());
+            }
+            if let Some(opened) = answered.opened.filter(|_| response.status().is_success()) {
+                opened.notify_one();
             }
             Ok(response)
         }

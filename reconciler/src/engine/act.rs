@@ -399,10 +399,7 @@ impl Engine {
         let over: Vec<ObjectId> = self
             .chains
             .iter()
-            .filter(|(_, chain)| {
-                chain.node == *node
-                    && matches!(&chain.state, ChainState::Looking { since, .. } if asked_at > *since)
-            })
+            .filter(|(_, chain)| chain.node == *node && chain.is_over_before(asked_at))
             .map(|(object, _)| object.clone())
             .collect();
         let pending = self.chains.values().any(|chain| {

@@ -46,6 +46,11 @@ impl Chain {
         matches!(self.state, ChainState::Looking { .. })
     }
 
+    /// Whether its steps were over before that instant.
+    pub(super) fn is_over_before(&self, asked_at: Timestamp) -> bool {
+        matches!(&self.state, ChainState::Looking { since, .. } if asked_at > *since)
+    }
+
     pub(super) fn waits_for(&self, ticket: u64) -> bool {
         matches!(self.state, ChainState::Committing { ticket: waits } if waits == ticket)
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::chain::Chain;
 use super::{Effect, Engine, Happening, RELIST_AFTER, RETRY_NODE_AFTER, chain, replica_of};
 use crate::backoff;
 use crate::model::ids::{ContainerId, Name, ObjectId, ReplicaKey};
@@ -234,7 +235,10 @@ impl Engine {
         containers: BTreeMap<ContainerId, ObservedContainer>,
     ) {
         let stale: BTreeSet<ReplicaKey> = {
-            let under_way = self.chains.keys();
+            // A list that was asked for after a row's last step shows how that row ended.
+            let shown = |chain: &Chain| chain.node == *node && chain.is_over_before(asked_at);
+            let under_way =
+                self.chains.iter().filter(|(_, chain)| !shown(chain)).map(|(object, _)| object);
             let ended_later = self
                 .ended_at
                 .iter()
