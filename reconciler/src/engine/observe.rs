@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::Chain;
-use super::{Effect, Engine, Happening, RELIST_AFTER, RETRY_NODE_AFTER, chain, replica_of};
+use super::{Effect, Engine, Happening, RELIST_AFTER, RETRY_NODE_AFTER, replica_of};
 use crate::backoff;
 use crate::model::ids::{ContainerId, Name, ObjectId, ReplicaKey};
 use crate::model::journal::Entry;
@@ -83,7 +83,7 @@ impl Engine {
                 let chain = object.and_then(|object| self.chains.get(&object));
                 // The end of a chain is looked at anyway. Once that look is on its way it may have
                 // missed this.
-                if chain.is_none_or(chain::Chain::is_looking) {
+                if chain.is_none_or(Chain::is_looking) {
                     self.inspect_hinted(node, id.0.to_string());
                 }
             }
