@@ -24,6 +24,7 @@ use crate::api::protocol::{Frame, Request};
 use crate::api::server::{self, ListenError, Server};
 use crate::docker::DockerDriver;
 use crate::journal::{self, JournalWriter};
+use crate::probe::Probes;
 use crate::shell::{Asker, Connect, End, Input, Ports, Shell};
 use crate::specs::{Reader, Watching};
 use crate::state::{self, StateDir, StatePaths};
@@ -172,6 +173,7 @@ pub fn start_with(settings: &Settings, mode: Mode, connect: Connect) -> Result<A
         },
         save,
         connect,
+        prober: Arc::new(Probes::default()),
         reread: Box::new(move || reader.reread()),
         specs: settings.specs.display().to_string(),
     };

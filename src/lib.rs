@@ -13,6 +13,7 @@ mod files;
 pub mod hint;
 pub mod journal;
 pub mod manifest;
+pub mod probe;
 pub mod shell;
 pub mod specs;
 pub mod state;

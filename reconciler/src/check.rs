@@ -491,6 +491,8 @@ impl<'a> Check<'a> {
                 | Entry::Done { .. }
                 | Entry::Failed { .. }
                 | Entry::Ended { .. }
+                | Entry::Unhealthy { .. }
+                | Entry::Healthy { .. }
                 | Entry::Approved { .. }
                 | Entry::Retried
                 | Entry::Settled { .. } => {}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::health::{Probe, Probed};
 use crate::model::ids::{ContainerId, ImageId, Name, OwnerId, ReplicaKey};
 use crate::model::journal::Stamped;
 use crate::model::observed::{NodeListing, ObservedContainer};
@@ -62,6 +63,15 @@ pub trait Driver: Send + Sync {
         sink: &'a (dyn Fn(NodeEvent) + Send + Sync),
     ) -> Pin<Box<dyn Future<Output = DriverError> + Send + 'a>>;
 
+    /// The number of a container's first process, as its node's kernel counts; `None` if it does not
+    /// run, or the engine does not say.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    fn pid<'a>(&'a self, _container: &'a str) -> Answer<'a, Option<u32>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Hands `sink` what a container printed, line by line.
     ///
     /// # Errors
@@ -91,6 +101,22 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// As [`list`](Self::list); [`DriverErrorKind::NotFound`] if there is no such container.
     fn usage<'a>(&'a self, container: &'a str) -> Answer<'a, Usage>;
+}
+
+/// Asks containers how they are, at addresses of their own.
+pub trait Prober: Send + Sync {
+    /// Asks one container once. `driver` is that of its node, and tells which process it is.
+    ///
+    /// # Guarantees
+    /// It ends within the probe's timeout, once it is its turn and the way is known. What cannot be
+    /// reached from here is [`Probed::Unknown`], never unhealthy.
+    fn probe<'a>(
+        &'a self,
+        driver: &'a dyn Driver,
+        node: &'a Name,
+        container: &'a ContainerId,
+        probe: &'a Probe,
+    ) -> Pin<Box<dyn Future<Output = Probed> + Send + 'a>>;
 }
 
 /// What an action brought about.

@@ -91,6 +91,17 @@ pub enum Reason {
         /// Whether it is a crash loop.
         crash_loop: bool,
     },
+    /// It is unhealthy, and replaced later, or not at all.
+    Unhealthy {
+        /// What the check found; empty if that is not known.
+        message: String,
+        /// Replacements in a row.
+        streak: u32,
+        /// When it is replaced; never, if its restart policy says so.
+        retry_at: Option<Timestamp>,
+        /// Whether it was replaced so often that it is shown as a crash loop.
+        crash_loop: bool,
+    },
     /// It ended with exit code 0, and rests.
     Completed,
     /// It ended otherwise, and rests.

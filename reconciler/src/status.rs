@@ -18,6 +18,9 @@ use crate::model::time::Timestamp;
 use crate::report::{Reason, Report};
 use crate::want;
 
+/// The word for one that runs, and whose health check cannot reach it from here.
+const HEALTH_UNKNOWN: &str = "HealthUnknown";
+
 /// Something that is true of an object, or is not, or is not known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -260,6 +263,7 @@ fn conditions(
             Some(Reason::Unknown { .. } | Reason::NodeNotDeclared)
         )
     });
+    let unasked = replicas.iter().find(|replica| replica.state == HEALTH_UNKNOWN);
     let odd = replicas.iter().find_map(|replica| {
         let note = notes.get(&replica.replica)?;
         Some((reason_word(note), told(replica, note)))
@@ -269,6 +273,10 @@ fn conditions(
         _ if declared && ready == wanted => (Truth::True, "AllReplicasReady", count),
         Some((reason, message)) if unknown => (Truth::Unknown, reason, message),
         Some((reason, message)) => (Truth::False, reason, message),
+        None if declared && unasked.is_some() => {
+            let message = unasked.and_then(|replica| replica.message.clone()).unwrap_or(count);
+            (Truth::Unknown, HEALTH_UNKNOWN, message)
+        }
         None if !declared => (Truth::False, "NotDeclared", "it is no longer declared".to_owned()),
         None => (Truth::False, "ReplicasNotReady", count),
     };
@@ -280,6 +288,7 @@ fn conditions(
             Reason::Stalled { .. } | Reason::Unplaced { .. } | Reason::Denied { .. } => "Stalled",
             Reason::BackingOff { .. }
             | Reason::Restarting { .. }
+            | Reason::Unhealthy { .. }
             | Reason::Failed { .. }
             | Reason::DriftReported { .. } => "Degraded",
             Reason::Held => "Held",
@@ -321,8 +330,12 @@ fn replica(snapshot: &Snapshot, notes: &Notes<'_>, key: ReplicaKey) -> ReplicaSt
     let note = note.or(under_way.as_ref());
     let (state, since) = state(newest, life, spec, note, reachable);
     let message = note
-        .map(|note| explain(snapshot, &object, node.as_ref(), note))
+        .map(|note| {
+            let text = explain(snapshot, &object, node.as_ref(), note);
+            with_last_lines(snapshot, newest, note, text)
+        })
         .or_else(|| ended(newest, &state))
+        .or_else(|| newest.and_then(|at| health_message(snapshot, at)))
         .or_else(|| declared.is_none().then(|| "it is no longer declared".to_owned()));
     ReplicaStatus {
         ready: reachable && newest.is_some_and(Located::is_ready),
@@ -341,6 +354,39 @@ fn replica(snapshot: &Snapshot, notes: &Notes<'_>, key: ReplicaKey) -> ReplicaSt
         node,
         replica: key,
     }
+}
+
+/// A reason in words, and what the container printed last if it failed.
+fn with_last_lines(
+    snapshot: &Snapshot,
+    newest: Option<&Located>,
+    note: &Reason,
+    mut text: String,
+) -> String {
+    if let Reason::Restarting { .. } | Reason::Failed { .. } = note
+        && let Some(at) = newest
+        && let Some(last) = snapshot.last_lines.get(&at.container.identity.replica)
+        && last.container == at.id
+        && !last.lines.is_empty()
+    {
+        text.push_str("; its last lines:");
+        for line in &last.lines {
+            text.push_str("\n  ");
+            text.push_str(line);
+        }
+    }
+    text
+}
+
+/// Why a container that runs is not known to be healthy.
+fn health_message(snapshot: &Snapshot, at: &Located) -> Option<String> {
+    let note = snapshot.health.get(&(at.node.clone(), at.id.clone()))?;
+    let text = match at.container.health {
+        HealthState::Unknown => format!("its health is not known: {}", note.reason),
+        HealthState::Unhealthy => note.reason.clone(),
+        HealthState::None | HealthState::Starting | HealthState::Healthy => return None,
+    };
+    Some(text).filter(|text| !text.is_empty())
 }
 
 fn state(
@@ -369,7 +415,10 @@ fn state(
     match note {
         Some(Reason::Completed) => return ("Completed".to_owned(), ended),
         Some(Reason::Failed { .. }) => return ("Failed".to_owned(), ended),
-        Some(Reason::Restarting { crash_loop: true, .. }) => {
+        Some(
+            Reason::Restarting { crash_loop: true, .. }
+            | Reason::Unhealthy { crash_loop: true, .. },
+        ) => {
             return ("CrashLooping".to_owned(), None);
         }
         Some(Reason::Held) => return ("Held".to_owned(), None),
@@ -391,6 +440,9 @@ fn state(
         }
         (ContainerState::Running { since }, HealthState::Starting) => {
             ("Starting".to_owned(), Some(*since))
+        }
+        (ContainerState::Running { since }, HealthState::Unknown) => {
+            (HEALTH_UNKNOWN.to_owned(), Some(*since))
         }
         (ContainerState::Running { since }, HealthState::None | HealthState::Healthy) => {
             ("Running".to_owned(), Some(*since))
@@ -459,6 +511,8 @@ pub fn reason_word(reason: &Reason) -> &'static str {
         Reason::BackingOff { .. } => "BackingOff",
         Reason::Restarting { crash_loop: true, .. } => "CrashLooping",
         Reason::Restarting { .. } => "Restarting",
+        Reason::Unhealthy { crash_loop: true, .. } => "CrashLooping",
+        Reason::Unhealthy { .. } => "Unhealthy",
         Reason::Completed => "Completed",
         Reason::Failed { .. } => "Failed",
         Reason::Denied { .. } => "Denied",
@@ -503,6 +557,7 @@ pub fn explain(
         | Reason::Unplaced { .. }
         | Reason::Stalled { .. }
         | Reason::BackingOff { .. }
+        | Reason::Unhealthy { .. }
         | Reason::Completed
         | Reason::Denied { .. }
         | Reason::DriftReported { .. }
@@ -555,6 +610,14 @@ pub fn describe(reason: &Reason) -> String {
         Reason::Restarting { code, streak, crash_loop, .. } => {
             let kind = if *crash_loop { "crash loop: " } else { "" };
             format!("{kind}ended with exit code {code}, started again {streak} times in a row")
+        }
+        Reason::Unhealthy { message, streak, retry_at, crash_loop } => {
+            let kind = if *crash_loop { "crash loop: " } else { "" };
+            let what = if message.is_empty() { "unhealthy" } else { message };
+            match retry_at {
+                Some(_) => format!("{kind}{what}, replaced {streak} times in a row"),
+                None => format!("{kind}{what}; it is left so, since its restart policy is `never`"),
+            }
         }
         Reason::Completed => "completed".to_owned(),
         Reason::Failed { code: Some(code) } => format!("failed with exit code {code}"),

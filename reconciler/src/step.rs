@@ -346,6 +346,11 @@ pub enum Cause {
         /// Whether the kernel killed it for its use of memory.
         oom_killed: bool,
     },
+    /// It runs, and its health check gave up on it.
+    Unhealthy {
+        /// What the check found; empty if that is not known.
+        reason: String,
+    },
     /// It is not in the power state that its spec says.
     Power {
         /// What it does.
@@ -378,6 +383,8 @@ impl fmt::Display for Cause {
             Self::Missing => f.write_str("removed by another hand"),
             Self::Ended { oom_killed: true, .. } => f.write_str("killed for its use of memory"),
             Self::Ended { code, .. } => write!(f, "ended with exit code {code}"),
+            Self::Unhealthy { reason } if reason.is_empty() => f.write_str("unhealthy"),
+            Self::Unhealthy { reason } => write!(f, "unhealthy: {reason}"),
             Self::Power { from, to } => write!(f, "power {from} -> {to}"),
             Self::Unfinished => f.write_str("was under way"),
             Self::Superseded => f.write_str("superseded"),

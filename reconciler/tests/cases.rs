@@ -76,6 +76,7 @@ fn cause_word(cause: &Cause) -> &'static str {
         Cause::Drifted { .. } => "Drifted",
         Cause::Missing => "Missing",
         Cause::Ended { .. } => "Ended",
+        Cause::Unhealthy { .. } => "Unhealthy",
         Cause::Power { .. } => "Power",
         Cause::Unfinished => "Unfinished",
         Cause::Superseded => "Superseded",
@@ -95,6 +96,7 @@ fn reason_word(reason: &Reason) -> &'static str {
         Reason::Stalled { .. } => "Stalled",
         Reason::BackingOff { .. } => "BackingOff",
         Reason::Restarting { crash_loop: true, .. } => "CrashLooping",
+        Reason::Unhealthy { .. } => "Unhealthy",
         Reason::Restarting { .. } => "Restarting",
         Reason::Completed => "Completed",
         Reason::Failed { .. } => "Failed",
@@ -128,11 +130,14 @@ const POSSIBLE: [(&str, &[&str]); 19] = [
     ("remove volume", &["NotDeclared", "Down"]),
     ("create network", &["Needed"]),
     ("remove network", &["NotDeclared", "Down"]),
-    ("connect", &["Declared", "Changed", "Drifted", "Missing", "Unfinished"]),
+    ("connect", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"]),
     ("disconnect", &["Changed", "Drifted"]),
-    ("put files", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Power"]),
-    ("create", &["Declared", "Changed", "Drifted", "Missing", "Unfinished"]),
-    ("start", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Power"]),
+    (
+        "put files",
+        &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Power"],
+    ),
+    ("create", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"]),
+    ("start", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Power"]),
     ("restart", &["Changed", "Drifted", "Ended"]),
     (
         "stop",
@@ -140,6 +145,7 @@ const POSSIBLE: [(&str, &[&str]); 19] = [
             "Changed",
             "Drifted",
             "Unfinished",
+            "Unhealthy",
             "Ended",
             "Power",
             "NotDeclared",
@@ -158,6 +164,7 @@ const POSSIBLE: [(&str, &[&str]); 19] = [
             "Drifted",
             "Missing",
             "Unfinished",
+            "Unhealthy",
             "Ended",
             "Power",
             "Superseded",
@@ -169,7 +176,7 @@ const POSSIBLE: [(&str, &[&str]); 19] = [
 ];
 
 /// Why nothing may happen.
-const REASONS: [&str; 16] = [
+const REASONS: [&str; 17] = [
     "Settled",
     "InFlight",
     "Unknown",
@@ -180,6 +187,7 @@ const REASONS: [&str; 16] = [
     "BackingOff",
     "CrashLooping",
     "Restarting",
+    "Unhealthy",
     "Completed",
     "Failed",
     "Denied",

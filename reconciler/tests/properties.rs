@@ -12,11 +12,13 @@ use reconciler::engine::{Event, Operator};
 use reconciler::model::desired::{
     Declared, DesiredSet, RootIdentity, RootState, Source, SpecsReading,
 };
-use reconciler::model::ids::{Digest, ImageId, Key, Name};
+use reconciler::model::health::Probed;
+use reconciler::model::ids::{Digest, ImageId, Key, Name, ReplicaKey};
 use reconciler::model::observed::{ContainerState, Limits};
-use reconciler::model::quantity::Bytes;
+use reconciler::model::quantity::{Bytes, Span};
 use reconciler::model::spec::{
-    Endpoint, InstanceSpec, Mount, MountSource, NodeSpec, Power, Restart, VolumeSpec,
+    Endpoint, Health, HealthProbe, InstanceSpec, Mount, MountSource, NodeSpec, Power, Restart,
+    VolumeSpec,
 };
 use reconciler::model::time::Timestamp;
 use reconciler::plan::plan;
@@ -38,13 +40,14 @@ struct Small {
     restart: u8,
     variable: bool,
     volume: bool,
+    health: u8,
 }
 
 fn small() -> impl Strategy<Value = Small> {
-    (0..NAMES.len(), any::<bool>(), 0..3_u32, 0..6_u8, 0..3_u8, 0..6_u8, any::<bool>(), 0..4_u8)
-        .prop_map(|(name, image, replicas, power, memory, restart, variable, volume)| {
-            let volume = volume == 0;
-            Small { name, image, replicas, power, memory, restart, variable, volume }
+    (0..NAMES.len(), any::<bool>(), 0..3_u32, 0..6_u8, 0..3_u8, 0..6_u8, any::<bool>(), 0..12_u8)
+        .prop_map(|(name, image, replicas, power, memory, restart, variable, rest)| {
+            let (volume, health) = (rest % 4 == 0, rest / 4);
+            Small { name, image, replicas, power, memory, restart, variable, volume, health }
         })
 }
 
@@ -69,6 +72,7 @@ enum Op {
     Pass(u16),
     Refresh,
     CatchUp,
+    Feel(u16, u8),
 }
 
 /// What another hand does to a container.
@@ -135,6 +139,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (1..400_u16).prop_map(Op::Pass),
         1 => Just(Op::Refresh),
         1 => Just(Op::CatchUp),
+        3 => (any::<u16>(), 0..3_u8).prop_map(|(which, health)| Op::Feel(which, health)),
     ]
 }
 
@@ -159,6 +164,18 @@ fn spec(small: &Small) -> InstanceSpec {
         1 => Restart::OnFailure,
         _ => Restart::Always,
     };
+    let check = match small.health {
+        0 => Some(HealthProbe::Exec(vec!["true".to_owned()])),
+        1 => Some(HealthProbe::Tcp { port: 80 }),
+        _ => None,
+    };
+    spec.health = check.map(|check| Health {
+        check,
+        interval: Span::seconds(10),
+        timeout: Span::seconds(1),
+        retries: 2,
+        start_period: Span::seconds(0),
+    });
     if small.variable {
         spec.env.insert("MODE".to_owned(), "other".to_owned());
     }
@@ -241,6 +258,29 @@ fn apply(world: &mut World, op: &Op) {
                 world.disturb(&node, |now, engine| engine.catch_up(now));
             }
         }
+        Op::Feel(which, health) => {
+            let replicas: Vec<ReplicaKey> =
+                world.engine.snapshot().containers.keys().cloned().collect();
+            if replicas.is_empty() {
+                return;
+            }
+            let replica = &replicas[usize::from(*which) % replicas.len()];
+            feel(world, replica, *health);
+        }
+    }
+}
+
+/// From now on the checks of a replica find this, wherever it is.
+fn feel(world: &mut World, replica: &ReplicaKey, health: u8) {
+    let reason = "no".to_owned();
+    let found = match health {
+        0 => Probed::Healthy,
+        1 => Probed::Unhealthy { reason },
+        _ => Probed::Unknown { reason },
+    };
+    for name in NODES {
+        let node = Name::new(name).unwrap();
+        world.disturb(&node, |_, engine| engine.feel(replica, found.clone()));
     }
 }
 
@@ -305,6 +345,10 @@ fn heal(world: &mut World) {
         world.nodes.get_mut(&node).unwrap().faults.clear();
         world.set_reachable(&node, true);
         world.disturb(&node, |now, engine| engine.catch_up(now));
+        let felt: Vec<ReplicaKey> = world.nodes[&node].health.keys().cloned().collect();
+        for replica in felt {
+            feel(world, &replica, 0);
+        }
     }
     for _ in 0..6 {
         world.run_for(Duration::from_secs(400)).unwrap_or_else(|why| panic!("{why}"));

@@ -83,6 +83,14 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             };
             (NotedKind::Ended, of(replica), None, message)
         }
+        Entry::Unhealthy { replica } => {
+            let message = "unhealthy: another container takes its place".to_owned();
+            (NotedKind::Decided, of(replica), None, message)
+        }
+        Entry::Healthy { replica } => {
+            let message = "healthy for so long that its replacements are forgotten".to_owned();
+            (NotedKind::Decided, of(replica), None, message)
+        }
         Entry::Gone { replica } => {
             (NotedKind::Ended, of(replica), None, "nothing is left of it".to_owned())
         }

@@ -224,12 +224,15 @@ pub fn outcome(engine: &Engine) -> Option<Outcome> {
     }
     let is_passing = |reason: &Reason| match reason {
         Reason::BackingOff { failures, .. } => *failures < PATIENCE_FAILURES,
-        Reason::Restarting { streak, .. } => *streak < PATIENCE_FAILURES,
+        Reason::Restarting { streak, .. } | Reason::Unhealthy { streak, retry_at: Some(_), .. } => {
+            *streak < PATIENCE_FAILURES
+        }
         Reason::InFlight { .. } | Reason::WaitingOn { .. } => true,
         Reason::Unknown { .. }
         | Reason::NodeNotDeclared
         | Reason::Unplaced { .. }
         | Reason::Stalled { .. }
+        | Reason::Unhealthy { retry_at: None, .. }
         | Reason::Completed
         | Reason::Failed { .. }
         | Reason::Denied { .. }

@@ -24,7 +24,7 @@ use tokio::sync::{Mutex, Notify};
 
 use super::cache::InspectCache;
 use super::convert::{EngineDefaults, event_time};
-use super::{credentials, error, events, exec, execute, logs, observe, stats};
+use super::{credentials, error, events, exec, execute, logs, observe, pid, stats};
 
 /// How long the driver waits, by the kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -363,6 +363,10 @@ impl Driver for DockerDriver {
         sink: &'a (dyn Fn(NodeEvent) + Send + Sync),
     ) -> std::pin::Pin<Box<dyn Future<Output = DriverError> + Send + 'a>> {
         Box::pin(events::watch(self, owner, sink))
+    }
+
+    fn pid<'a>(&'a self, container: &'a str) -> Answer<'a, Option<u32>> {
+        Box::pin(pid::pid(self, container))
     }
 
     fn logs<'a>(

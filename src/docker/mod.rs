@@ -23,6 +23,7 @@ mod images;
 mod logs;
 mod networks;
 mod observe;
+mod pid;
 mod progress;
 mod stats;
 mod upload;

@@ -2,8 +2,9 @@
 //!
 //! The shell decides nothing. It guarantees what [`reconciler::engine`] asks for: effects in their
 //! order, one event for each question, and a round once nothing else waits. Read [`Shell::run`]
-//! first, then [`perform`], then [`requests`] and [`talks`].
+//! first, then [`perform`], [`health`], then [`requests`] and [`talks`].
 
+mod health;
 mod nodes;
 mod perform;
 mod requests;
@@ -19,8 +20,8 @@ use reconciler::model::journal::Stamped;
 use reconciler::model::record::Records;
 use reconciler::model::spec::Endpoint;
 use reconciler::model::time::Timestamp;
-use reconciler::ports::{Driver, StoreError, Write};
-use tokio::sync::mpsc;
+use reconciler::ports::{Driver, Prober, StoreError, Write};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::api::protocol::{Frame, Happened, Noted, Request};
@@ -41,6 +42,8 @@ pub struct Ports {
     pub save: Box<dyn FnMut(Vec<Write>, u64) + Send>,
     /// Makes drivers.
     pub connect: Connect,
+    /// Asks containers how they are.
+    pub prober: Arc<dyn Prober>,
     /// Has the specs directory read again; [`Input::Specs`] follows, with a number at least as
     /// high as the one that is returned.
     pub reread: Box<dyn Fn() -> u64 + Send>,
@@ -105,6 +108,8 @@ pub struct Shell {
     inputs: mpsc::UnboundedReceiver<Input>,
     sender: mpsc::UnboundedSender<Input>,
     nodes: BTreeMap<Name, nodes::Connection>,
+    /// Logs whose ends are being read.
+    logs: Arc<Semaphore>,
     round_wanted: bool,
     wake_at: Option<Instant>,
     /// Writes that wait until their entries are durable, by ticket.
@@ -146,6 +151,7 @@ impl Shell {
             inputs,
             sender,
             nodes: BTreeMap::new(),
+            logs: Arc::new(Semaphore::new(health::LOGS_AT_ONCE_MAX)),
             round_wanted: false,
             wake_at: None,
             unsaved: BTreeMap::new(),

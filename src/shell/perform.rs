@@ -17,6 +17,12 @@ impl Shell {
             Effect::Run { object, node, action } => self.run_step(object, node, action),
             Effect::List { node } => self.list(node),
             Effect::Inspect { node, container } => self.inspect(node, container),
+            Effect::Probe { ticket, node, container, probe } => {
+                self.probe(ticket, node, container, probe);
+            }
+            Effect::ReadLog { replica, node, container, lines } => {
+                self.read_log(replica, &node, container, lines);
+            }
             Effect::Connect { node, endpoint } => self.connect(node, &endpoint),
             Effect::Disconnect { node } => self.disconnect(&node),
             Effect::Store(writes) => (self.ports.save)(writes, self.saved_seq),

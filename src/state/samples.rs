@@ -121,6 +121,8 @@ pub(crate) fn entries() -> Vec<Entry> {
             replica: replica("shop/job", 3),
             life: Life::Failed { at: Timestamp(7), code: Some(137) },
         },
+        Entry::Unhealthy { replica: web.clone() },
+        Entry::Healthy { replica: web.clone() },
         Entry::Approved {
             approval: Approval {
                 digest: Digest::of(b"set"),

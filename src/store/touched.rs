@@ -74,9 +74,11 @@ pub fn touched(entry: &Entry) -> Touched {
         Entry::Text { file, text: _ } => vec![RecordKey::Text(Arc::clone(file))],
         Entry::Node { node, .. } => vec![RecordKey::Node(node.clone())],
         Entry::Declared { instance, .. } => vec![RecordKey::Instance(instance.clone())],
-        Entry::Placed { replica, .. } | Entry::Ended { replica, .. } | Entry::Gone { replica } => {
-            vec![RecordKey::Instance(replica.instance.clone())]
-        }
+        Entry::Placed { replica, .. }
+        | Entry::Ended { replica, .. }
+        | Entry::Unhealthy { replica }
+        | Entry::Healthy { replica }
+        | Entry::Gone { replica } => vec![RecordKey::Instance(replica.instance.clone())],
         Entry::Resolved { image, .. } => vec![RecordKey::Image(image.clone())],
         Entry::Intent { object, deed, .. } => match deed {
             // The guard counts removals.

@@ -68,6 +68,7 @@ const ADAPTERS: &[&str] = &[
     "embedded",
     "journal",
     "manifest",
+    "probe",
     "store",
     "telemetry",
     "watch",
@@ -75,7 +76,7 @@ const ADAPTERS: &[&str] = &[
 
 /// Modules that read views and send events: they hold none of these.
 const VIEWERS: &[&str] = &["api", "cli"];
-const NOT_FOR_VIEWERS: &[&str] = &["cgroup", "docker", "embedded", "journal", "store"];
+const NOT_FOR_VIEWERS: &[&str] = &["cgroup", "docker", "embedded", "journal", "probe", "store"];
 
 #[test]
 fn the_core_is_built_from_pure_libraries_only() {

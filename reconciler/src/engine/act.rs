@@ -18,7 +18,7 @@ use crate::model::snapshot::InFlight;
 use crate::model::time::Timestamp;
 use crate::plan::{self, Change};
 use crate::ports::{Done, DriverError, DriverErrorKind};
-use crate::step::{Action, Step};
+use crate::step::{Action, Cause, Step};
 
 impl Engine {
     /// Plans, verifies, and brings what is ready under way.
@@ -27,6 +27,9 @@ impl Engine {
             return;
         }
         let now = self.snapshot.now;
+        self.watch_health();
+        self.ask_due();
+        self.read_last_lines();
         (self.plan, self.report) = plan::plan(&self.snapshot, &self.policies);
         let violations: Vec<String> =
             check(&self.snapshot, &self.plan).into_iter().map(|rule| rule.0).collect();
@@ -86,6 +89,12 @@ impl Engine {
 
     fn start_chain(&mut self, change: &Change, row: Vec<Step>, ticket: u64) {
         let cause = change.cause.to_string();
+        let makes_another = row.iter().any(|step| step.action.created().is_some());
+        if let (Cause::Unhealthy { .. }, ObjectId::Replica(replica), true) =
+            (&change.cause, &change.object, makes_another)
+        {
+            self.record(Entry::Unhealthy { replica: replica.clone() });
+        }
         for step in &row {
             self.record(Entry::Intent {
                 object: step.object.clone(),
@@ -164,7 +173,8 @@ impl Engine {
                     self.effects.push(Effect::Tell(Happening::Journal { error }));
                 }
                 self.journal_error = Some(error);
-                self.effects.push(Effect::WakeAt(self.snapshot.now + JOURNAL_RETRY_AFTER));
+                self.round_at = Some(self.snapshot.now + JOURNAL_RETRY_AFTER);
+                self.tell_wake();
             }
         }
     }
@@ -469,10 +479,9 @@ impl Engine {
             }
         }
         let relist = self.nodes.values().filter_map(super::observe::NodeState::relist_due_at).min();
-        let wake = [self.report.wake_at, relist].into_iter().flatten().min();
-        if let Some(at) = wake {
-            self.effects.push(Effect::WakeAt(at));
-        }
+        self.round_at = [self.report.wake_at, relist].into_iter().flatten().min();
+        self.wake_told = None;
+        self.tell_wake();
     }
 
     fn relist_due(&mut self, now: Timestamp) {

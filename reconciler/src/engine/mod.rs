@@ -2,24 +2,28 @@
 //!
 //! [`Engine::handle`] is synchronous and deterministic, so the production shell and a simulator
 //! drive the very same code. Read in this order: this file (what comes in and goes out),
-//! [`observe`] (what is seen of nodes), [`act`] (rounds, [chains](chain) of steps, and their ends),
-//! [`repeat`] (what is done again and again, and makes no difference).
+//! [`observe`] (what is seen of nodes), [`health`] (who is asked when), [`last_lines`], [`act`] (rounds, [chains](chain) of steps, and their ends),
+//! [`repeat`] (what is done again and again, and makes no difference), [`wake`] (when to go on).
 //!
 //! # What the shell guarantees
 //! It performs effects in the order in which they are given; it answers each
-//! [`Effect::Commit`], [`Effect::Run`], [`Effect::List`] and [`Effect::Inspect`] with exactly one
-//! event; and after [`Effect::Round`] it hands over [`Event::Round`] once no other event waits.
+//! [`Effect::Commit`], [`Effect::Run`], [`Effect::List`], [`Effect::Inspect`], [`Effect::Probe`]
+//! and [`Effect::ReadLog`] with exactly one event; and after [`Effect::Round`] it hands over [`Event::Round`] once no other event waits.
 
 mod act;
 mod chain;
+mod health;
+mod last_lines;
 mod observe;
 mod repeat;
+mod wake;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::desired::{RootState, SpecsChange, SpecsReading};
+use crate::model::health::{Probe, Probed};
 use crate::model::ids::{ContainerId, Name, ObjectId, OwnerId, ReplicaKey};
 use crate::model::journal::{Entry, Stamped};
 use crate::model::observed::{NodeListing, ObservedContainer};
@@ -100,6 +104,26 @@ pub enum Event {
         /// What the driver said.
         result: Result<Done, DriverError>,
     },
+    /// A container was asked how it is.
+    Probed {
+        /// Names the probe that was asked for.
+        ticket: u64,
+        /// The container's node.
+        node: Name,
+        /// The container.
+        container: ContainerId,
+        /// What was found.
+        result: Probed,
+    },
+    /// The last lines of a container's log were read; none if they could not be.
+    LogRead {
+        /// The replica that it is, or was, of.
+        replica: ReplicaKey,
+        /// The container.
+        container: ContainerId,
+        /// The lines, the last one last.
+        lines: Vec<String>,
+    },
     /// An operator wants something.
     Operator(Operator),
     /// The time that [`Effect::WakeAt`] named has come.
@@ -158,6 +182,28 @@ pub enum Effect {
         node: Name,
         /// Its id or name.
         container: String,
+    },
+    /// Ask a container how it is.
+    Probe {
+        /// Names the probe in the answer.
+        ticket: u64,
+        /// The container's node.
+        node: Name,
+        /// The container.
+        container: ContainerId,
+        /// What to try.
+        probe: Probe,
+    },
+    /// Read the end of a container's log.
+    ReadLog {
+        /// The replica that it is of.
+        replica: ReplicaKey,
+        /// The container's node.
+        node: Name,
+        /// The container.
+        container: ContainerId,
+        /// So many of its last lines.
+        lines: u32,
     },
     /// Connect to a node, hear its events, and list it once they are heard.
     Connect {
@@ -265,7 +311,13 @@ pub struct Engine {
     looked_at: BTreeMap<(Name, String), Timestamp>,
     /// What was done to objects of late.
     repeats: BTreeMap<ObjectId, repeat::Repeat>,
+    /// What is known of the health of containers.
+    health: health::Watched,
     round_wanted: bool,
+    /// When the last round wants another one.
+    round_at: Option<Timestamp>,
+    /// The wake that was last asked for, while it is still to come.
+    wake_told: Option<Timestamp>,
     settled_since: Option<Timestamp>,
     violations: Vec<String>,
     specs_read: bool,
@@ -301,7 +353,10 @@ impl Engine {
             ended_at: BTreeMap::new(),
             looked_at: BTreeMap::new(),
             repeats: BTreeMap::new(),
+            health: health::Watched::default(),
             round_wanted: false,
+            round_at: None,
+            wake_told: None,
             settled_since: None,
             violations: Vec::new(),
             specs_read: false,
@@ -342,8 +397,14 @@ impl Engine {
             Event::Lost { node, error } => self.unreachable(&node, &error),
             Event::Committed { ticket, result } => self.committed(ticket, result),
             Event::Finished { object, result } => self.finished(object, result),
+            Event::Probed { ticket, node, container, result } => {
+                self.probed(ticket, node, container, result);
+            }
+            Event::LogRead { replica, container, lines } => {
+                self.log_read(&replica, &container, lines);
+            }
             Event::Operator(operator) => self.operator(operator),
-            Event::Wake => self.want_round(),
+            Event::Wake => self.woken(),
             Event::Round => self.round(),
         }
         std::mem::take(&mut self.effects)
@@ -515,32 +576,6 @@ impl Engine {
         self.snapshot.records.apply(self.snapshot.now, &entry);
         self.riding.push(Stamped { seq: self.next_seq, at: self.snapshot.now, entry });
         self.next_seq += 1;
-    }
-
-    /// Instants that were noted before cannot be waited for any more.
-    fn clock_was_put_back(&mut self, now: Timestamp) {
-        for ended in self.ended_at.values_mut().chain(self.looked_at.values_mut()) {
-            *ended = now.min(*ended);
-        }
-        for state in self.nodes.values_mut() {
-            state.clock_was_put_back(now);
-        }
-        for chain in self.chains.values_mut() {
-            chain.clock_was_put_back(now);
-        }
-        for repeat in self.repeats.values_mut() {
-            repeat.clock_was_put_back(now);
-        }
-        self.settled_since = self.settled_since.map(|since| since.min(now));
-        // The wake that was asked for may be far away now.
-        self.want_round();
-    }
-
-    fn want_round(&mut self) {
-        if !self.round_wanted {
-            self.round_wanted = true;
-            self.effects.push(Effect::Round);
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::model::journal::Entry;
 use crate::model::record::Failure;
 use crate::model::time::Timestamp;
 use crate::plan::{Change, ChangeKind};
-use crate::step::Step;
+use crate::step::{Cause, Step};
 
 /// What another hand undoes is done again this often at once: a person who tries things out, or a
 /// script that is replaced, ends before that.
@@ -118,9 +118,9 @@ impl Engine {
 }
 
 /// What makes a row the same as another one: all but the numbers and ids of containers. Restarts
-/// have waits of their own, and none.
+/// and replacements of what is unhealthy have waits of their own, and none.
 pub(super) fn signature(change: &Change, row: &[Step]) -> Option<Digest> {
-    if change.kind == ChangeKind::Restart {
+    if change.kind == ChangeKind::Restart || matches!(change.cause, Cause::Unhealthy { .. }) {
         return None;
     }
     let mut text = format!("{} {:?} {}", change.goal, change.kind, change.cause);

@@ -135,6 +135,16 @@ pub enum Entry {
         /// What it does now.
         life: Life,
     },
+    /// A replica's container is unhealthy, and another one takes its place: its intents follow.
+    Unhealthy {
+        /// Which replica.
+        replica: ReplicaKey,
+    },
+    /// A replica was healthy for so long that its replacements before count no longer.
+    Healthy {
+        /// Which replica.
+        replica: ReplicaKey,
+    },
     /// Nothing is left of a replica that is no longer declared. Of an instance without replicas:
     /// nothing is left of the instance.
     Gone {
@@ -335,6 +345,11 @@ impl Records {
             Entry::Done { object, node, deed } => self.apply_done(object, node, deed),
             Entry::Failed { object, node, failure } => self.apply_failed(object, node, failure),
             Entry::Ended { replica, life } => self.replica(replica).life = life.clone(),
+            Entry::Unhealthy { replica } => {
+                let record = self.replica(replica);
+                record.replaced = record.replaced.and_one(at);
+            }
+            Entry::Healthy { replica } => self.replica(replica).replaced.streak = 0,
             Entry::Gone { replica } => {
                 if let Some(record) = self.instances.get_mut(&replica.instance) {
                     let known = record.replicas.remove(&replica.ordinal).is_some();
@@ -386,6 +401,10 @@ impl Records {
             Deed::Create { incarnation, revision, limits, .. } => {
                 record.node = Some(node.clone());
                 record.incarnation = *incarnation;
+                if record.revision.as_ref() != Some(revision) {
+                    // What was wrong with another revision is not held against this one.
+                    record.replaced = Restarts::default();
+                }
                 record.revision = Some(revision.clone());
                 record.confirmed = false;
                 record.applied = limits.clone();
@@ -396,11 +415,7 @@ impl Records {
                 record.life = Life::Started;
                 if *restart {
                     let streak = if *in_a_row { record.restarts.streak } else { 0 };
-                    record.restarts = Restarts {
-                        total: record.restarts.total.saturating_add(1),
-                        streak: streak.saturating_add(1),
-                        last_at: at,
-                    };
+                    record.restarts = Restarts { streak, ..record.restarts }.and_one(at);
                 }
             }
             // Also where it makes way: should its successor no longer be wanted, it did not end by

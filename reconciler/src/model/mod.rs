@@ -7,6 +7,7 @@
 //! rarely said out of memory.
 
 pub mod desired;
+pub mod health;
 pub mod ids;
 pub mod journal;
 pub mod observed;

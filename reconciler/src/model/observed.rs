@@ -1,7 +1,7 @@
 //! What nodes hold, in our own terms: adapters normalise once, at the edge.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -120,7 +120,8 @@ pub struct ObservedContainer {
     pub identity: Identity,
     /// What it does.
     pub state: ContainerState,
-    /// What the engine's health check says.
+    /// What its health check says. Drivers tell of the engine's check; what windlass's own checks
+    /// found is put in its place in the snapshot.
     pub health: HealthState,
     /// The image it was created from.
     pub image: ImageId,
@@ -184,7 +185,7 @@ pub struct Exit {
     pub finished_at: Timestamp,
 }
 
-/// What the engine's health check says.
+/// What a health check says: the engine's, or one that windlass runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HealthState {
@@ -195,8 +196,11 @@ pub enum HealthState {
     Starting,
     /// The last checks passed.
     Healthy,
-    /// So many checks failed in a row that the engine gave up on it.
+    /// So many checks failed in a row that it is given up on.
     Unhealthy,
+    /// Windlass runs the check, and cannot reach it from here: it may be healthy, or not. No engine
+    /// says so.
+    Unknown,
 }
 
 /// A container's configuration in our terms: what we ask for, and what is read back.

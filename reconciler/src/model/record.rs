@@ -106,6 +106,9 @@ pub struct ReplicaRecord {
     pub life: Life,
     /// Restarts of this incarnation.
     pub restarts: Restarts,
+    /// Replacements of containers of this revision that were unhealthy.
+    #[serde(skip_serializing_if = "Restarts::is_none")]
+    pub replaced: Restarts,
     /// The failure that it is backing off from.
     pub failure: Option<Failure>,
 }
@@ -135,7 +138,7 @@ pub enum Life {
     },
 }
 
-/// Restarts of one incarnation.
+/// Restarts of one incarnation, or replacements of unhealthy ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Restarts {
@@ -145,6 +148,19 @@ pub struct Restarts {
     pub streak: u32,
     /// When the last one was asked for.
     pub last_at: Timestamp,
+}
+
+impl Restarts {
+    /// Counts one more, which was asked for at `at`.
+    #[must_use]
+    pub fn and_one(self, at: Timestamp) -> Self {
+        let Self { total, streak, last_at: _ } = self;
+        Self { total: total.saturating_add(1), streak: streak.saturating_add(1), last_at: at }
+    }
+
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A failure that something is backing off from.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::desired::{BrokenFile, DesiredSet, RootState};
+use super::health::{HealthNote, LastLines};
 use super::ids::{ContainerId, Name, ObjectId, ReplicaKey};
 use super::observed::{ContainerState, HealthState, ObservedContainer, ObservedNode};
 use super::record::Records;
@@ -29,6 +30,10 @@ pub struct Snapshot {
     pub containers: BTreeMap<ReplicaKey, Vec<Located>>,
     /// What only windlass knows.
     pub records: Records,
+    /// Why containers are in the state of health that they are in, where they have a check.
+    pub health: BTreeMap<(Name, ContainerId), HealthNote>,
+    /// What replicas that failed printed last. Nothing is planned from it.
+    pub last_lines: BTreeMap<ReplicaKey, LastLines>,
     /// Objects with a step under way, or whose last step has not been observed yet.
     pub in_flight: BTreeMap<ObjectId, InFlight>,
     /// Whether an operator asked that everything be removed.
@@ -47,11 +52,21 @@ pub struct Located {
 }
 
 impl Located {
-    /// Whether it is ready: it runs, and its health check does not say otherwise.
+    /// Whether it is ready: it runs, and its health check says so, if it has one.
     #[must_use]
     pub fn is_ready(&self) -> bool {
+        self.runs() && matches!(self.container.health, HealthState::None | HealthState::Healthy)
+    }
+
+    /// Whether it is ready as far as anybody can tell: it is, or its check cannot reach it from
+    /// here. Others do not wait for what will never be known.
+    #[must_use]
+    pub fn may_be_ready(&self) -> bool {
+        self.is_ready() || self.runs() && self.container.health == HealthState::Unknown
+    }
+
+    fn runs(&self) -> bool {
         matches!(self.container.state, ContainerState::Running { .. })
-            && matches!(self.container.health, HealthState::None | HealthState::Healthy)
     }
 }
 

@@ -60,8 +60,7 @@ impl Round<'_> {
         let replicas = || record.into_iter().flat_map(|record| record.replicas.values());
         let failed = |failure: &&Failure| failure.count >= FAILURES_MIN;
         let failures = replicas().filter_map(|record| record.failure.as_ref()).chain(image);
-        if let Some(failure) = failures.filter(|failure| failed(&failure)).max_by_key(|one| one.at)
-        {
+        if let Some(failure) = failures.filter(|failure| failed(failure)).max_by_key(|one| one.at) {
             return Some(format!("does not get on: {}", failure.message));
         }
         let streak = self.snapshot.config.crash_loop_restarts;

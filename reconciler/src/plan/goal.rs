@@ -1,10 +1,12 @@
 //! What is wanted of an object, as a digest. A failure counts against the same wish only, and the
 //! steps of a chain go on only while the wish is the one that they were planned for.
 
-use crate::model::ids::{Digest, ObjectId, Revision};
+use crate::model::desired::{Declared, DesiredSet};
+use crate::model::ids::{Digest, ImageName, ObjectId, Revision};
 use crate::model::observed::Limits;
+use crate::model::record::Records;
 use crate::model::snapshot::Snapshot;
-use crate::model::spec::Power;
+use crate::model::spec::{InstanceSpec, Power};
 use crate::revision::revision;
 use crate::want;
 
@@ -32,23 +34,33 @@ pub fn now(snapshot: &Snapshot, object: &ObjectId) -> Option<Digest> {
         return Some(removal_goal());
     };
     let spec = &declared.spec;
-    let record = snapshot.records.images.get(&spec.image);
-    let source = image_source(snapshot, &spec.image);
-    let content = record
-        .filter(|record| source.is_some() && record.source == source)
-        .and_then(|record| record.content.as_ref());
-    let revision = content.map(|content| revision(&declared.basis, content));
+    let revision = revision_now(&snapshot.desired, &snapshot.records, declared);
     Some(replica(revision.as_ref(), spec.power, &want::limits(&spec.resources)))
+}
+
+/// The revision that is wanted of an instance now; unknown while its image is not resolved.
+#[must_use]
+pub fn revision_now(
+    desired: &DesiredSet,
+    records: &Records,
+    declared: &Declared<InstanceSpec>,
+) -> Option<Revision> {
+    let image = &declared.spec.image;
+    let record = records.images.get(image)?;
+    let source = source_in(desired, image);
+    let content = record.content.as_ref()?;
+    (source.is_some() && record.source == source).then(|| revision(&declared.basis, content))
 }
 
 /// Digest of the declaration of an image, or of the reference that stands for one.
 #[must_use]
-pub fn image_source(snapshot: &Snapshot, image: &crate::model::ids::ImageName) -> Option<Digest> {
-    use crate::model::ids::ImageName;
+pub fn image_source(snapshot: &Snapshot, image: &ImageName) -> Option<Digest> {
+    source_in(&snapshot.desired, image)
+}
+
+fn source_in(desired: &DesiredSet, image: &ImageName) -> Option<Digest> {
     match image {
-        ImageName::Declared(key) => {
-            snapshot.desired.images.get(key).map(|declared| declared.digest.clone())
-        }
+        ImageName::Declared(key) => desired.images.get(key).map(|declared| declared.digest.clone()),
         ImageName::Reference(reference) => Some(Digest::of(reference.as_bytes())),
     }
 }

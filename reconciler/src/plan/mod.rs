@@ -2,13 +2,15 @@
 //!
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
 //! life of one replica), [`turns`] (one after the other), [`containers`] (which of them is in force), [`make`] (another container, and how it takes its place), [`power`]
-//! (whether it runs, rests or is started again), [`needs`] (images, volumes and networks that come
-//! first), [`dependencies`] (other instances that do),
+//! (whether it runs, rests or is started again), [`health`] (what is unhealthy gets another
+//! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
+//! instances that do),
 //! [`removal`] (what is no longer declared, and the guard that holds removals back).
 
 mod containers;
 mod dependencies;
 pub mod goal;
+mod health;
 mod make;
 mod needs;
 mod power;
@@ -265,6 +267,7 @@ impl<'a> Round<'a> {
             | Reason::Stalled { .. }
             | Reason::BackingOff { .. }
             | Reason::Restarting { .. }
+            | Reason::Unhealthy { .. }
             | Reason::DriftReported { .. } => self.report.counts.waiting += 1,
         }
         self.note(object, node, reason);

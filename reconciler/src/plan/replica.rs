@@ -229,6 +229,11 @@ impl<'a> Round<'a> {
             }
             found.clear();
         }
+        let ill = match self.ill(replica, target) {
+            None => None,
+            Some(Ok(cause)) => return self.make(replica, ChangeKind::Replace, cause),
+            Some(Err(reason)) => Some(reason),
+        };
         let after = self.networks(replica, &mut found, &mut left);
         let mut in_place = in_place(replica, target, found);
         if let Some((Cause::Drifted { fields }, _)) = &in_place
@@ -267,8 +272,11 @@ impl<'a> Round<'a> {
                 self.commit(replica, Work { kind, cause, actions, after });
             }
             None if !removals.is_empty() => self.tidy(replica, removals),
-            None => match left {
-                Some(reason) => self.wait(replica.object, Some(replica.node), reason),
+            None => match left.or(ill) {
+                Some(reason) => {
+                    self.note_life(replica, target);
+                    self.wait(replica.object, Some(replica.node), reason);
+                }
                 None => self.settle(replica, target),
             },
         }
@@ -454,18 +462,7 @@ impl<'a> Round<'a> {
         if let Some(reason) = &replica.pending {
             return self.wait(replica.object, Some(replica.node), reason.clone());
         }
-        let runs = is_running(target);
-        let life = match replica.record.map(|record| &record.life) {
-            // It ended before it was asked to stop: the next start is no restart.
-            Some(Life::Started) if !runs => Some(Life::Stopped),
-            // Another hand started it, or its stop was called off: should it end, it ended by
-            // itself.
-            Some(life) if runs && *life != Life::Started => Some(Life::Started),
-            Some(_) | None => None,
-        };
-        if let Some(life) = life {
-            self.decide(Entry::Ended { replica: replica.key.clone(), life });
-        }
+        self.note_life(replica, target);
         if replica.all.len() > 1 && self.tidy_elsewhere(replica) {
             return;
         }
@@ -479,6 +476,22 @@ impl<'a> Round<'a> {
             return self.wait(replica.object, Some(replica.node), Reason::Stalled { message });
         }
         self.report.counts.settled += 1;
+    }
+
+    /// Has records say what another hand did to it.
+    fn note_life(&mut self, replica: &Replica<'_, '_>, target: &Located) {
+        let runs = is_running(target);
+        let life = match replica.record.map(|record| &record.life) {
+            // It ended before it was asked to stop: the next start is no restart.
+            Some(Life::Started) if !runs => Some(Life::Stopped),
+            // Another hand started it, or its stop was called off: should it end, it ended by
+            // itself.
+            Some(life) if runs && *life != Life::Started => Some(Life::Started),
+            Some(_) | None => None,
+        };
+        if let Some(life) = life {
+            self.decide(Entry::Ended { replica: replica.key.clone(), life });
+        }
     }
 
     /// Removes the replica's containers on other nodes than its own, now that all is well there.

@@ -5,6 +5,7 @@
 use super::Round;
 use super::replica::Replica;
 use crate::model::ids::{ObjectId, ReplicaKey};
+use crate::model::observed::{ContainerState, HealthState};
 use crate::model::snapshot::Located;
 use crate::model::spec::{Power, Restart};
 use crate::report::Reason;
@@ -17,18 +18,42 @@ impl Round<'_> {
     pub(super) fn turn(&self, replica: &Replica<'_, '_>) -> Result<(), Reason> {
         let spec = &replica.instance.declared.spec;
         let serves = spec.power == Power::Running && spec.restart == Restart::Always;
-        let is_up = replica.others.iter().any(|at| at.is_ready());
+        let is_up = replica.others.iter().any(|at| at.may_be_ready());
         if spec.replicas < 2 || !serves || !is_up {
             return Ok(());
         }
-        match self.changing(replica) {
+        match self.changing(replica, |at| !at.may_be_ready()) {
             Some(other) => Err(Reason::WaitingOn { what: format!("{other} to be ready") }),
             None => Ok(()),
         }
     }
 
-    /// Another replica of the instance that is changing.
-    fn changing(&self, replica: &Replica<'_, '_>) -> Option<ReplicaKey> {
+    /// Whether it is this replica's turn to be replaced since it is unhealthy.
+    ///
+    /// # Errors
+    /// The replica that it waits for: one that is being replaced, or has been and is starting. One
+    /// that did not get healthy either holds nobody up.
+    pub(super) fn turn_of_ill(&self, replica: &Replica<'_, '_>) -> Result<(), Reason> {
+        if replica.instance.declared.spec.replicas < 2 {
+            return Ok(());
+        }
+        let is_starting = |at: &Located| {
+            matches!(at.container.state, ContainerState::Running { .. })
+                && at.container.health == HealthState::Starting
+        };
+        match self.changing(replica, is_starting) {
+            Some(other) => Err(Reason::WaitingOn { what: format!("{other} to be ready") }),
+            None => Ok(()),
+        }
+    }
+
+    /// Another replica of the instance that is changing: it is worked on, or its newest container
+    /// of the wanted revision is `on_its_way`.
+    fn changing(
+        &self,
+        replica: &Replica<'_, '_>,
+        on_its_way: impl Fn(&Located) -> bool,
+    ) -> Option<ReplicaKey> {
         let instance = replica.instance.key;
         let is_other = |key: &&ReplicaKey| key.instance == *instance && *key != replica.key;
         let of = |object: &ObjectId| match object {
@@ -64,7 +89,7 @@ impl Round<'_> {
                         .iter()
                         .filter(of_it)
                         .max_by_key(|at| at.container.identity.incarnation);
-                    newest.is_some_and(|at| !at.is_ready())
+                    newest.is_some_and(&on_its_way)
                 })
                 .map(|(key, _)| key.clone())
         };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::model::health::Probed;
 use crate::model::ids::{ContainerId, Digest, ImageId, Key, Name, ReplicaKey, Revision};
 use crate::model::observed::{
     Attachment, CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, MountFrom,
@@ -33,6 +34,11 @@ pub struct FakeEngine {
     pub reachable: bool,
     /// What goes wrong with the next actions, one each.
     pub faults: VecDeque<Fault>,
+    /// What health checks of a replica's containers find, the engine's and those that windlass
+    /// runs; they are healthy if nothing is said.
+    pub health: BTreeMap<ReplicaKey, Probed>,
+    /// What every container printed last.
+    pub log: Vec<String>,
     /// Limits of memory have no effect, as on kernels without that controller.
     pub drops_memory_limits: bool,
     /// Actions that it was asked for and did not do yet.
@@ -74,6 +80,8 @@ impl FakeEngine {
             foreign: Vec::new(),
             reachable: true,
             faults: VecDeque::new(),
+            health: BTreeMap::new(),
+            log: Vec::new(),
             drops_memory_limits: false,
             late: Vec::new(),
             id: id.to_owned(),
@@ -166,6 +174,28 @@ impl FakeEngine {
     pub fn end(&mut self, now: Timestamp, id: &ContainerId, code: i64) {
         if let Some(container) = self.containers.get_mut(id) {
             container.state = exited(now, &container.state, code);
+        }
+    }
+
+    /// From now on checks of a replica find this. The engine's own checks find it at once.
+    pub fn feel(&mut self, replica: &ReplicaKey, found: Probed) {
+        self.health.insert(replica.clone(), found);
+        let health = &self.health;
+        let of_it = |found: &&mut ObservedContainer| found.identity.replica == *replica;
+        for container in self.containers.values_mut().filter(of_it) {
+            container.health = checked(health, container);
+        }
+    }
+
+    /// What a probe of a container finds.
+    #[must_use]
+    pub fn probe(&self, id: &ContainerId) -> Probed {
+        match self.containers.get(id) {
+            Some(found) if matches!(found.state, ContainerState::Running { .. }) => {
+                let felt = self.health.get(&found.identity.replica);
+                felt.cloned().unwrap_or(Probed::Healthy)
+            }
+            Some(_) | None => Probed::Unknown { reason: "it does not run".to_owned() },
         }
     }
 
@@ -284,16 +314,20 @@ impl FakeEngine {
                 self.containers.insert(id.clone(), container);
                 Ok(Done::Container(id))
             }
-            Action::StartContainer { container, .. } => self.change(container, |found| {
-                match found.state {
-                    ContainerState::Created | ContainerState::Exited(_) => {
-                        found.state = ContainerState::Running { since: now };
+            Action::StartContainer { container, .. } => {
+                let health = self.health.clone();
+                self.change(container, |found| {
+                    match found.state {
+                        ContainerState::Created | ContainerState::Exited(_) => {
+                            found.state = ContainerState::Running { since: now };
+                            found.health = checked(&health, found);
+                        }
+                        ContainerState::Running { .. } => {}
+                        ContainerState::Paused { .. } | ContainerState::Removing => return false,
                     }
-                    ContainerState::Running { .. } => {}
-                    ContainerState::Paused { .. } | ContainerState::Removing => return false,
-                }
-                true
-            }),
+                    true
+                })
+            }
             Action::UnpauseContainer { container } => self.change(container, |found| {
                 let ContainerState::Paused { since } = found.state else { return false };
                 found.state = ContainerState::Running { since };
@@ -429,6 +463,19 @@ impl FakeEngine {
         let is_done = self.containers.get_mut(&id).is_some_and(how);
         let conflict = || error(DriverErrorKind::Conflict, "it is in another state".to_owned());
         is_done.then_some(Done::AsAsked).ok_or_else(conflict)
+    }
+}
+
+/// What the engine's own check says of a container, if it has one.
+fn checked(health: &BTreeMap<ReplicaKey, Probed>, container: &ObservedContainer) -> HealthState {
+    let has_check = container.config.health.as_ref().is_some_and(|check| !check.exec.is_empty());
+    if !has_check {
+        return HealthState::None;
+    }
+    match health.get(&container.identity.replica) {
+        None | Some(Probed::Healthy) => HealthState::Healthy,
+        Some(Probed::Unhealthy { .. }) => HealthState::Unhealthy,
+        Some(Probed::Unknown { .. }) => HealthState::Starting,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::engine::{Effect, Engine, Event};
 use crate::model::desired::{
     Declared, DesiredSet, RootIdentity, RootState, Source, SpecsChange, SpecsReading,
 };
+use crate::model::health::Probed;
 use crate::model::ids::{ContainerId, ImageName, Key, Name, OwnerId};
 use crate::model::journal::Stamped;
 use crate::model::observed::ObservedContainer;
@@ -52,6 +53,12 @@ pub struct World {
     pub hints: Hints,
     /// Lists are held back until [`release_lists`](Self::release_lists).
     pub holds_lists: bool,
+    /// How many probes were asked for.
+    pub probes: u32,
+    /// How many rounds were planned.
+    pub rounds: u32,
+    /// How often the end of a log was read.
+    pub logs_read: u32,
     /// What the loop did that it never may; a test looks here.
     pub faults: Vec<String>,
     reading: SpecsReading,
@@ -97,6 +104,9 @@ impl World {
             dies_after: None,
             hints: Hints::Once,
             holds_lists: false,
+            probes: 0,
+            rounds: 0,
+            logs_read: 0,
             faults: Vec::new(),
             reading: SpecsReading::default(),
             held_lists: Vec::new(),
@@ -318,6 +328,19 @@ impl World {
                 let result = result.map(|found| found.map(Box::new));
                 self.send(Event::Inspected { node, container, asked_at, result });
             }
+            Effect::Probe { ticket, node, container, .. } => {
+                self.probes += 1;
+                let unknown = || Probed::Unknown { reason: "no such node".to_owned() };
+                let engine = self.nodes.get(&node);
+                let result = engine.map_or_else(unknown, |engine| engine.probe(&container));
+                self.send(Event::Probed { ticket, node, container, result });
+            }
+            Effect::ReadLog { replica, node, container, .. } => {
+                self.logs_read += 1;
+                let engine = self.nodes.get(&node);
+                let lines = engine.map(|engine| engine.log.clone()).unwrap_or_default();
+                self.send(Event::LogRead { replica, container, lines });
+            }
             Effect::Connect { node, .. } => {
                 let is_there = self.nodes.get(&node).is_some_and(|engine| engine.reachable);
                 let event = NodeEvent::Opened;
@@ -334,7 +357,8 @@ impl World {
                 self.wake_at = Some(at);
             }
             Effect::Round => self.round_wanted = true,
-            Effect::Disconnect { .. } | Effect::Store(_) | Effect::Tell(_) | Effect::Planned => {}
+            Effect::Planned => self.rounds += 1,
+            Effect::Disconnect { .. } | Effect::Store(_) | Effect::Tell(_) => {}
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reconciler::model::desired::{RootIdentity, RootState};
+use reconciler::model::health::HealthNote;
 use reconciler::model::ids::{
     ContainerId, Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision,
 };
@@ -78,6 +79,13 @@ struct Container {
     cpus: Option<String>,
     restart_policy: Option<String>,
     #[serde(default)]
+    health: HealthState,
+    /// Why, and for how long.
+    #[serde(default)]
+    health_reason: String,
+    #[serde(default = "hour")]
+    health_s: u64,
+    #[serde(default)]
     env: BTreeMap<String, String>,
     /// The networks that it is on, by the engine's names.
     networks: Option<Vec<String>>,
@@ -113,6 +121,8 @@ struct Record {
     life: Option<String>,
     streak: u32,
     restarted_s_ago: i64,
+    replaced: u32,
+    replaced_s_ago: i64,
     memory_asked: Option<String>,
     cpus_asked: Option<String>,
     failure: Option<FailureYaml>,
@@ -383,7 +393,7 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
             uid: "u1".to_owned(),
         },
         state,
-        health: HealthState::None,
+        health: of.health,
         image,
         config,
         address: None,
@@ -391,6 +401,11 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
         name: name.clone(),
     };
     let id = ContainerId(Arc::from(format!("id-{}-{name}", of.node)));
+    let note = HealthNote {
+        since: NOW - Duration::from_secs(of.health_s),
+        reason: of.health_reason.clone(),
+    };
+    snapshot.health.insert((of.node.clone(), id.clone()), note);
     let located = Located { node: of.node.clone(), id, container };
     let all = snapshot.containers.entry(replica.clone()).or_default();
     all.push(located);
@@ -453,6 +468,8 @@ fn change_record(snapshot: &mut Snapshot, replica: &ReplicaKey, by: &Record) -> 
     };
     let last_at = Timestamp(NOW.0 - by.restarted_s_ago * 1000);
     record.restarts = Restarts { total: by.streak, streak: by.streak, last_at };
+    let last_at = Timestamp(NOW.0 - by.replaced_s_ago * 1000);
+    record.replaced = Restarts { total: by.replaced, streak: by.replaced, last_at };
     if let Some(failure) = &by.failure {
         let goal = match (failure.goal.as_str(), declared) {
             ("removal", _) | (_, None) => goal::removal_goal(),

@@ -8,9 +8,10 @@ use reconciler::model::ids::{ImageName, Key, Name};
 use reconciler::model::quantity::{Bytes, Cpus, Span};
 use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{
-    Condition, Content, Dependency, Endpoint, FileSpec, ImageSource, ImageSpec, InstanceSpec,
-    LocalFile, More, Mount, MountSource, NetworkName, NetworkSpec, NetworkUse, NodeSpec, Placement,
-    Port, PortRange, Power, Protocol, Pull, Resources, Restart, Stop, VolumeSpec,
+    Condition, Content, Dependency, Endpoint, FileSpec, Health, HealthProbe, ImageSource,
+    ImageSpec, InstanceSpec, LocalFile, More, Mount, MountSource, NetworkName, NetworkSpec,
+    NetworkUse, NodeSpec, Placement, Port, PortRange, Power, Protocol, Pull, Resources, Restart,
+    Stop, VolumeSpec,
 };
 use serde::Deserialize;
 
@@ -48,6 +49,8 @@ struct InstanceYaml {
     volumes: Vec<MountYaml>,
     #[serde(default)]
     restart: Restart,
+    /// A TCP check of this port, or the engine's own check if the port is 0.
+    health: Option<u16>,
     #[serde(default)]
     networks: Vec<Name>,
     #[serde(default)]
@@ -230,7 +233,16 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
             })
             .collect(),
         restart: yaml.restart,
-        health: None,
+        health: yaml.health.map(|port| Health {
+            check: match port {
+                0 => HealthProbe::Exec(vec!["true".to_owned()]),
+                port => HealthProbe::Tcp { port },
+            },
+            interval: Span::seconds(10),
+            timeout: Span::seconds(1),
+            retries: 3,
+            start_period: Span::seconds(0),
+        }),
         stop: Stop { signal: None, timeout: Span::seconds(10) },
         labels: BTreeMap::new(),
         more: Sparse::new(More {

@@ -60,6 +60,7 @@ pub fn differs(row: &PlanRow) -> bool {
             | Reason::Stalled { .. }
             | Reason::BackingOff { .. }
             | Reason::Restarting { .. }
+            | Reason::Unhealthy { .. }
             | Reason::Failed { .. }
             | Reason::Denied { .. }
             | Reason::DriftReported { .. }

@@ -107,6 +107,7 @@ fn change(row: &PlanRow, kind: ChangeKind, specs: &str) -> Words {
             Cause::Needed { .. }
             | Cause::Missing
             | Cause::Ended { .. }
+            | Cause::Unhealthy { .. }
             | Cause::Power { .. }
             | Cause::Unfinished
             | Cause::Superseded
@@ -162,7 +163,10 @@ fn held_back(reason: &Reason, style: &Style) -> Option<Words> {
         Reason::DriftReported { fields } => {
             ("!", Ink::Drift, drifted(fields), "left, as policy says".to_owned())
         }
-        Reason::BackingOff { retry_at, .. } | Reason::Restarting { retry_at, .. } => {
+        Reason::Unhealthy { retry_at: None, .. } => ("x", Ink::Bad, words, String::new()),
+        Reason::BackingOff { retry_at, .. }
+        | Reason::Restarting { retry_at, .. }
+        | Reason::Unhealthy { retry_at: Some(retry_at), .. } => {
             let span = age(retry_at.since(style.now));
             ("..", Ink::Odd, words, format!("again in {span}"))
         }

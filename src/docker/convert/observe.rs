@@ -125,6 +125,8 @@ pub(in super::super) fn agrees(listed: &ContainerSummary, known: &ObservedContai
             HealthState::Starting => status.ends_with("(health: starting)"),
             HealthState::Healthy => status.ends_with("(healthy)"),
             HealthState::Unhealthy => status.ends_with("(unhealthy)"),
+            // No engine says so.
+            HealthState::Unknown => false,
         },
         (ContainerState::Paused { .. }, Some(Listed::PAUSED)) => true,
         (ContainerState::Exited(exit), Some(Listed::EXITED)) => {

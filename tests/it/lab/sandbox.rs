@@ -163,13 +163,19 @@ impl<'e> Sandbox<'e> {
 
     /// Starts `windlass up`, which ends at the latest when the calling thread does.
     pub(crate) fn spawn_up(&self, args: &[&str]) -> Up {
-        self.spawn(&[&["up"], args].concat())
+        self.spawn_with(&[], &[&["up"], args].concat())
     }
 
     /// Starts a command that goes on until it is ended.
     pub(crate) fn spawn(&self, args: &[&str]) -> Up {
+        self.spawn_with(&[], args)
+    }
+
+    /// The same, with options of `setpriv`: `["--bounding-set", "-sys_admin"]`.
+    pub(crate) fn spawn_with(&self, privileges: &[&str], args: &[&str]) -> Up {
         // The kernel ends it if this process is killed, when nothing is dropped.
         let mut command = Command::new("setpriv");
+        command.args(privileges);
         command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_windlass")]);
         self.prepare(&mut command, args);
         Up::spawn(command)

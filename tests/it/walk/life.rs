@@ -18,7 +18,7 @@ fn ends_are_dealt_with_as_declared() {
         ends("broken", 4, "never"),
         ends("enough", 0, "on-failure"),
         ends("again", 5, "on-failure"),
-        ends("loops", 3, "always"),
+        instance("loops", "command: [sh, -c, 'echo about \"to\" fail; exit 3']\nrestart: always"),
         instance(
             "hungry",
             "command: [sh, -c, 'x=x; while :; do x=$x$x; done']\nresources: { memory: 16Mi }\nrestart: always",
@@ -59,6 +59,17 @@ fn ends_are_dealt_with_as_declared() {
         held.status("loops").phase == "CrashLooping"
     });
     assert!(waits.windows(2).all(|pair| pair[0].1 < pair[1].1), "{waits:?}");
+    // Its last words are shown, and written down nowhere.
+    eventually("its last lines are shown", LONG, || {
+        let message = held.replica("loops").message.unwrap_or_default();
+        message.contains("exit code 3") && message.contains("\n  about to fail")
+    });
+    let journal = windlass::state::StatePaths::new(&room.state()).journal();
+    for segment in std::fs::read_dir(journal).expect("a journal").flatten() {
+        let text = std::fs::read_to_string(segment.path()).expect("a segment");
+        // The spec itself, whose text is kept, has the words in pieces.
+        assert!(!text.contains("about to fail"));
+    }
     let loops = one(&room, "loops", 0);
     assert_eq!((loops.label("incarnation"), loops.state()), ("1", "exited"));
     held.stop();
@@ -154,7 +165,7 @@ fn a_container_is_asked_before_it_is_killed() {
 #[test]
 fn health_decides_whether_it_is_ready() {
     let room = Sandbox::new(engine!(V20_10));
-    let health = "health: { exec: [test, -e, /tmp/ok], interval: 500ms, timeout: 5s, retries: 2, startPeriod: 60s }";
+    let health = "health: { exec: [test, -e, /tmp/ok], interval: 500ms, timeout: 5s, retries: 2, startPeriod: 60s }\nrestart: never";
     room.spec("set.yaml", &instance("web", &format!("{LIVE}\n{health}")));
     let held = Loop::hold(&room);
     let state = |wanted: &str, ready: bool| {

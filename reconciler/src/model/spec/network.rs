@@ -1,7 +1,7 @@
 //! Networks: what is declared, and how instances are on them.
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
