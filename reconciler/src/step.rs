@@ -12,6 +12,7 @@ use crate::model::journal::Deed;
 use crate::model::observed::{Attachment, ContainerConfig, Limits};
 use crate::model::quantity::Span;
 use crate::model::spec::{FileSpec, LocalFile, NetworkSpec};
+use crate::want::CPU_SHARES_USUAL;
 
 /// A step's number in its plan, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -222,7 +223,13 @@ impl Action {
             Self::StopContainer { power, .. } => Deed::Stop { power: *power },
             Self::PauseContainer { .. } => Deed::Pause,
             Self::UnpauseContainer { .. } => Deed::Unpause,
-            Self::UpdateContainer { limits, .. } => Deed::Update { limits: limits.clone() },
+            Self::UpdateContainer { limits, .. } => {
+                let mut limits = limits.clone();
+                if limits.cpu_shares == CPU_SHARES_USUAL {
+                    limits.cpu_shares = 0;
+                }
+                Deed::Update { limits }
+            }
             Self::RenameContainer { .. } => Deed::Rename,
             Self::RemoveContainer { incarnation, for_good, .. } => {
                 Deed::Remove { incarnation: *incarnation, for_good: *for_good }

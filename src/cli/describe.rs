@@ -177,11 +177,7 @@ fn other(overview: &Overview, kind: Kind, at: usize, style: &Style) -> String {
         }
         Kind::Networks | Kind::Flavors | Kind::Projects => {
             let mut table = Table::default();
-            let noun = match kind {
-                Kind::Networks => "Network",
-                Kind::Flavors => "Flavor",
-                _ => "Project",
-            };
+            let noun = kind.noun();
             let one = &plain(overview, kind)[at];
             for (label, text) in super::show::plain::describe(noun, one, &overview.specs) {
                 table.row(vec![cell(Ink::Dim, label), text.into()]);

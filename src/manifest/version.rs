@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use reconciler::model::ids::Key;
 
-use super::decode::{self, Draft, Surroundings};
+use super::decode::{self, Draft, Surroundings, TextWithDigest};
 use super::problem::{Problem, Span};
 use super::tree;
 
@@ -34,7 +34,7 @@ pub(crate) struct Beside<'b> {
     /// Gives the digest of a file's content, or says why there is none.
     pub(crate) digest: &'b dyn Fn(&Path) -> Result<String, String>,
     /// Gives the text of a small file and its digest, or says why there is none.
-    pub(crate) content: &'b dyn Fn(&Path) -> Result<(Arc<str>, String), String>,
+    pub(crate) content: &'b dyn Fn(&Path) -> TextWithDigest,
 }
 
 impl Version {

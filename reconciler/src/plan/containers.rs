@@ -150,7 +150,12 @@ pub(super) fn in_place(
     }
     actions.extend(joins(replica, target));
     if found.iter().any(|(_, change)| !is_of_a_network(change)) {
-        actions.push(Action::UpdateContainer { container: id(target), limits: limits.clone() });
+        let mut limits = limits.clone();
+        if limits.cpu_shares == 0 && target.container.config.limits.cpu_shares != 0 {
+            // Nothing is said of a weight that stays the usual one.
+            limits.cpu_shares = want::CPU_SHARES_USUAL;
+        }
+        actions.push(Action::UpdateContainer { container: id(target), limits });
     }
     // Nobody remembers which networks were asked for last: where the spec is new, they are too.
     let is_new = replica

@@ -353,6 +353,9 @@ impl FakeEngine {
                 let drops = self.drops_memory_limits;
                 self.change(container, |found| {
                     found.config.limits = limits.clone();
+                    if limits.cpu_shares == crate::want::CPU_SHARES_USUAL {
+                        found.config.limits.cpu_shares = 0;
+                    }
                     if drops {
                         (found.config.limits.memory, found.config.limits.memory_swap) = (0, 0);
                     }

@@ -46,8 +46,8 @@ pub(super) fn to_host_config(limits: &Limits, host: &mut HostConfig) {
 pub(in super::super) fn update_body(limits: &Limits) -> ContainerUpdateBody {
     let Limits { nano_cpus, memory, memory_swap, pids, cpu_shares, ref cpuset } = *limits;
     ContainerUpdateBody {
-        // The engine takes 0 for "as it was".
-        cpu_shares: Some(number(if cpu_shares == 0 { CPU_SHARES_USUAL } else { cpu_shares })),
+        // The engine takes 0 for "as it was": the usual weight is said where another one was.
+        cpu_shares: Some(number(cpu_shares)),
         cpuset_cpus: Some(cpuset.to_string()),
         nano_cpus: Some(number(nano_cpus)),
         // Both in one call: the engine refuses a memory limit above the swap limit that it knows.

@@ -137,8 +137,11 @@ pub(crate) struct Surroundings<'s> {
     /// Gives the digest of a file's content, or says why there is none.
     pub(crate) digest: &'s dyn Fn(&Path) -> Result<String, String>,
     /// Gives the text of a small file and its digest, or says why there is none.
-    pub(crate) content: &'s dyn Fn(&Path) -> Result<(Arc<str>, String), String>,
+    pub(crate) content: &'s dyn Fn(&Path) -> TextWithDigest,
 }
+
+/// A text and its digest, or why there is none.
+pub(crate) type TextWithDigest = Result<(Arc<str>, String), String>;
 
 /// Decodes a document. `None` if it cannot even be said which object it declares.
 pub(crate) fn document(
@@ -281,9 +284,10 @@ fn metadata_of(context: &mut Context<'_>, node: &Node<'_>, kind: Option<Kind>) -
     let project = fields.entry("project");
     let project = match (project, kind) {
         (Some(entry), Some(kind)) if !kind.is_in_project() => {
-            let label = match kind {
-                Kind::Project => "a Project is named by `metadata.name`",
-                _ => "a Node is in no project",
+            let label = if kind == Kind::Project {
+                "a Project is named by `metadata.name`"
+            } else {
+                "a Node is in no project"
             };
             context.invalid(entry.key_span, "metadata.project", label);
             None
