@@ -12,6 +12,7 @@ pub mod backoff;
 pub mod check;
 pub mod diff;
 pub mod engine;
+pub mod foresee;
 pub mod model;
 pub mod placement;
 pub mod plan;
@@ -19,6 +20,7 @@ pub mod policy;
 pub mod ports;
 pub mod report;
 pub mod revision;
+pub mod saved;
 pub mod status;
 pub mod step;
 #[cfg(any(test, feature = "testing"))]

@@ -102,6 +102,7 @@ fn reason_word(reason: &Reason) -> &'static str {
         Reason::DriftReported { .. } => "DriftReported",
         Reason::Held => "Held",
         Reason::Retained => "Retained",
+        Reason::Suspended { .. } => "Suspended",
     }
 }
 
@@ -164,7 +165,7 @@ const POSSIBLE: [(&str, &[&str]); 14] = [
 ];
 
 /// Why nothing may happen.
-const REASONS: [&str; 16] = [
+const REASONS: [&str; 17] = [
     "Settled",
     "InFlight",
     "Unknown",
@@ -181,6 +182,7 @@ const REASONS: [&str; 16] = [
     "DriftReported",
     "Held",
     "Retained",
+    "Suspended",
 ];
 
 #[test]

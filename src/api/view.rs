@@ -226,13 +226,18 @@ pub fn outcome(engine: &Engine) -> Option<Outcome> {
         | Reason::Denied { .. }
         | Reason::DriftReported { .. }
         | Reason::Held
-        | Reason::Retained => false,
+        | Reason::Retained
+        | Reason::Suspended { .. } => false,
     };
     if degraded.is_none() && report.notes.iter().any(|note| is_passing(&note.reason)) {
         return None;
     }
-    let is_trouble =
-        |reason: &Reason| !matches!(reason, Reason::Completed | Reason::Retained | Reason::Held);
+    let is_trouble = |reason: &Reason| {
+        !matches!(
+            reason,
+            Reason::Completed | Reason::Retained | Reason::Held | Reason::Suspended { .. }
+        )
+    };
     let troubles = report
         .notes
         .iter()

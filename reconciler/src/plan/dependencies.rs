@@ -21,6 +21,14 @@ impl Round<'_> {
             };
             let met = (0..declared.spec.replicas)
                 .all(|ordinal| self.meets(&ReplicaKey::new(instance.clone(), ordinal), *condition));
+            if !met && let Some((target, _)) = self.snapshot.records.suspended.of_instance(instance)
+            {
+                let what = waits_for(instance, *condition);
+                let message = format!(
+                    "waits for {what}, which is suspended; `windlass resume {target}` lets it go on"
+                );
+                return Err(Reason::Stalled { message });
+            }
             if !met {
                 return Err(Reason::WaitingOn { what: waits_for(instance, *condition) });
             }

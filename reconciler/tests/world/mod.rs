@@ -11,6 +11,7 @@ use reconciler::model::desired::{RootIdentity, RootState};
 use reconciler::model::ids::{
     ContainerId, Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision,
 };
+use reconciler::model::journal::Entry;
 use reconciler::model::observed::{
     CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, ObservedContainer,
     ObservedNode, ObservedVolume, Reach,
@@ -21,6 +22,7 @@ use reconciler::model::record::{
     VolumeRecord,
 };
 use reconciler::model::snapshot::{InFlight, Located, Snapshot};
+use reconciler::model::suspend::Target;
 use reconciler::model::time::Timestamp;
 use reconciler::plan::goal;
 use reconciler::policy::{Policies, Policy, Subject, Verdict};
@@ -53,6 +55,8 @@ struct Observed {
     removed: Vec<String>,
     approved: Vec<String>,
     in_flight: BTreeMap<String, String>,
+    /// Instances, `volume shop/data`, or `project shop`.
+    suspended: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -166,6 +170,16 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
     if !observed.approved.is_empty() {
         let objects = objects(&observed.approved)?;
         guard.approval = Some(Approval { digest: Digest::of(b"it"), objects, at: NOW });
+    }
+    for text in &observed.suspended {
+        let target = match text.split_once(' ') {
+            Some(("volume", key)) => Target::Volume(key.parse().map_err(|_| text.clone())?),
+            Some((_, project)) => Target::Project(project.parse().map_err(|_| text.clone())?),
+            None => Target::Instance(text.parse().map_err(|_| text.clone())?),
+        };
+        let why = Some("a look at it".to_owned());
+        let entry = Entry::Suspended { target, by: "ops@n1".to_owned(), why };
+        snapshot.records.apply(NOW, &entry);
     }
     for (text, what) in &observed.in_flight {
         let what = if what == "create" { "create" } else { "pull image" };
