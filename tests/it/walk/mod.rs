@@ -3,7 +3,7 @@
 //! Most tests run the loop in this process, through [`windlass::app`]; those that kill it, or that
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`images`],
-//! [`daemon`], [`state`], [`examples`],
+//! [`daemon`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
 //! [`fields`] (every field of a spec).
 
 mod apply;
@@ -15,5 +15,6 @@ mod fields;
 mod guards;
 mod images;
 mod life;
+mod plans;
 mod room;
 mod state;
