@@ -183,7 +183,7 @@ impl SavedPlan {
         let owner = snapshot.records.owner.as_ref().filter(|_| !is_new);
         let seal = Seal::new(&salt, owner);
         let removes = steps.iter().any(|step| step.for_good);
-        let rests = Rests::of(snapshot, plan, &seal, removes);
+        let rests = Rests::of(snapshot, plan, &seal, owner.is_some(), removes);
         let state = owner.map(|_| seal.digest("owner"));
         Self { windlass_plan: PLAN_VERSION, made, salt, state, rests, steps }
     }
@@ -199,28 +199,12 @@ impl SavedPlan {
         if self.state.as_ref().is_some_and(|state| *state != seal.digest("owner")) {
             return vec!["it was made for another state directory".to_owned()];
         }
-        let now = Rests::of(snapshot, plan, &seal, self.rests.records.contains_key(GUARD));
+        let (has_owner, removes) = (self.state.is_some(), self.rests.records.contains_key(GUARD));
+        let now = Rests::of(snapshot, plan, &seal, has_owner, removes);
         let Rests { specs, observed, records } = &now;
         let mut found = specs_changed(&self.rests.specs, specs);
-        found.extend(changed(&self.rests.observed, observed).map(|(what, was, is)| {
-            match (was, is) {
-                (None, _) => format!("{what} is new"),
-                (Some(_), None) => format!("{what} is gone"),
-                (Some(was), Some(is)) if was.note != is.note => {
-                    format!("{what}: was {}, is {}", was.note, is.note)
-                }
-                (Some(_), Some(_)) => format!("{what} is another one, or was changed"),
-            }
-        }));
-        found.extend(changed(&self.rests.records, records).map(|(what, was, is)| {
-            match (was, is) {
-                (None, _) => format!("the record of {what} is new: windlass worked meanwhile"),
-                (Some(_), None) => format!("the record of {what} is gone"),
-                (Some(_), Some(_)) => {
-                    format!("the record of {what} changed: windlass worked meanwhile")
-                }
-            }
-        }));
+        found.extend(changed(&self.rests.observed, observed).filter_map(observed_changed));
+        found.extend(changed(&self.rests.records, records).map(record_changed));
         found
     }
 
@@ -234,7 +218,7 @@ impl SavedPlan {
 }
 
 fn specs_changed(was: &BTreeMap<String, Part>, is: &BTreeMap<String, Part>) -> Vec<String> {
-    let words = |(what, was, is): (&str, Option<&Part>, Option<&Part>)| match (was, is) {
+    let words = |(what, was, is): Difference<'_>| match (was, is) {
         (_, None) => {
             format!("{what} is no longer declared (it was in {})", was.map_or("", |was| &was.note))
         }
@@ -244,11 +228,39 @@ fn specs_changed(was: &BTreeMap<String, Part>, is: &BTreeMap<String, Part>) -> V
     changed(was, is).map(words).collect()
 }
 
+fn observed_changed((what, was, is): Difference<'_>) -> Option<String> {
+    Some(match (was, is) {
+        // A record says it by now, and is told.
+        (Some(_), None) if what.starts_with(IMAGE) => return None,
+        (None, _) => format!("{what} is new"),
+        (Some(_), None) => format!("{what} is gone"),
+        (Some(was), Some(is)) if was.note != is.note => {
+            format!("{what}: was {}, is {}", was.note, is.note)
+        }
+        (Some(_), Some(_)) => format!("{what} is another one, or was changed"),
+    })
+}
+
+fn record_changed((what, was, is): Difference<'_>) -> String {
+    match (what.strip_prefix(SUSPENSION), was, is) {
+        (Some(target), None, _) => format!("{target} was suspended"),
+        (Some(target), Some(_), _) => format!("{target} was resumed"),
+        (None, None, _) => format!("the record of {what} is new: windlass worked meanwhile"),
+        (None, Some(_), None) => format!("the record of {what} is gone: windlass worked meanwhile"),
+        (None, Some(_), Some(_)) => {
+            format!("the record of {what} changed: windlass worked meanwhile")
+        }
+    }
+}
+
+/// What it is, what it was, and what it is now.
+type Difference<'a> = (&'a str, Option<&'a Part>, Option<&'a Part>);
+
 /// What is in one and not in the other, or not the same.
 fn changed<'a>(
     was: &'a BTreeMap<String, Part>,
     is: &'a BTreeMap<String, Part>,
-) -> impl Iterator<Item = (&'a str, Option<&'a Part>, Option<&'a Part>)> {
+) -> impl Iterator<Item = Difference<'a>> {
     let old = was.iter().filter_map(|(what, part)| {
         let now = is.get(what);
         let same = now.is_some_and(|now| now.digest == part.digest);
@@ -258,15 +270,27 @@ fn changed<'a>(
     old.chain(new.map(|(what, part)| (what.as_str(), None, Some(part))))
 }
 
+/// How parts are called that say what is suspended.
+const SUSPENSION: &str = "suspension of ";
+
+/// How parts are called that say what an image is, where no record says it yet.
+const IMAGE: &str = "image ";
+
 /// What the guard against mass deletion goes by; only removals rest on it.
 const GUARD: &str = "removals so far";
 
 impl Rests {
-    fn of(snapshot: &Snapshot, plan: &Plan, seal: &Seal, with_guard: bool) -> Self {
+    fn of(
+        snapshot: &Snapshot,
+        plan: &Plan,
+        seal: &Seal,
+        has_owner: bool,
+        with_guard: bool,
+    ) -> Self {
         let mut rests = Self::default();
         declarations(snapshot, seal, &mut rests.specs);
         rests.observed = observed(snapshot, plan, seal);
-        rests.records = records(&snapshot.records, seal);
+        rests.records = records(&snapshot.records, seal, has_owner);
         if with_guard {
             let GuardRecord { root, managed: _, removed, approval } = &snapshot.records.guard;
             let part = seal.part(String::new(), &(&snapshot.root, root, removed, approval));
@@ -342,13 +366,13 @@ fn observed(snapshot: &Snapshot, plan: &Plan, seal: &Seal) -> BTreeMap<String, P
     for entry in &plan.decisions {
         if let Entry::Resolved { image, source: _, node, id, pinned } = entry {
             let part = seal.part(id.to_string(), &(id, pinned));
-            parts.insert(format!("image {image} on {node}"), part);
+            parts.insert(format!("{IMAGE}{image} on {node}"), part);
         }
     }
     parts
 }
 
-fn records(records: &Records, seal: &Seal) -> BTreeMap<String, Part> {
+fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, Part> {
     // Failures are left out: to apply is to try again.
     let Records {
         owner: _,
@@ -403,12 +427,13 @@ fn records(records: &Records, seal: &Seal) -> BTreeMap<String, Part> {
             add(format!("network {key}"), seal.part(String::new(), nodes));
         }
     }
-    for (name, record) in nodes {
+    // A new state directory has no owner yet, and control groups are called after it.
+    for (name, record) in nodes.iter().filter(|_| has_owner) {
         let NodeRecord { engine, endpoint: _, cgroup_root } = record;
         add(format!("node {name}"), seal.part(String::new(), &(engine, cgroup_root)));
     }
     for (target, _) in suspended.all() {
-        add(format!("suspension of {target}"), seal.part(String::new(), &()));
+        add(format!("{SUSPENSION}{target}"), seal.part(String::new(), &()));
     }
     parts
 }

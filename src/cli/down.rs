@@ -62,7 +62,9 @@ fn suspended(overview: &Overview, style: &Style) -> String {
     if overview.suspended.is_empty() {
         return String::new();
     }
-    format!("Left alone:\n{}", render(&overview.suspended, style))
+    let lines: String =
+        render(&overview.suspended, style).lines().map(|line| format!("  {line}\n")).collect();
+    format!("Left alone:\n{lines}")
 }
 
 /// Volumes whose data stays.

@@ -157,16 +157,12 @@ pub(super) fn read(path: &Path) -> Result<PlanFile, Failure> {
         .map_err(|error| failed(format!("it is damaged ({error})")).help(again()))
 }
 
-/// Whether a file is a saved plan. No spec has such a field.
+/// Whether a file is a saved plan, or what is left of one. No spec has such a field.
 pub(super) fn is_plan(path: &Path) -> bool {
-    /// The mark is the last of the fields in their order, so all of a file has to be read; specs
-    /// that begin like JSON are few.
-    fn begins_like_one(text: &str) -> bool {
-        text.trim_start().starts_with('{') && text.contains(MARK)
-    }
-    let is_file =
-        fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() <= FILE_BYTES_MAX);
-    is_file && fs::read_to_string(path).is_ok_and(|text| begins_like_one(&text))
+    let is_meant = |text: &str| text.trim_start().starts_with('{') && text.contains(MARK);
+    let file = fs::metadata(path).ok().filter(|file| file.is_file());
+    file.is_some_and(|file| file.len() <= FILE_BYTES_MAX)
+        && fs::read_to_string(path).is_ok_and(|text| is_meant(&text))
 }
 
 /// `windlass show FILE`.

@@ -121,6 +121,12 @@ fn targets(wanted: &Wanted) -> Result<Vec<Target>, Failure> {
         }
         return Ok(vec![Target::Project(named(project)?)]);
     }
+    if let Some((word, names)) = what.split_first()
+        && word == "project"
+        && !names.is_empty()
+    {
+        return names.iter().map(|name| named(name).map(Target::Project)).collect();
+    }
     let (kind, names) = match what.split_first() {
         Some((first, rest)) if !rest.is_empty() && !first.contains('/') => match Kind::named(first)
         {
@@ -236,7 +242,8 @@ mod tests {
     fn targets_are_whole_objects() {
         assert_eq!(parsed(&["shop/web", "db"], None).unwrap(), ["shop/web", "default/db"]);
         assert_eq!(parsed(&["volume", "shop/data"], None).unwrap(), ["volume shop/data"]);
-        assert_eq!(parsed(&[], Some("shop")).unwrap(), ["--project shop"]);
+        assert_eq!(parsed(&[], Some("shop")).unwrap(), ["project shop"]);
+        assert_eq!(parsed(&["project", "shop"], None).unwrap(), ["project shop"]);
         assert!(parsed(&["shop/web/0"], None).unwrap_err().contains("whole instance"));
         assert!(parsed(&["node", "n1"], None).unwrap_err().contains("only instances"));
         assert!(parsed(&["shop/web"], Some("shop")).unwrap_err().contains("as a whole"));

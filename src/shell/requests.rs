@@ -135,7 +135,9 @@ impl Shell {
                     waiting.what = What::Bound;
                     return false;
                 }
-                let is_settled = self.engine.plan().is_empty();
+                let counts = self.engine.report().counts;
+                let open = counts.denied + counts.unknown + counts.held + counts.waiting;
+                let is_settled = self.engine.plan().is_empty() && open == 0;
                 finish(&waiting.answer, Frame::Refused { changes, is_settled });
                 self.watchers.retain(|watcher| !watcher.same_channel(&waiting.answer));
                 true

@@ -30,7 +30,7 @@ impl fmt::Display for Target {
         match self {
             Self::Instance(key) => key.fmt(f),
             Self::Volume(key) => write!(f, "volume {key}"),
-            Self::Project(project) => write!(f, "--project {project}"),
+            Self::Project(project) => write!(f, "project {project}"),
         }
     }
 }

@@ -1,3 +1,5 @@
+//! What a saved plan lists, what it keeps to itself, and which changes it notices.
+
 use super::*;
 use crate::engine::{Engine, Event};
 use crate::foresee::foresee;
@@ -130,6 +132,29 @@ fn each_change_is_named() {
 }
 
 #[test]
+fn a_plan_for_a_new_state_directory_waits_for_no_owner() {
+    let before = fresh();
+    let mut first = save(&before);
+    let (begun, _) = plan(&before, &Policies::allow_all());
+    let (made, salt) = (first.made.clone(), first.salt.clone());
+    first = SavedPlan::new(&before, &begun, first.steps, made, salt, true);
+    let mut opened = before;
+    opened.records.owner = Some(OwnerId("2233".to_owned()));
+    let entry = Entry::Node {
+        node: Name::new("n1").unwrap(),
+        engine: "e".to_owned(),
+        endpoint: "/n1".to_owned(),
+        cgroup_root: "/windlass/n1-2233".to_owned(),
+    };
+    opened.records.apply(Timestamp(1), &entry);
+    assert_eq!(since(&first, &opened), Vec::<String>::new());
+    let target = crate::model::suspend::Target::Instance(key());
+    let entry = Entry::Suspended { target, by: String::new(), why: None };
+    opened.records.apply(Timestamp(1), &entry);
+    assert_eq!(since(&first, &opened), ["shop/web was suspended"]);
+}
+
+#[test]
 fn a_container_that_is_another_one_is_named() {
     let mut before = fresh();
     let replica = crate::model::ids::ReplicaKey::new(key(), 0);
@@ -170,7 +195,6 @@ fn a_container_that_is_another_one_is_named() {
     assert_eq!(since(&saved, &gone), ["container shop.web.0.1 on n1 is gone"]);
 }
 
-/// What a step that is wanted all at once makes a bound loop do.
 #[test]
 fn a_loop_that_waits_for_a_plan_begins_nothing() {
     let snapshot = fresh();
