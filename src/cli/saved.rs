@@ -62,10 +62,9 @@ pub(super) async fn ask(
         specs: absolute(&settings.specs).display().to_string(),
     };
     let request = Request::Save { made, salt: hex(&salt), is_new: is_new(settings)? };
-    match ask::one(context, session, request).await? {
-        Frame::Saved { plan, saved } => Ok(PlanFile { saved: *saved, shown: *plan }),
-        frame => Err(ask::unexpected(&frame)),
-    }
+    let frame = ask::one(context, session, request).await?;
+    let Frame::Saved { plan, saved } = frame else { return Err(ask::unexpected(&frame)) };
+    Ok(PlanFile { saved: *saved, shown: *plan })
 }
 
 /// Writes a plan to a file: the whole of it or nothing. What was there is replaced.
