@@ -212,3 +212,41 @@ fn a_loop_that_waits_for_a_plan_begins_nothing() {
     let runs = effects.iter().any(|effect| matches!(effect, crate::engine::Effect::Run { .. }));
     assert!(!runs && !engine.is_bound() && engine.stopped().is_none());
 }
+
+/// What version 1 looks like must stay readable: a change of this text is a new version.
+const VERSION_1: &str = r#"{
+    "windlassPlan": 1,
+    "made": { "at": 1, "by": "ops@n1", "windlass": "0.1.0", "specs": "/specs" },
+    "salt": "00ff",
+    "state": "aa",
+    "rests": {
+        "specs": { "Instance shop/web": { "note": "web.yaml:3", "digest": "bb" } },
+        "observed": { "node n1": { "note": "answering", "digest": "cc" } },
+        "records": {}
+    },
+    "steps": [
+        {
+            "object": { "replica": { "instance": "shop/web", "ordinal": 0 } },
+            "node": "n1", "verb": "remove", "forGood": true, "cause": "no longer declared"
+        },
+        {
+            "object": { "volume": { "node": "n1", "volume": "shop/data" } },
+            "node": "n1", "verb": "remove volume", "forGood": true, "cause": "no longer declared"
+        }
+    ]
+}"#;
+
+#[test]
+fn version_1_stays_readable() {
+    let read: SavedPlan = serde_json::from_str(VERSION_1).unwrap();
+    let steps: Vec<String> = read.steps.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        steps,
+        [
+            "shop/web/0: remove on n1 (no longer declared)",
+            "volume shop/data: remove volume on n1 (no longer declared)"
+        ]
+    );
+    let written: serde_json::Value = serde_json::to_value(&read).unwrap();
+    assert_eq!(written, serde_json::from_str::<serde_json::Value>(VERSION_1).unwrap());
+}
