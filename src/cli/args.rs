@@ -220,7 +220,7 @@ pub(super) enum Verb {
                             `windlass resume`, restarts included. `store rebuild` keeps it as long as the \
                             journal or the store can be read.")]
     Suspend {
-        /// The kind (instance or volume; instance if not said), and names
+        /// The kind (instance, volume or project; instance if not said), and names
         #[arg(value_name = "[KIND] NAME")]
         what: Vec<String>,
         /// All of a project, what is declared later included
@@ -238,7 +238,7 @@ pub(super) enum Verb {
     },
     /// Let objects go on that were suspended
     Resume {
-        /// The kind (instance or volume; instance if not said), and names
+        /// The kind (instance, volume or project; instance if not said), and names
         #[arg(value_name = "[KIND] NAME")]
         what: Vec<String>,
         /// A project that was suspended as a whole
