@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use reconciler::engine::Engine;
 use reconciler::model::ids::{OwnerId, ReplicaKey};
-use reconciler::model::journal::Stamped;
+use reconciler::model::journal::{Entry, Stamped};
 use reconciler::model::record::Records;
 use reconciler::model::snapshot::Config;
 use reconciler::model::spec::Endpoint;
 use reconciler::policy::Policies;
-use reconciler::ports::{Driver, ExecCommand, StoreError};
+use reconciler::ports::{Driver, ExecCommand, Journal as _, StateStore as _, StoreError};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -66,6 +66,32 @@ pub fn history(settings: &Settings, visit: &mut dyn FnMut(Stamped)) -> Result<()
     journal::history(&StatePaths::new(&settings.state).journal(), visit).map(drop)
 }
 
+/// Whether a state directory holds nothing yet: its owner gets an id with the first change.
+///
+/// # Errors
+/// [`StoreError`] if that cannot be told.
+pub fn is_new(settings: &Settings) -> Result<bool, StoreError> {
+    Ok(!journal::exists(&StatePaths::new(&settings.state).journal())?)
+}
+
+/// Puts entries on record where no daemon runs.
+///
+/// # Errors
+/// [`StoreError`] if another process uses the state directory, or it cannot be written.
+pub fn record(settings: &Settings, entries: Vec<Entry>) -> Result<(), StoreError> {
+    let state = StateDir::open(&settings.state)?;
+    let state::Opened { mut records, seq, mut journal, store, repaired: _ } =
+        state::open_records(&state)?;
+    let (before, at) = (records.clone(), crate::shell::now());
+    let stamped: Vec<Stamped> =
+        (seq + 1..).zip(entries).map(|(seq, entry)| Stamped { seq, at, entry }).collect();
+    journal.append(&stamped)?;
+    for Stamped { at, entry, .. } in &stamped {
+        records.apply(*at, entry);
+    }
+    store.save(&store::diff(&before, &records), journal.last_seq())
+}
+
 /// What a loop may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -74,6 +100,8 @@ pub enum Mode {
         /// Watch the specs directory, and serve commands.
         hold: bool,
     },
+    /// Carry out a saved plan, and begin nothing else.
+    Bound,
     /// Look and plan. Nothing is written, neither to engines nor to files.
     Look,
 }
@@ -148,20 +176,24 @@ pub fn start_with(settings: &Settings, mode: Mode, connect: Connect) -> Result<A
     let (sender, inputs) = mpsc::unbounded_channel();
     let asker = Asker(sender.clone());
     let opened = match mode {
-        Mode::Act { .. } => open_to_act(settings, &sender)?,
+        Mode::Act { .. } | Mode::Bound => open_to_act(settings, &sender)?,
         Mode::Look => open_to_look(settings, &sender)?,
     };
     let Opened { records, seq, repaired, state, commit, save } = opened;
     let watching = match mode {
         Mode::Act { hold: true } => Watching::Hold,
-        Mode::Act { hold: false } | Mode::Look => Watching::Once,
+        Mode::Act { hold: false } | Mode::Bound | Mode::Look => Watching::Once,
     };
     let texts = records.texts.clone();
     let reader = Reader::start(&settings.specs, texts, watching, sender.clone())
         .map_err(StartError::Thread)?;
     let policies = Policies::allow_all();
     let engine = Engine::new(Config::default(), records, seq, policies, default_endpoint());
-    let engine = if mode == Mode::Look { engine.looking() } else { engine };
+    let engine = match mode {
+        Mode::Act { .. } => engine,
+        Mode::Bound => engine.waiting(),
+        Mode::Look => engine.looking(),
+    };
     let ports = Ports {
         commit,
         changed: |records, entries| {
@@ -182,7 +214,7 @@ pub fn start_with(settings: &Settings, mode: Mode, connect: Connect) -> Result<A
             let socket = StatePaths::new(&settings.state).socket();
             Some(server::listen(&socket, asker.clone())?)
         }
-        Mode::Act { hold: false } | Mode::Look => None,
+        Mode::Act { hold: false } | Mode::Bound | Mode::Look => None,
     };
     let shell = Shell::new(engine, ports, inputs, sender, seq);
     let shell = tokio::spawn(shell.run());
@@ -333,7 +365,7 @@ impl Session {
     /// [`SessionError`] if neither can be had.
     pub async fn open(settings: &Settings, mode: Mode) -> Result<Self, SessionError> {
         if let Some(daemon) = Self::daemon(settings).await? {
-            if matches!(mode, Mode::Act { .. }) {
+            if mode != Mode::Look {
                 daemon.watches(&settings.specs)?;
             }
             return Ok(Self::Daemon(Box::new(daemon)));

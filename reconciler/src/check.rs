@@ -96,6 +96,9 @@ impl<'a> Check<'a> {
         }
         for step in &plan.steps {
             let Step { object, node, cause, .. } = step;
+            if self.snapshot.records.suspended.of(object).is_some() {
+                self.violation(step, "it is suspended");
+            }
             if self.snapshot.in_flight.contains_key(object) {
                 self.violation(step, "a step of its object is under way");
             }
@@ -495,6 +498,8 @@ impl<'a> Check<'a> {
                 | Entry::Healthy { .. }
                 | Entry::Approved { .. }
                 | Entry::Retried
+                | Entry::Suspended { .. }
+                | Entry::Resumed { .. }
                 | Entry::Settled { .. } => {}
             }
         }

@@ -13,6 +13,7 @@ pub mod check;
 pub mod diff;
 pub mod enforced;
 pub mod engine;
+pub mod foresee;
 pub mod model;
 pub mod placement;
 pub mod plan;
@@ -20,6 +21,7 @@ pub mod policy;
 pub mod ports;
 pub mod report;
 pub mod revision;
+pub mod saved;
 pub mod status;
 pub mod step;
 #[cfg(any(test, feature = "testing"))]

@@ -333,7 +333,7 @@ pub trait StateStore: Send {
 /// A change of the store. `None` removes the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
-    /// The small ones: owner and guard.
+    /// The small ones: owner, guard and suspensions.
     Common(Box<Records>),
     /// An instance.
     Instance(crate::model::ids::Key, Option<InstanceRecord>),

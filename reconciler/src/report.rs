@@ -125,6 +125,15 @@ pub enum Reason {
     Held,
     /// It is no longer declared, and its data stays.
     Retained,
+    /// An operator told us to leave it alone.
+    Suspended {
+        /// Since when.
+        at: Timestamp,
+        /// Who: `user@host`.
+        by: String,
+        /// Why, if they said so.
+        why: Option<String>,
+    },
 }
 
 /// How many objects are in which case.
@@ -147,6 +156,9 @@ pub struct Counts {
     pub held: u32,
     /// Waiting, backing off, stalled or unplaced.
     pub waiting: u32,
+    /// Left alone, since an operator suspended them.
+    #[serde(default)]
+    pub suspended: u32,
     /// As declared.
     pub settled: u32,
 }

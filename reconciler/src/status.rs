@@ -25,7 +25,7 @@ const HEALTH_UNKNOWN: &str = "HealthUnknown";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `Ready`, `Reconciling`, `Stalled`, `Degraded`, `Held` or `NotEnforced`.
+    /// `Ready`, `Reconciling`, `Stalled`, `Degraded`, `Held`, `Suspended` or `NotEnforced`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Whether it is.
@@ -199,7 +199,7 @@ fn instance_with(snapshot: &Snapshot, notes: &Notes<'_>, key: &Key) -> InstanceS
         image: declared.map(|declared| declared.spec.image.to_string()).unwrap_or_default(),
         replicas_wanted: wanted,
         replicas_ready: ready,
-        phase: phase(declared.is_some(), wanted, ready, &replicas),
+        phase: phase(notes, declared.is_some(), wanted, ready, &replicas),
         conditions,
         replicas,
         history: record.map(|record| record.history.clone()).unwrap_or_default(),
@@ -225,7 +225,18 @@ fn masked(spec: &InstanceSpec) -> InstanceSpec {
     spec
 }
 
-fn phase(declared: bool, wanted: u32, ready: u32, replicas: &[ReplicaStatus]) -> String {
+fn phase(
+    notes: &Notes<'_>,
+    declared: bool,
+    wanted: u32,
+    ready: u32,
+    replicas: &[ReplicaStatus],
+) -> String {
+    if let Some(replica) = replicas.first()
+        && let Some(Reason::Suspended { .. }) = notes.get(&replica.replica)
+    {
+        return "Suspended".to_owned();
+    }
     if !declared {
         let held = replicas.iter().any(|replica| replica.state == "Held");
         return if held { "Held" } else { "Removing" }.to_owned();
@@ -292,6 +303,7 @@ fn conditions(
             | Reason::Failed { .. }
             | Reason::DriftReported { .. } => "Degraded",
             Reason::Held => "Held",
+            Reason::Suspended { .. } => "Suspended",
             Reason::Unknown { .. }
             | Reason::NodeNotDeclared
             | Reason::Completed
@@ -429,6 +441,7 @@ fn state(
             Some(Reason::Stalled { .. } | Reason::Unplaced { .. }) => "Stalled",
             Some(Reason::BackingOff { .. }) => "BackingOff",
             Some(Reason::Denied { .. }) => "Denied",
+            Some(Reason::Suspended { .. }) => "Suspended",
             _ => "Pending",
         };
         return (word.to_owned(), None);
@@ -519,6 +532,7 @@ pub fn reason_word(reason: &Reason) -> &'static str {
         Reason::DriftReported { .. } => "Drifted",
         Reason::Held => "Held",
         Reason::Retained => "Retained",
+        Reason::Suspended { .. } => "Suspended",
     }
 }
 
@@ -562,7 +576,8 @@ pub fn explain(
         | Reason::Denied { .. }
         | Reason::DriftReported { .. }
         | Reason::Held
-        | Reason::Retained => None,
+        | Reason::Retained
+        | Reason::Suspended { .. } => None,
     };
     match more {
         Some(more) => format!("{text} ({more})"),
@@ -631,5 +646,9 @@ pub fn describe(reason: &Reason) -> String {
         }
         Reason::Held => "its removal waits for `windlass approve`".to_owned(),
         Reason::Retained => "no longer declared; its data stays".to_owned(),
+        Reason::Suspended { by, why, .. } => {
+            let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("left alone: suspended by {by}{why}")
+        }
     }
 }

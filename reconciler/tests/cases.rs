@@ -104,6 +104,7 @@ fn reason_word(reason: &Reason) -> &'static str {
         Reason::DriftReported { .. } => "DriftReported",
         Reason::Held => "Held",
         Reason::Retained => "Retained",
+        Reason::Suspended { .. } => "Suspended",
     }
 }
 
@@ -176,7 +177,7 @@ const POSSIBLE: [(&str, &[&str]); 19] = [
 ];
 
 /// Why nothing may happen.
-const REASONS: [&str; 17] = [
+const REASONS: [&str; 18] = [
     "Settled",
     "InFlight",
     "Unknown",
@@ -194,6 +195,7 @@ const REASONS: [&str; 17] = [
     "DriftReported",
     "Held",
     "Retained",
+    "Suspended",
 ];
 
 #[test]

@@ -23,6 +23,7 @@ use reconciler::model::spec::{
 use reconciler::model::time::Timestamp;
 use reconciler::plan::plan;
 use reconciler::policy::Policies;
+use reconciler::saved::{Made, SavedPlan};
 use reconciler::testing::{Fault, Hints, World, instance};
 use reconciler::want;
 
@@ -517,6 +518,48 @@ proptest! {
     }
 
     #[test]
+    fn a_saved_plan_lists_what_happens_and_nothing_else_does(
+        before in set(),
+        drifts in prop::collection::vec((any::<u16>(), drift()), 0..4),
+        after in set(),
+    ) {
+        // Without volumes: which of them the guard holds depends on whose user goes first.
+        let without = |set: Vec<Small>| -> Vec<Small> {
+            set.into_iter().map(|small| Small { volume: false, ..small }).collect()
+        };
+        let (before, after) = (without(before), without(after));
+        let mut world = world();
+        world.declare_set(desired(&before));
+        world.run_for(Duration::from_secs(600)).unwrap();
+        // Bound to a plan of nothing, it does nothing, whatever happens.
+        let nothing = save(&world);
+        prop_assert!(nothing.steps.is_empty(), "{:?}\n{}", nothing.steps, story(&world));
+        world.send(Event::Operator(Operator::Bind(Box::new(nothing))));
+        world.run().unwrap();
+        world.actions.clear();
+        // A copy may go with one row or with another, as it comes; what an engine is removing goes
+        // by itself.
+        let is_left = |drift: &Drift| matches!(drift, Drift::Copy | Drift::Removing);
+        for (which, drift) in drifts.iter().filter(|(_, drift)| !is_left(drift)) {
+            disturb(&mut world, *which, *drift);
+        }
+        world.declare_set(desired(&after));
+        world.run().unwrap();
+        prop_assert!(world.actions.is_empty(), "{}", story(&world));
+        // Bound to the plan of what is to be done, it does that, and then it is settled. A row
+        // that an image cuts short as it comes may leave steps out.
+        let saved = save(&world);
+        let plan = world.engine.plan();
+        prop_assert_eq!(saved.changes_since(world.engine.snapshot(), plan), Vec::<String>::new());
+        let listed = format!("{:#?}", saved.steps);
+        world.send(Event::Operator(Operator::Bind(Box::new(saved))));
+        world.run_for(Duration::from_secs(1200)).unwrap();
+        prop_assert_eq!(world.engine.stopped(), None, "{}\n{}", listed, story(&world));
+        prop_assert!(world.engine.is_settled(), "{}", story(&world));
+        prop_assert!(world.faults.is_empty(), "{:?}", world.faults);
+    }
+
+    #[test]
     fn the_order_of_the_input_is_irrelevant(ops in prop::collection::vec(op(), 1..12), last in set()) {
         let mut world = world();
         for op in &ops {
@@ -542,6 +585,12 @@ proptest! {
         prop_assert_eq!(plan(&snapshot, &policies), plan(&other, &policies));
         prop_assert_eq!(plan(&snapshot, &policies), plan(&snapshot, &policies));
     }
+}
+
+fn save(world: &World) -> SavedPlan {
+    let (by, windlass, specs) = (String::new(), String::new(), "/specs".to_owned());
+    let made = Made { at: world.now, by, windlass, specs };
+    world.engine.save_plan(made, "salt".to_owned(), false)
 }
 
 fn containers(world: &World) -> Vec<String> {

@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
+use reconciler::engine::{Event, Operator};
 use reconciler::model::quantity::Bytes;
 use reconciler::model::spec::{Power, Restart};
+use reconciler::model::suspend::Target;
 use reconciler::report::Reason;
+use reconciler::saved::{Made, SavedPlan};
 use reconciler::testing::{World, instance};
 
 fn settled(world: &mut World) {
@@ -94,7 +97,7 @@ fn what_ends_is_started_again_at_once_and_then_ever_later() {
         world.actions.clear();
         let node = world.nodes.keys().next().unwrap().clone();
         let event = reconciler::ports::NodeEvent::Container { id, replica: None };
-        world.send(reconciler::engine::Event::Hint { node, event });
+        world.send(Event::Hint { node, event });
         world.run().unwrap();
         if round == 0 {
             assert_eq!(world.actions, ["n1: restart default/web/0"]);
@@ -102,7 +105,7 @@ fn what_ends_is_started_again_at_once_and_then_ever_later() {
         let before = world.now;
         while world.actions.is_empty() {
             world.now = world.now.max(world.wake_at.take().unwrap());
-            world.send(reconciler::engine::Event::Wake);
+            world.send(Event::Wake);
             world.run().unwrap();
         }
         assert_eq!(world.actions, ["n1: restart default/web/0"]);
@@ -154,8 +157,8 @@ fn mass_removal_waits_for_approval() {
     settled(&mut world);
     assert_eq!(world.engine.report().held.as_ref().unwrap().digest, held.digest);
     let digest = held.digest.short().to_owned();
-    let approve = reconciler::engine::Operator::Approve { digest };
-    world.send(reconciler::engine::Event::Operator(approve));
+    let approve = Operator::Approve { digest };
+    world.send(Event::Operator(approve));
     settled(&mut world);
     assert_eq!(world.nodes.values().next().unwrap().containers.len(), 2);
     // An empty directory removes nothing at all.
@@ -163,4 +166,86 @@ fn mass_removal_waits_for_approval() {
     world.declare(&[]);
     settled(&mut world);
     assert_eq!(world.nodes.values().next().unwrap().containers.len(), 2);
+}
+
+fn save(world: &World) -> Box<SavedPlan> {
+    let (by, windlass, specs) = (String::new(), String::new(), "/specs".to_owned());
+    let made = Made { at: world.now, by, windlass, specs };
+    Box::new(world.engine.save_plan(made, "salt".to_owned(), false))
+}
+
+#[test]
+fn a_bound_loop_stops_where_the_specs_change_or_a_step_is_not_listed() {
+    let mut world = World::new(&["n1"]);
+    let web = instance("web:1");
+    world.declare(&[("shop/web", web.clone())]);
+    settled(&mut world);
+    world.actions.clear();
+
+    // The same verbs, and another declaration than the plan was made for.
+    let mut second = web.clone();
+    second.env.insert("MODE".to_owned(), "second".to_owned());
+    let nothing = save(&world);
+    world.send(Event::Operator(Operator::Bind(nothing.clone())));
+    world.declare(&[("shop/web", second.clone())]);
+    world.run().unwrap();
+    let replacement = save(&world);
+    world.send(Event::Operator(Operator::Bind(replacement)));
+    second.env.insert("MODE".to_owned(), "third".to_owned());
+    world.declare(&[("shop/web", second.clone())]);
+    world.run().unwrap();
+    let why = world.engine.stopped().unwrap();
+    assert!(why.contains("changed under way: Instance shop/web"), "{why}");
+    assert!(world.actions.is_empty(), "{:?}", world.actions);
+
+    // Released, the loop goes on as it would have.
+    world.send(Event::Operator(Operator::Release));
+    settled(&mut world);
+    let done = std::mem::take(&mut world.actions);
+    assert_eq!(done.len(), 4, "{done:?}");
+
+    // A step that the plan does not list.
+    let nothing = save(&world);
+    assert!(nothing.steps.is_empty());
+    world.send(Event::Operator(Operator::Bind(nothing)));
+    let node = world.nodes.keys().next().unwrap().clone();
+    world.disturb(&node, |now, engine| {
+        let id = engine.containers.keys().next().unwrap().clone();
+        engine.end(now, &id, 1);
+    });
+    world.run().unwrap();
+    let why = world.engine.stopped().unwrap();
+    assert!(why.contains("shop/web/0: restart on n1 (ended with exit code 1)"), "{why}");
+    assert!(world.actions.is_empty(), "{:?}", world.actions);
+}
+
+#[test]
+fn what_is_suspended_comes_to_the_end_of_its_row_and_no_further() {
+    let mut world = World::new(&["n1"]);
+    let mut web = instance("web:1");
+    world.declare(&[("shop/web", web.clone())]);
+    settled(&mut world);
+    world.actions.clear();
+    web.env.insert("MODE".to_owned(), "second".to_owned());
+    world.declare(&[("shop/web", web.clone())]);
+    while world.actions.is_empty() {
+        assert!(world.step());
+    }
+    let targets = vec![Target::Instance("shop/web".parse().unwrap())];
+    let (by, why) = ("ops@n1".to_owned(), None);
+    let suspend = Operator::Suspend { targets: targets.clone(), by, why };
+    world.send(Event::Operator(suspend));
+    settled(&mut world);
+    let done = std::mem::take(&mut world.actions);
+    assert_eq!(done.len(), 4, "a replacement was cut in two: {done:?}");
+    // Also through a restart, and when it is no longer declared.
+    world.restart();
+    world.declare(&[("shop/other", instance("web:1"))]);
+    settled(&mut world);
+    assert!(!world.actions.iter().any(|action| action.contains("web")), "{:?}", world.actions);
+    world.actions.clear();
+    world.send(Event::Operator(Operator::Resume { targets }));
+    settled(&mut world);
+    assert_eq!(world.actions, ["n1: stop shop/web/0", "n1: remove shop/web/0"]);
+    assert!(world.faults.is_empty(), "{:?}", world.faults);
 }

@@ -103,6 +103,13 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             let message = "asked that what failed be tried again at once".to_owned();
             (NotedKind::Operator, None, None, message)
         }
+        Entry::Suspended { target, by, why } => {
+            let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            (NotedKind::Operator, of(target), None, format!("suspended by {by}{why}"))
+        }
+        Entry::Resumed { target } => {
+            (NotedKind::Operator, of(target), None, "let go on".to_owned())
+        }
         Entry::Settled { managed } => {
             (NotedKind::Settled, None, None, format!("{managed} objects are as declared"))
         }

@@ -7,17 +7,19 @@ use std::sync::Arc;
 use reconciler::model::desired::BrokenFile;
 use reconciler::model::ids::{Key, Name, ObjectId, ReplicaKey};
 use reconciler::model::observed::Limits;
+use reconciler::model::suspend::{Suspension, Target};
 use reconciler::model::time::Timestamp;
 use reconciler::plan::ChangeKind;
 use reconciler::ports::{ExecCommand, Usage};
 use reconciler::report::{Counts, HeldSet, Reason};
+use reconciler::saved::{Made, SavedPlan};
 use reconciler::status::{Condition, InstanceStatus};
 use reconciler::step::Cause;
 use serde::{Deserialize, Serialize};
 
-/// Longest line of a request, in bytes: requests are small, and a stray client must not fill the
-/// memory.
-pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Longest line of a request, in bytes: a stray client must not fill the memory. All requests are
+/// small but a saved plan, which takes some 800 bytes an instance: this is for 20,000 of them.
+pub const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Pieces of output or input that wait for who is slower. A piece has some kilobytes, so this
 /// bounds the memory that a command can take; beyond it, whoever writes waits.
@@ -39,6 +41,34 @@ pub enum Request {
     /// Read the specs again, and tell when all is done or nothing more can be: happenings, then
     /// [`Frame::Settled`].
     Apply,
+    /// The plan, to be saved: [`Frame::Saved`].
+    Save {
+        /// Who asks.
+        made: Made,
+        /// Random digits.
+        salt: String,
+        /// Whether the state directory is still new.
+        is_new: bool,
+    },
+    /// Apply a saved plan as it stands: happenings, then [`Frame::Settled`]; or [`Frame::Refused`].
+    ApplyPlan {
+        /// The plan.
+        plan: Box<SavedPlan>,
+    },
+    /// Leave these alone: [`Frame::Recorded`], once no step of them is under way any more.
+    Suspend {
+        /// What.
+        targets: Vec<Target>,
+        /// Who says so.
+        by: String,
+        /// Why.
+        why: Option<String>,
+    },
+    /// Let these go on: [`Frame::Recorded`].
+    Resume {
+        /// What.
+        targets: Vec<Target>,
+    },
     /// Let the removals go that were shown under this digest: [`Frame::Approved`].
     Approve {
         /// The digest, or its beginning; none to be shown what is held.
@@ -104,6 +134,22 @@ pub enum Frame {
         /// The plan.
         plan: Box<PlanView>,
     },
+    /// What would be done, to be saved.
+    Saved {
+        /// The plan to show.
+        plan: Box<PlanView>,
+        /// The plan to save.
+        saved: Box<SavedPlan>,
+    },
+    /// A saved plan is not applied: nothing was done.
+    Refused {
+        /// What changed since it was made.
+        changes: Vec<String>,
+        /// Whether everything is as declared without it.
+        is_settled: bool,
+    },
+    /// It is on record.
+    Recorded,
     /// How things stand.
     Overview {
         /// The overview.
@@ -244,10 +290,24 @@ pub struct Overview {
     pub broken: BTreeMap<Arc<str>, BrokenFile>,
     /// Removals that wait for an operator.
     pub held: Option<HeldSet>,
+    /// What is left alone.
+    #[serde(default)]
+    pub suspended: Vec<Suspended>,
     /// Why nothing is done at all, if so.
     pub degraded: Option<String>,
     /// Whether there is nothing to do and nothing under way.
     pub settled: bool,
+}
+
+/// Something that is left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Suspended {
+    /// What.
+    pub target: Target,
+    /// Since when, by whom, and why.
+    #[serde(flatten)]
+    pub suspension: Suspension,
 }
 
 /// How an image stands.
@@ -486,6 +546,12 @@ pub struct Outcome {
     pub broken: BTreeMap<Arc<str>, BrokenFile>,
     /// Why nothing is done at all, if so.
     pub degraded: Option<String>,
+    /// Why a saved plan could not go on, if so.
+    #[serde(default)]
+    pub stopped: Option<String>,
+    /// Steps of a saved plan that were not done.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// How many steps were taken.
     pub steps: u32,
     /// When it was asked for.
@@ -498,8 +564,12 @@ impl Outcome {
     /// Whether everything is as declared.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        let Self { troubles, held, broken, degraded, .. } = self;
-        troubles.is_empty() && held.is_none() && broken.is_empty() && degraded.is_none()
+        let Self { troubles, held, broken, degraded, stopped, .. } = self;
+        troubles.is_empty()
+            && held.is_none()
+            && broken.is_empty()
+            && degraded.is_none()
+            && stopped.is_none()
     }
 }
 

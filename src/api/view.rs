@@ -13,7 +13,8 @@ use reconciler::status;
 
 use super::others;
 use super::protocol::{
-    Happened, ImageStatus, NodeStatus, Outcome, Overview, PlanRow, PlanView, Trouble, VolumeStatus,
+    Happened, ImageStatus, NodeStatus, Outcome, Overview, PlanRow, PlanView, Suspended, Trouble,
+    VolumeStatus,
 };
 
 /// An apply waits for another attempt while an object failed less often than this: a fault that
@@ -98,9 +99,15 @@ pub fn overview(engine: &Engine, specs: &str, only: Option<&Key>) -> Overview {
         nodes: nodes(snapshot),
         broken: snapshot.broken.clone(),
         held: report.held.clone(),
+        suspended: suspended(snapshot),
         degraded: engine.degraded(),
         settled: report.settled,
     }
+}
+
+fn suspended(snapshot: &Snapshot) -> Vec<Suspended> {
+    let all = snapshot.records.suspended.all();
+    all.map(|(target, found)| Suspended { target, suspension: found.clone() }).collect()
 }
 
 fn images(snapshot: &Snapshot) -> Vec<ImageStatus> {
@@ -155,7 +162,9 @@ fn volumes(snapshot: &Snapshot) -> Vec<VolumeStatus> {
             .filter(|(_, seen)| seen.volumes.contains_key(&name))
             .map(|(node, _)| node.clone())
             .collect();
+        let is_suspended = snapshot.records.suspended.of_volume(key).is_some();
         let message = match (declared, record) {
+            _ if is_suspended => Some("suspended".to_owned()),
             (None, Some(record)) if record.retain => {
                 Some("no longer declared; its data stays".to_owned())
             }
@@ -217,7 +226,7 @@ pub fn nodes(snapshot: &Snapshot) -> Vec<NodeStatus> {
 /// How things ended, if nothing more will happen by itself for now.
 #[must_use]
 pub fn outcome(engine: &Engine) -> Option<Outcome> {
-    let (report, snapshot) = (engine.report(), engine.snapshot());
+    let report = engine.report();
     let degraded = engine.degraded();
     if degraded.is_none() && !engine.is_settled() {
         return None;
@@ -238,13 +247,32 @@ pub fn outcome(engine: &Engine) -> Option<Outcome> {
         | Reason::Denied { .. }
         | Reason::DriftReported { .. }
         | Reason::Held
-        | Reason::Retained => false,
+        | Reason::Retained
+        | Reason::Suspended { .. } => false,
     };
     if degraded.is_none() && report.notes.iter().any(|note| is_passing(&note.reason)) {
         return None;
     }
-    let is_trouble =
-        |reason: &Reason| !matches!(reason, Reason::Completed | Reason::Retained | Reason::Held);
+    Some(outcome_now(engine))
+}
+
+/// How a saved plan ended, if it could not go on and nothing that it began is under way.
+#[must_use]
+pub fn stopped(engine: &Engine) -> Option<Outcome> {
+    let stopped = engine.stopped()?.to_owned();
+    // What else is not as declared is not the plan's affair.
+    let troubles = Vec::new();
+    Some(Outcome { stopped: Some(stopped), troubles, held: None, ..outcome_now(engine) })
+}
+
+fn outcome_now(engine: &Engine) -> Outcome {
+    let (report, snapshot) = (engine.report(), engine.snapshot());
+    let is_trouble = |reason: &Reason| {
+        !matches!(
+            reason,
+            Reason::Completed | Reason::Retained | Reason::Held | Reason::Suspended { .. }
+        )
+    };
     let troubles = report
         .notes
         .iter()
@@ -255,16 +283,18 @@ pub fn outcome(engine: &Engine) -> Option<Outcome> {
             message: status::explain(snapshot, &note.object, note.node.as_ref(), &note.reason),
         })
         .collect();
-    Some(Outcome {
+    Outcome {
         troubles,
         counts: report.counts,
         held: report.held.clone(),
         broken: snapshot.broken.clone(),
-        degraded,
+        degraded: engine.degraded(),
+        stopped: None,
+        left_out: engine.steps_left(),
         steps: 0,
         began_at: Timestamp(0),
         ended_at: snapshot.now,
-    })
+    }
 }
 
 /// A happening in the words of the protocol.

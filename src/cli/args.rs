@@ -99,7 +99,14 @@ pub(super) enum Verb {
         #[command(flatten)]
         dir: Dir,
     },
-    /// Bring everything to its declared state once
+    /// Bring everything to its declared state once, or apply a saved plan
+    #[command(
+        after_help = "A saved plan (`windlass plan --out FILE`) is applied as it stands, with its own \
+                            specs directory unless --specs names one, or refused: if a spec, a container, a \
+                            record or a node is not as it was, nothing is done. If a step is needed under \
+                            way that the plan does not list, it stops there. A DIR that is a saved plan is \
+                            taken as --plan."
+    )]
     Apply {
         #[command(flatten)]
         dir: Dir,
@@ -113,6 +120,9 @@ pub(super) enum Verb {
             conflicts_with = "dir"
         )]
         file: Option<PathBuf>,
+        /// Apply this saved plan: the steps that it lists, and no others
+        #[arg(long, env = "WINDLASS_PLAN", hide_env_values = true, value_name = "FILE", conflicts_with_all = ["dir", "file"])]
+        plan: Option<PathBuf>,
         /// Only show what would be done, as `plan` does
         #[arg(long, env = "WINDLASS_DRY_RUN", hide_env_values = true, value_parser = FalseyValueParser::new())]
         dry_run: bool,
@@ -122,7 +132,7 @@ pub(super) enum Verb {
         after_help = "`-` reads the whole set from standard input; files that it names have absolute paths.\n\n\
                             Signs:  + create   ~ change in place   -/+ replace   - remove   \
                             > prepare\n        ! drift    ? unknown           x refused    \
-                            .. waits\n\n\
+                            .. waits    = suspended\n\n\
                             Exit codes: 0, or 1 for an error; with --detailed-exitcode 0 nothing to \
                             do, 1 error, 2 changes."
     )]
@@ -135,6 +145,16 @@ pub(super) enum Verb {
         /// Show every step as well
         #[arg(long, env = "WINDLASS_STEPS", hide_env_values = true, value_parser = FalseyValueParser::new())]
         steps: bool,
+        /// Save the plan, for `apply --plan FILE`; it holds no values of variables and no files.
+        /// (-o is the format of what is printed)
+        #[arg(long, env = "WINDLASS_OUT", hide_env_values = true, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Print a saved plan again
+    Show {
+        /// The file that `windlass plan --out` wrote
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
     },
     /// Show field by field what is not as declared
     #[command(
@@ -325,6 +345,45 @@ pub(super) enum Verb {
         /// The digest that was shown with them, or its first 8 digits at least
         #[arg(value_name = "DIGEST", value_parser = digest)]
         digest: Option<String>,
+    },
+    /// Leave objects alone: no step of any kind, removal included; without a name, list them
+    #[command(after_help = "windlass suspend shop/web shop/api --reason \"under repair\"\n\
+                            windlass suspend volume shop/data\n\
+                            windlass suspend --project shop\n\n\
+                            Only whole instances are suspended, with all their replicas. It is on record until \
+                            `windlass resume`, restarts included. `store rebuild` keeps it as long as the \
+                            journal or the store can be read.")]
+    Suspend {
+        /// The kind (instance, volume or project; instance if not said), and names
+        #[arg(value_name = "[KIND] NAME")]
+        what: Vec<String>,
+        /// All of a project, what is declared later included
+        #[arg(
+            short,
+            long,
+            env = "WINDLASS_SUSPEND_PROJECT",
+            hide_env_values = true,
+            value_name = "NAME"
+        )]
+        project: Option<String>,
+        /// Why, for those who find it suspended
+        #[arg(long, env = "WINDLASS_REASON", hide_env_values = true, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Let objects go on that were suspended
+    Resume {
+        /// The kind (instance, volume or project; instance if not said), and names
+        #[arg(value_name = "[KIND] NAME")]
+        what: Vec<String>,
+        /// A project that was suspended as a whole
+        #[arg(
+            short,
+            long,
+            env = "WINDLASS_SUSPEND_PROJECT",
+            hide_env_values = true,
+            value_name = "NAME"
+        )]
+        project: Option<String>,
     },
     /// Remove every container that is managed here; volumes stay unless declared otherwise
     Down {

@@ -2,7 +2,9 @@
 
 use super::args::Dir;
 use super::follow::{Followed, follow};
+use super::show::Style;
 use super::show::words::{count, some};
+use super::suspend::render;
 use super::{Context, Ended, Failure, ask, stdin};
 use crate::api::protocol::{Overview, Request};
 use crate::cli::show::outcome;
@@ -18,7 +20,8 @@ pub(super) async fn run(context: &Context, dir: &Dir) -> Ended {
     let overview = ask::overview(context, &session, None).await;
     session.close().await;
     let overview = overview?;
-    let containers = overview.instances.iter().flat_map(|one| &one.replicas);
+    let goes = overview.instances.iter().filter(|one| one.phase != "Suspended");
+    let containers = goes.flat_map(|one| &one.replicas);
     let containers = containers.filter(|replica| replica.container.is_some()).count();
     if !context.global.yes {
         confirm(context, &overview, containers)?;
@@ -26,13 +29,14 @@ pub(super) async fn run(context: &Context, dir: &Dir) -> Ended {
     let session = ask::open_to_act(&settings, context.names_specs(dir)).await?;
     let followed = follow(context, &session, Request::Down, None).await;
     session.close().await;
-    let Followed { outcome, sum } = followed?;
+    let Followed { outcome, sum, refused: _ } = followed?;
     out.complain(&outcome::troubles(&outcome, &out.err_style()));
     let good = outcome.troubles.is_empty() && outcome.degraded.is_none();
     if !out.quiet {
         let sum = if sum.is_empty() { "nothing was there" } else { &sum };
         out.print(&format!("Down: {sum}.\n"))?;
         out.print(&retained(&overview))?;
+        out.print(&suspended(&overview, &out.style))?;
     }
     Ok(u8::from(!good))
 }
@@ -54,6 +58,16 @@ fn confirm(context: &Context, overview: &Overview, containers: usize) -> Result<
     }
     context.out.complain("Nothing was removed.");
     Err(Failure::silent(1))
+}
+
+/// What stays since it is suspended.
+fn suspended(overview: &Overview, style: &Style) -> String {
+    if overview.suspended.is_empty() {
+        return String::new();
+    }
+    let lines: String =
+        render(&overview.suspended, style).lines().map(|line| format!("  {line}\n")).collect();
+    format!("Left alone:\n{lines}")
 }
 
 /// Volumes whose data stays.

@@ -21,6 +21,16 @@ pub(super) struct Followed {
     pub(super) outcome: Outcome,
     /// What was done, in words.
     pub(super) sum: String,
+    /// Why nothing was done, if a saved plan was refused.
+    pub(super) refused: Option<Refusal>,
+}
+
+/// Why a saved plan is not applied.
+pub(super) struct Refusal {
+    /// What changed since it was made.
+    pub(super) changes: Vec<String>,
+    /// Whether everything is as declared without it.
+    pub(super) is_settled: bool,
 }
 
 /// What happens, as it is told.
@@ -82,7 +92,11 @@ pub(super) async fn follow(
                 {
                     tell(context, &happened, &mut narrator, &mut progress)?;
                 }
-                return Ok(Followed { outcome: *outcome, sum: narrator.sum() });
+                return Ok(Followed { outcome: *outcome, sum: narrator.sum(), refused: None });
+            }
+            Some(Frame::Refused { changes, is_settled }) => {
+                let refused = Some(Refusal { changes, is_settled });
+                return Ok(Followed { outcome: Outcome::default(), sum: String::new(), refused });
             }
             Some(Frame::Error { message, help }) => return Err(ask::told(message, help)),
             Some(frame) => return Err(ask::unexpected(&frame)),
@@ -120,7 +134,7 @@ pub(super) fn conclude(
     verb: &str,
     followed: &Followed,
 ) -> Ended {
-    let Followed { outcome, sum } = followed;
+    let Followed { outcome, sum, refused: _ } = followed;
     let out = &context.out;
     let code = u8::from(!outcome.is_good());
     match context.global.output {

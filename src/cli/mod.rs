@@ -22,12 +22,14 @@ mod logs;
 mod out;
 mod plan;
 mod progress;
+mod saved;
 mod screen;
 mod select;
 pub mod show;
 mod sorting;
 mod stdin;
 mod store;
+mod suspend;
 mod terminal;
 mod top;
 mod up;
@@ -106,6 +108,9 @@ fn error_code(verb: &Verb) -> u8 {
         Verb::Up { .. }
         | Verb::Apply { .. }
         | Verb::Plan { .. }
+        | Verb::Show { .. }
+        | Verb::Suspend { .. }
+        | Verb::Resume { .. }
         | Verb::Validate { .. }
         | Verb::Get { .. }
         | Verb::Describe { .. }
@@ -132,17 +137,31 @@ impl Context {
     fn run(&self, verb: Verb) -> Ended {
         match verb {
             Verb::Up { dir } => block_on(up::run(self, &dir)),
-            Verb::Apply { dir, file, dry_run } => {
+            Verb::Apply { dir, file, plan, dry_run } => {
                 let dir = Dir { dir: dir.dir.or(file) };
-                if dry_run {
+                let saved = plan.or_else(|| dir.dir.clone().filter(|path| saved::is_plan(path)));
+                if let Some(saved) = saved {
+                    if dry_run {
+                        return saved::show(self, &saved);
+                    }
+                    block_on(saved::apply(self, &saved))
+                } else if dry_run {
                     block_on(plan::run(self, &dir, plan::Options::default()))
                 } else {
                     block_on(apply::run(self, &dir))
                 }
             }
-            Verb::Plan { dir, detailed_exitcode, steps } => {
-                let options = plan::Options { detailed_exitcode, steps };
+            Verb::Plan { dir, detailed_exitcode, steps, out } => {
+                let options = plan::Options { detailed_exitcode, steps, out };
                 block_on(plan::run(self, &dir, options))
+            }
+            Verb::Show { file } => saved::show(self, &file),
+            Verb::Suspend { what, project, reason } => {
+                let wanted = suspend::Wanted { what, project };
+                block_on(suspend::suspend(self, &wanted, reason))
+            }
+            Verb::Resume { what, project } => {
+                block_on(suspend::resume(self, &suspend::Wanted { what, project }))
             }
             Verb::Diff { dir } => block_on(diff::run(self, &dir)),
             Verb::Validate { dir } => validate::run(self, &dir),

@@ -1,27 +1,37 @@
 //! `windlass plan`: what would be done. It never has an effect: the loop that it asks is its own, and
 //! one that cannot act.
 
+use std::path::PathBuf;
+
 use reconciler::report::Reason;
 
 use super::args::{Dir, Format};
 use super::show::outcome::{engine_advice, no_node_answers};
-use super::{Context, Ended, ask, broken, show};
+use super::{Context, Ended, ask, broken, saved, show};
 use crate::api::protocol::{PlanRow, PlanView};
 
 /// How the plan is shown.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Options {
     /// Whether changes have an exit code of their own.
     pub(super) detailed_exitcode: bool,
     /// Whether every step is shown.
     pub(super) steps: bool,
+    /// Where to save it.
+    pub(super) out: Option<PathBuf>,
 }
 
 /// Runs the verb.
 pub(super) async fn run(context: &Context, dir: &Dir, options: Options) -> Ended {
     let settings = context.settings_to_read(dir)?;
     let session = ask::look(&settings)?;
-    let plan = ask::plan(context, &session).await;
+    let (plan, file) = match &options.out {
+        None => (ask::plan(context, &session).await, None),
+        Some(path) => {
+            let file = saved::ask(context, &settings, &session).await?;
+            (Ok(file.shown.clone()), Some((path, file)))
+        }
+    };
     session.close().await;
     let plan = plan?;
     let out = &context.out;
@@ -43,6 +53,9 @@ pub(super) async fn run(context: &Context, dir: &Dir, options: Options) -> Ended
                 );
             }
         }
+    }
+    if let Some((path, file)) = file {
+        saved::write(context, path, file)?;
     }
     Ok(exit_code(&plan, options.detailed_exitcode))
 }

@@ -3,10 +3,13 @@
 
 use reconciler::engine::{Event, Operator};
 use reconciler::model::ids::ReplicaKey;
+use reconciler::model::observed::Reach;
 use reconciler::model::quantity::Span;
 use reconciler::model::snapshot::Located;
+use reconciler::model::suspend::{Suspensions, Target};
 use reconciler::model::time::Timestamp;
 use reconciler::ports::{ExecCommand, LogLine, LogQuery};
+use reconciler::saved::SavedPlan;
 use tokio::sync::mpsc;
 
 use super::{End, Input, Shell, Talk, now};
@@ -31,6 +34,12 @@ enum What {
     Apply,
     /// The end of a removal of everything.
     Down,
+    /// A look at everything, then whether a saved plan can be applied.
+    Plan(Box<SavedPlan>),
+    /// The end of a saved plan.
+    Bound,
+    /// The moment at which a record is durable, and no step of these is under way.
+    Quiet(Vec<Target>),
     /// A view, once the loop has its bearings.
     View(Request),
 }
@@ -67,12 +76,38 @@ impl Shell {
                 self.watchers.push(answer.clone());
                 self.wait(answer, What::Apply, reading);
             }
+            Request::ApplyPlan { plan } => {
+                // What is looked at from now on counts.
+                let asked_at = now();
+                let reading = (self.ports.reread)();
+                self.event(Event::Operator(Operator::Refresh));
+                self.watchers.push(answer.clone());
+                let (what, began_at) = (What::Plan(plan), asked_at);
+                self.waiting.push(Waiting { answer, what, reading, began_at, steps: 0 });
+            }
+            Request::Suspend { targets, by, why } => {
+                let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
+                let because = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                let message = format!("{by} suspended {}{because}", names.join(", "));
+                self.tell(Happened::Attention { message });
+                let operator = Operator::Suspend { targets: targets.clone(), by, why };
+                self.event(Event::Operator(operator));
+                self.wait(answer, What::Quiet(targets), 0);
+            }
+            Request::Resume { targets } => {
+                let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
+                let message = format!("resumed {}", names.join(", "));
+                self.tell(Happened::Attention { message });
+                self.event(Event::Operator(Operator::Resume { targets }));
+                self.wait(answer, What::Quiet(Vec::new()), 0);
+            }
             Request::Down => {
                 self.event(Event::Operator(Operator::Down));
                 self.watchers.push(answer.clone());
                 self.wait(answer, What::Down, 0);
             }
             Request::Plan
+            | Request::Save { .. }
             | Request::Overview { .. }
             | Request::Approve { .. }
             | Request::Usage
@@ -91,12 +126,15 @@ impl Shell {
 
     /// Answers those who have waited long enough.
     pub(super) fn answer_waiting(&mut self) {
-        for waiting in std::mem::take(&mut self.waiting) {
+        for mut waiting in std::mem::take(&mut self.waiting) {
             let is_ready = self.read_number >= waiting.reading && self.engine.is_oriented();
             if waiting.answer.is_closed() {
+                if waiting.what == What::Bound {
+                    self.event(Event::Operator(Operator::Release));
+                }
                 continue;
             }
-            if !is_ready || !self.try_answer(&waiting) {
+            if !is_ready || !self.try_answer(&mut waiting) {
                 self.waiting.push(waiting);
             }
         }
@@ -104,19 +142,53 @@ impl Shell {
         self.round();
     }
 
-    fn try_answer(&mut self, waiting: &Waiting) -> bool {
+    fn try_answer(&mut self, waiting: &mut Waiting) -> bool {
         match &waiting.what {
             What::View(request) => {
                 self.view(request.clone(), &waiting.answer);
                 true
             }
-            What::Apply | What::Down => {
-                let Some(mut outcome) = view::outcome(&self.engine) else { return false };
+            What::Plan(plan) => {
+                let Some(changes) = self.changes_since(plan, waiting.began_at) else {
+                    return false;
+                };
+                if changes.is_empty() {
+                    self.event(Event::Operator(Operator::Bind(plan.clone())));
+                    waiting.what = What::Bound;
+                    return false;
+                }
+                let counts = self.engine.report().counts;
+                let open = counts.denied + counts.unknown + counts.held + counts.waiting;
+                let is_settled = self.engine.plan().is_empty() && open == 0;
+                finish(&waiting.answer, Frame::Refused { changes, is_settled });
+                self.watchers.retain(|watcher| !watcher.same_channel(&waiting.answer));
+                true
+            }
+            What::Quiet(targets) => {
+                if let Some(message) = self.engine.degraded() {
+                    finish_with_error(&waiting.answer, message, None);
+                    return true;
+                }
+                if !self.engine.is_durable() || self.is_under_way(targets) {
+                    return false;
+                }
+                finish(&waiting.answer, Frame::Recorded);
+                true
+            }
+            What::Apply | What::Bound | What::Down => {
+                let stopped = view::stopped(&self.engine).filter(|_| waiting.what == What::Bound);
+                let ended = stopped.or_else(|| view::outcome(&self.engine));
+                let Some(mut outcome) = ended else { return false };
                 outcome.steps = waiting.steps;
                 outcome.began_at = waiting.began_at;
                 outcome.ended_at = now();
-                if outcome.degraded.is_none() {
+                if outcome.degraded.is_none() && outcome.stopped.is_none() {
                     self.event(Event::Operator(Operator::Conclude));
+                }
+                if waiting.what == What::Bound {
+                    self.event(Event::Operator(Operator::Release));
+                } else {
+                    outcome.left_out.clear();
                 }
                 if waiting.what == What::Down {
                     self.end = Some(End::Down);
@@ -128,8 +200,36 @@ impl Shell {
         }
     }
 
+    /// What changed since a plan was saved; `None` while that cannot be told: another one is being
+    /// carried out, something is under way, or not every node was looked at since `asked_at`.
+    fn changes_since(&self, plan: &SavedPlan, asked_at: Timestamp) -> Option<Vec<String>> {
+        let snapshot = self.engine.snapshot();
+        let was_looked_at = snapshot
+            .nodes
+            .values()
+            .all(|seen| seen.reach != Reach::Reachable || seen.seen_at >= asked_at);
+        let is_busy = self.engine.is_bound() || self.engine.is_stale();
+        if is_busy || !snapshot.in_flight.is_empty() || !was_looked_at {
+            return None;
+        }
+        Some(plan.changes_since(snapshot, self.engine.plan()))
+    }
+
+    /// Whether a step of one of these is under way.
+    fn is_under_way(&self, targets: &[Target]) -> bool {
+        let suspended: &Suspensions = &self.engine.snapshot().records.suspended;
+        let is_meant =
+            |object| suspended.of(object).is_some_and(|(target, _)| targets.contains(&target));
+        self.engine.snapshot().in_flight.keys().any(is_meant)
+    }
+
     fn view(&mut self, request: Request, answer: &Answer) {
         match request {
+            Request::Save { made, salt, is_new } => {
+                let plan = Box::new(view::plan(&self.engine));
+                let saved = Box::new(self.engine.save_plan(made, salt, is_new));
+                finish(answer, Frame::Saved { plan, saved });
+            }
             Request::Plan => {
                 let plan = Box::new(view::plan(&self.engine));
                 finish(answer, Frame::Plan { plan });
@@ -149,6 +249,9 @@ impl Shell {
             | Request::Follow
             | Request::Exec { .. }
             | Request::Apply
+            | Request::ApplyPlan { .. }
+            | Request::Suspend { .. }
+            | Request::Resume { .. }
             | Request::Down => {}
         }
     }

@@ -72,7 +72,10 @@ pub fn rebuild(path: &Path, owner: Option<OwnerId>) -> Result<RebuildReport, Sto
                     let records = Box::new(records);
                     Stamped { seq: seq + 1, at: now(), entry: Entry::Checkpoint { records } }
                 }
-                (None, Some(owner)) => owner_entry(1, owner.clone()),
+                (None, Some(owner)) => {
+                    notes.push("what was suspended is not known any more".to_owned());
+                    owner_entry(1, owner.clone())
+                }
                 (None, None) => return Err(nothing_left(path)),
             };
             let mut records = Records::default();

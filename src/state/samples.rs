@@ -12,6 +12,7 @@ use reconciler::model::observed::{
     ContainerConfig, ContainerState, HealthState, Identity, Limits, ObservedContainer,
 };
 use reconciler::model::record::{Approval, Failure, Life, Records};
+use reconciler::model::suspend::Target;
 use reconciler::model::time::Timestamp;
 
 pub(crate) fn name(text: &str) -> Name {
@@ -133,6 +134,13 @@ pub(crate) fn entries() -> Vec<Entry> {
         intent(&object, Deed::Remove { incarnation: 1, for_good: true }),
         intent(&volume, Deed::RemoveVolume),
         done(&volume, Deed::RemoveVolume),
+        Entry::Suspended {
+            target: Target::Instance(key("shop/web")),
+            by: "ops@host".to_owned(),
+            why: Some("a look at it".to_owned()),
+        },
+        Entry::Suspended { target: Target::Project(name("lab")), by: String::new(), why: None },
+        Entry::Resumed { target: Target::Project(name("lab")) },
         Entry::Gone { replica: web },
         Entry::Settled { managed: 2 },
     ]

@@ -67,6 +67,7 @@ impl StateStore for MemoryStore {
                 Write::Common(common) => {
                     records.owner.clone_from(&common.owner);
                     records.guard.clone_from(&common.guard);
+                    records.suspended.clone_from(&common.suspended);
                 }
                 Write::Instance(key, record) => put(&mut records.instances, key, record.as_ref()),
                 Write::Image(name, record) => put(&mut records.images, name, record.as_ref()),

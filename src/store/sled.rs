@@ -178,9 +178,10 @@ impl SledStore {
         } else if let Some(file) = text.strip_prefix(TEXT) {
             records.texts.insert(Arc::from(file), self.decode(key, value)?);
         } else if text == COMMON {
-            let Records { owner, guard, .. } = self.decode(key, value)?;
+            let Records { owner, guard, suspended, .. } = self.decode(key, value)?;
             records.owner = owner;
             records.guard = guard;
+            records.suspended = suspended;
         } else {
             return Ok(false);
         }

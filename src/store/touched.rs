@@ -11,7 +11,7 @@ use reconciler::ports::Write;
 /// Names one record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RecordKey {
-    /// The small ones: owner and guard.
+    /// The small ones: owner, guard and suspensions.
     Common,
     /// An instance.
     Instance(Key),
@@ -70,6 +70,8 @@ pub fn touched(entry: &Entry) -> Touched {
         Entry::Owner { .. }
         | Entry::Root { .. }
         | Entry::Approved { .. }
+        | Entry::Suspended { .. }
+        | Entry::Resumed { .. }
         | Entry::Settled { .. } => vec![RecordKey::Common],
         Entry::Text { file, text: _ } => vec![RecordKey::Text(Arc::clone(file))],
         Entry::Node { node, .. } => vec![RecordKey::Node(node.clone())],
@@ -119,9 +121,10 @@ pub fn writes(records: &Records, touched: &Touched) -> Vec<Write> {
 /// What to write so that a store that holds `before` holds `after`.
 #[must_use]
 pub fn diff(before: &Records, after: &Records) -> Vec<Write> {
-    let Records { owner, instances, images, volumes, networks, nodes, guard, texts } = before;
+    let Records { owner, instances, images, volumes, networks, nodes, guard, suspended, texts } =
+        before;
     let mut keys = BTreeSet::new();
-    if *owner != after.owner || *guard != after.guard {
+    if *owner != after.owner || *guard != after.guard || *suspended != after.suspended {
         keys.insert(RecordKey::Common);
     }
     keys.extend(changed(instances, &after.instances).map(RecordKey::Instance));
@@ -154,9 +157,9 @@ fn of_object(object: &ObjectId) -> RecordKey {
 fn of_key(records: &Records, key: &RecordKey) -> Write {
     match key {
         RecordKey::Common => {
-            let Records { owner, guard, .. } = records;
-            let common =
-                Records { owner: owner.clone(), guard: guard.clone(), ..Records::default() };
+            let Records { owner, guard, suspended, .. } = records;
+            let (owner, guard, suspended) = (owner.clone(), guard.clone(), suspended.clone());
+            let common = Records { owner, guard, suspended, ..Records::default() };
             Write::Common(Box::new(common))
         }
         RecordKey::Instance(key) => {

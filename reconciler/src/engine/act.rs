@@ -40,7 +40,7 @@ impl Engine {
         self.violations = violations;
         self.watch_repeats();
         let may_act = self.acts && self.is_oriented() && self.journal_error.is_none();
-        if may_act && self.violations.is_empty() {
+        if may_act && self.violations.is_empty() && self.may_begin() {
             for decision in self.plan.decisions.clone() {
                 self.record(decision);
                 self.want_round();
@@ -233,6 +233,7 @@ impl Engine {
                     node: node.clone(),
                     deed: action.deed(),
                 });
+                self.count_off(&object, &node, &action);
                 self.take_result(&object, &node, &action, &goal, done);
                 if let Some(signature) = over {
                     self.row_is_done(&object, &signature);

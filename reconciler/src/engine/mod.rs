@@ -2,8 +2,9 @@
 //!
 //! [`Engine::handle`] is synchronous and deterministic, so the production shell and a simulator
 //! drive the very same code. Read in this order: this file (what comes in and goes out),
-//! [`observe`] (what is seen of nodes), [`health`] (who is asked when), [`last_lines`], [`act`] (rounds, [chains](chain) of steps, and their ends),
-//! [`repeat`] (what is done again and again, and makes no difference), [`wake`] (when to go on).
+//! [`observe`] (what is seen of nodes), [`health`] (who is asked when), [`last_lines`], [`act`]
+//! (rounds, [chains](chain) of steps, and their ends), [`repeat`] (what is done again and again, and
+//! makes no difference), [`bound`] (only the steps of a saved plan), [`wake`] (when to go on).
 //!
 //! # What the shell guarantees
 //! It performs effects in the order in which they are given; it answers each
@@ -11,6 +12,7 @@
 //! and [`Effect::ReadLog`] with exactly one event; and after [`Effect::Round`] it hands over [`Event::Round`] once no other event waits.
 
 mod act;
+mod bound;
 mod chain;
 mod health;
 mod last_lines;
@@ -30,11 +32,13 @@ use crate::model::observed::{NodeListing, ObservedContainer};
 use crate::model::record::{Approval, Records};
 use crate::model::snapshot::{Config, Snapshot};
 use crate::model::spec::Endpoint;
+use crate::model::suspend::Target;
 use crate::model::time::Timestamp;
 use crate::plan::{ChangeKind, Plan, managed};
 use crate::policy::Policies;
 use crate::ports::{Done, DriverError, NodeEvent, Write};
 use crate::report::{HeldSet, Report};
+use crate::saved::SavedPlan;
 use crate::step::Action;
 
 /// Nodes are listed again after this long, give or take a tenth: what events missed is found then.
@@ -148,6 +152,24 @@ pub enum Operator {
     Refresh,
     /// Try again at once what is backing off: someone may have mended what was wrong.
     Retry,
+    /// Do what this saved plan lists, and no more; try again at once what is backing off.
+    Bind(Box<SavedPlan>),
+    /// The saved plan is over.
+    Release,
+    /// Leave these alone.
+    Suspend {
+        /// What.
+        targets: Vec<Target>,
+        /// Who says so.
+        by: String,
+        /// Why.
+        why: Option<String>,
+    },
+    /// Let these go on.
+    Resume {
+        /// What.
+        targets: Vec<Target>,
+    },
     /// Write all records into the journal, so that what stands before is history.
     Checkpoint,
 }
@@ -322,6 +344,9 @@ pub struct Engine {
     violations: Vec<String>,
     specs_read: bool,
     acts: bool,
+    bound: bound::Bound,
+    /// Once a saved plan is over, nothing more is begun.
+    starts_bound: bool,
 }
 
 impl Engine {
@@ -361,6 +386,8 @@ impl Engine {
             violations: Vec::new(),
             specs_read: false,
             acts: true,
+            bound: bound::Bound::default(),
+            starts_bound: false,
         }
     }
 
@@ -539,6 +566,20 @@ impl Engine {
                 if records.failures().any(|failure| failure.waits(self.snapshot.now)) {
                     self.record(Entry::Retried);
                 }
+            }
+            Operator::Bind(plan) => self.bind(*plan),
+            Operator::Release => self.release(),
+            Operator::Suspend { targets, by, why } => {
+                for target in targets {
+                    self.record(Entry::Suspended { target, by: by.clone(), why: why.clone() });
+                }
+                self.flush();
+            }
+            Operator::Resume { targets } => {
+                for target in targets {
+                    self.record(Entry::Resumed { target });
+                }
+                self.flush();
             }
             Operator::Checkpoint => {
                 let records = Box::new(self.snapshot.records.clone());

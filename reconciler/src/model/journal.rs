@@ -15,6 +15,7 @@ use super::observed::Limits;
 use super::record::{
     Approval, Failure, HISTORY_REVISIONS_MAX, Life, PastRevision, Records, ReplicaRecord, Restarts,
 };
+use super::suspend::{Suspension, Target};
 use super::time::Timestamp;
 
 /// An entry with its place in the journal.
@@ -158,6 +159,20 @@ pub enum Entry {
     },
     /// An operator asked that what is backing off be tried at once.
     Retried,
+    /// An operator told us to leave something alone.
+    Suspended {
+        /// What.
+        target: Target,
+        /// Who: `user@host`.
+        by: String,
+        /// Why, if they said so.
+        why: Option<String>,
+    },
+    /// An operator let something go on that was suspended.
+    Resumed {
+        /// What.
+        target: Target,
+    },
     /// Things have been settled for a while: removals are counted anew.
     Settled {
         /// How many replicas and volumes are managed now.
@@ -366,6 +381,11 @@ impl Records {
                 }
             }
             Entry::Approved { approval } => self.guard.approval = Some(approval.clone()),
+            Entry::Suspended { target, by, why } => {
+                let (by, why) = (by.clone(), why.clone());
+                self.suspended.add(target, Suspension { at, by, why });
+            }
+            Entry::Resumed { target } => self.suspended.end(target),
             Entry::Settled { managed } => {
                 self.guard.managed = *managed;
                 self.guard.removed = BTreeSet::new();

@@ -16,4 +16,5 @@ pub mod record;
 pub mod snapshot;
 pub mod sparse;
 pub mod spec;
+pub mod suspend;
 pub mod time;

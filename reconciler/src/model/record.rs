@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::desired::RootIdentity;
 use super::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, Revision};
 use super::observed::Limits;
+use super::suspend::Suspensions;
 use super::time::Timestamp;
 
 /// How many past revisions an instance remembers: enough to go back past a bad week.
@@ -32,6 +33,8 @@ pub struct Records {
     pub nodes: BTreeMap<Name, NodeRecord>,
     /// What the guard against mass deletion remembers.
     pub guard: GuardRecord,
+    /// What an operator told us to leave alone.
+    pub suspended: Suspensions,
     /// The last good text of each spec file, by its path in the specs directory.
     pub texts: BTreeMap<Arc<str>, Arc<str>>,
 }

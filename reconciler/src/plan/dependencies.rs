@@ -30,6 +30,12 @@ impl Round<'_> {
                 continue;
             }
             let what = waits_for(instance, *condition);
+            if let Some((target, _)) = self.snapshot.records.suspended.of_instance(instance) {
+                let message = format!(
+                    "waits for {what}, which is suspended; `windlass resume {target}` lets it go on"
+                );
+                return Err(Reason::Stalled { message });
+            }
             return Err(match self.trouble(instance, declared, *condition) {
                 // It may never come: who waits for the end of this round shall not wait for that.
                 Some(trouble) => {

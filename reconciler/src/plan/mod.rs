@@ -27,6 +27,7 @@ use crate::model::journal::Entry;
 use crate::model::observed::Reach;
 use crate::model::record::{InstanceRecord, ReplicaRecord};
 use crate::model::snapshot::{Located, Snapshot};
+use crate::model::suspend::Suspension;
 use crate::placement::Load;
 use crate::policy::{Policies, Subject, Verdict};
 use crate::report::{Note, Reason, Report};
@@ -212,6 +213,10 @@ impl<'a> Round<'a> {
     ///
     /// The first step waits for `after`, each further one for the one before it.
     fn chain(&mut self, change: Change, actions: Vec<Action>, after: &[StepId]) -> Option<StepId> {
+        if let Some(reason) = self.suspended(&change.object) {
+            self.wait(&change.object, Some(&change.node), reason);
+            return None;
+        }
         for action in &actions {
             let subject = Subject::Action { object: &change.object, action };
             if let Verdict::Deny { policy, message } = self.policies.judge(&subject) {
@@ -258,6 +263,7 @@ impl<'a> Round<'a> {
             Reason::Unknown { .. } | Reason::NodeNotDeclared => self.report.counts.unknown += 1,
             Reason::Denied { .. } => self.report.counts.denied += 1,
             Reason::Held => self.report.counts.held += 1,
+            Reason::Suspended { .. } => self.report.counts.suspended += 1,
             Reason::Completed | Reason::Retained | Reason::Failed { .. } => {
                 self.report.counts.settled += 1;
             }
@@ -303,6 +309,13 @@ impl<'a> Round<'a> {
     fn under_way(&self, object: &ObjectId) -> Option<Reason> {
         let in_flight = self.snapshot.in_flight.get(object)?;
         Some(Reason::InFlight { what: in_flight.what.to_owned() })
+    }
+
+    /// Why `object` is left alone, if an operator suspended it.
+    fn suspended(&self, object: &ObjectId) -> Option<Reason> {
+        let (_, suspension) = self.snapshot.records.suspended.of(object)?;
+        let Suspension { at, by, why } = suspension.clone();
+        Some(Reason::Suspended { at, by, why })
     }
 
     fn finish(mut self) -> (Plan, Report) {

@@ -350,6 +350,11 @@ impl<'a> Round<'a> {
         action: Action,
         goal: Digest,
     ) -> Need {
+        if let Some((target, _)) = self.snapshot.records.suspended.of(object) {
+            let message =
+                format!("{object} is suspended; `windlass resume {target}` lets it go on");
+            return Need::Blocked(Reason::Stalled { message });
+        }
         let (object, node, kind) = (object.clone(), node.clone(), ChangeKind::Prepare);
         let change = Change { object: object.clone(), node, kind, cause, goal };
         match self.chain(change, vec![action], &[]) {

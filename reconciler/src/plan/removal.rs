@@ -61,6 +61,9 @@ impl Round<'_> {
         if let Some(reason) = self.under_way(&object) {
             return self.wait(&object, recorded.as_ref(), reason);
         }
+        if let Some(reason) = self.suspended(&object) {
+            return self.wait(&object, recorded.as_ref(), reason);
+        }
         let snapshot = self.snapshot;
         let in_specs = snapshot.desired.instances.get(&replica.instance);
         let declared = in_specs.filter(|_| !snapshot.down);
@@ -135,6 +138,10 @@ impl Round<'_> {
                     let (object, node) = (object.clone(), node.clone());
                     self.decide(Entry::Done { object, node, deed });
                 }
+                if let Some(reason) = self.suspended(&object) {
+                    self.wait(&object, Some(node), reason);
+                    continue;
+                }
                 if present.driver != spec.driver {
                     let message = format!(
                         "it is there with driver {}, and {} is declared: its data is kept; to make \
@@ -166,6 +173,10 @@ impl Round<'_> {
                     // Another hand removed it.
                     let (node, deed) = (node.clone(), Deed::RemoveVolume);
                     self.decide(Entry::Done { object, node, deed });
+                    continue;
+                }
+                if let Some(reason) = self.suspended(&object) {
+                    self.wait(&object, Some(node), reason);
                     continue;
                 }
                 if record.retain {
@@ -206,7 +217,8 @@ impl Round<'_> {
     pub(super) fn undeclared_networks(&mut self) {
         let snapshot = self.snapshot;
         for (network, record) in &snapshot.records.networks {
-            if !snapshot.down && snapshot.desired.networks.contains_key(network) {
+            let suspended = snapshot.records.suspended.projects.contains_key(&network.project);
+            if suspended || !snapshot.down && snapshot.desired.networks.contains_key(network) {
                 continue;
             }
             for node in &record.nodes {
@@ -221,6 +233,10 @@ impl Round<'_> {
                     // Another hand removed it.
                     let (node, deed) = (node.clone(), Deed::RemoveNetwork);
                     self.decide(Entry::Done { object, node, deed });
+                    continue;
+                }
+                if let Some(reason) = self.suspended(&object) {
+                    self.wait(&object, Some(node), reason);
                     continue;
                 }
                 let is_on = |at: &Located| {

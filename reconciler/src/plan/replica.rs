@@ -119,6 +119,10 @@ impl<'a> Round<'a> {
             let node = record.and_then(|record| record.node.as_ref());
             return self.wait(&object, node, reason);
         }
+        if let Some(reason) = self.suspended(&object) {
+            let node = record.and_then(|record| record.node.as_ref());
+            return self.wait(&object, node, reason);
+        }
         let placement = instance.declared.spec.more.placement.as_ref();
         let node = match self.node_of(key, record, containers, placement) {
             Ok(node) => node,

@@ -12,6 +12,7 @@ use reconciler::model::health::HealthNote;
 use reconciler::model::ids::{
     ContainerId, Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision,
 };
+use reconciler::model::journal::Entry;
 use reconciler::model::observed::{
     CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, ObservedContainer,
     ObservedNetwork, ObservedNode, ObservedVolume, Reach,
@@ -23,6 +24,7 @@ use reconciler::model::record::{
 };
 use reconciler::model::snapshot::{InFlight, Located, Snapshot};
 use reconciler::model::sparse::Sparse;
+use reconciler::model::suspend::Target;
 use reconciler::model::time::Timestamp;
 use reconciler::plan::goal;
 use reconciler::policy::{Policies, Policy, Subject, Verdict};
@@ -56,6 +58,8 @@ struct Observed {
     removed: Vec<String>,
     approved: Vec<String>,
     in_flight: BTreeMap<String, String>,
+    /// Instances, `volume shop/data`, or `project shop`.
+    suspended: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -194,6 +198,16 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
     if !observed.approved.is_empty() {
         let objects = objects(&observed.approved)?;
         guard.approval = Some(Approval { digest: Digest::of(b"it"), objects, at: NOW });
+    }
+    for text in &observed.suspended {
+        let target = match text.split_once(' ') {
+            Some(("volume", key)) => Target::Volume(key.parse().map_err(|_| text.clone())?),
+            Some((_, project)) => Target::Project(project.parse().map_err(|_| text.clone())?),
+            None => Target::Instance(text.parse().map_err(|_| text.clone())?),
+        };
+        let why = Some("a look at it".to_owned());
+        let entry = Entry::Suspended { target, by: "ops@n1".to_owned(), why };
+        snapshot.records.apply(NOW, &entry);
     }
     for (text, what) in &observed.in_flight {
         let what = if what == "create" { "create" } else { "pull image" };

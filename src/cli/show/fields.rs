@@ -52,7 +52,11 @@ pub fn differs(row: &PlanRow) -> bool {
         (Some(ChangeKind::Prepare), _) => false,
         (Some(_), _) => true,
         (None, Some(reason)) => match reason {
-            Reason::Completed | Reason::Retained | Reason::Unknown { .. } => false,
+            // Nobody looks at what is left alone.
+            Reason::Completed
+            | Reason::Retained
+            | Reason::Unknown { .. }
+            | Reason::Suspended { .. } => false,
             Reason::NodeNotDeclared
             | Reason::InFlight { .. }
             | Reason::Unplaced { .. }

@@ -73,7 +73,7 @@ fn condition_row(condition: &Condition, style: &Style) -> (String, Cell) {
     let Condition { kind, status, reason, message, last_transition_time } = condition;
     let (word, ink) = match (status, kind.as_str()) {
         (Truth::True, "Ready") => ("True", Ink::Good),
-        (Truth::True, "Reconciling") => ("True", Ink::Odd),
+        (Truth::True, "Reconciling" | "Suspended") => ("True", Ink::Odd),
         (Truth::False, "Ready") | (Truth::True, _) => {
             (if *status == Truth::True { "True" } else { "False" }, Ink::Bad)
         }

@@ -21,6 +21,10 @@ pub fn closing(verb: &str, outcome: &Outcome, sum: &str, style: &Style) -> Strin
         ("", false) => format!("{settled} settled"),
         (sum, _) => format!("{sum}, {settled} settled"),
     };
+    let text = match outcome.counts.suspended {
+        0 => text,
+        suspended => format!("{text}, {suspended} suspended"),
+    };
     format!("{} {text} ({}).\n", style.paint(ink, &format!("{word}:")), took(span))
 }
 

@@ -44,9 +44,25 @@ pub fn render(plan: &PlanView, specs: &str, steps: bool, style: &Style) -> Strin
 
 /// `Plan: 0 to add, …`, or that there is nothing to do.
 fn sum(plan: &PlanView) -> String {
-    let Counts { add, change, replace, destroy, denied, unknown, held, waiting, settled } =
-        plan.counts;
-    let rest = [(denied, "denied"), (unknown, "unknown"), (held, "held"), (waiting, "waiting")];
+    let Counts {
+        add,
+        change,
+        replace,
+        destroy,
+        denied,
+        unknown,
+        held,
+        waiting,
+        suspended,
+        settled,
+    } = plan.counts;
+    let rest = [
+        (denied, "denied"),
+        (unknown, "unknown"),
+        (held, "held"),
+        (waiting, "waiting"),
+        (suspended, "suspended"),
+    ];
     let rest: Vec<String> =
         rest.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
     let has_steps = plan.rows.iter().any(|row| row.change.is_some());
@@ -151,6 +167,11 @@ fn held_back(reason: &Reason, style: &Style) -> Option<Words> {
         }
         Reason::Unknown { since: None, .. } | Reason::NodeNotDeclared => {
             ("?", Ink::Odd, words, left_alone())
+        }
+        Reason::Suspended { at, by, why } => {
+            let since = age(style.now.since(*at));
+            let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            ("=", Ink::Odd, format!("left alone: suspended {since} ago{why}"), format!("by {by}"))
         }
         Reason::Held => {
             let note = "# held".to_owned();

@@ -152,6 +152,7 @@ fn everything() -> PlanView {
             denied: 1,
             unknown: 1,
             held: 1,
+            suspended: 0,
             waiting: 1,
             settled: 40,
         },

@@ -3,8 +3,8 @@
 //! Most tests run the loop in this process, through [`windlass::app`]; those that kill it, or that
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`images`],
-//! [`daemon`], [`watching`], [`state`], [`examples`], [`fields`] (every field of a spec),
-//! [`networks`].
+//! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
+//! [`fields`] (every field of a spec), [`networks`].
 
 mod apply;
 mod crash;
@@ -17,6 +17,7 @@ mod health;
 mod images;
 mod life;
 mod networks;
+mod plans;
 mod room;
 mod state;
 mod watching;
