@@ -202,6 +202,22 @@ pub(super) enum Verb {
         #[command(subcommand)]
         verb: StoreVerb,
     },
+    /// Tell what can stand in a spec: types, defaults, what they mean
+    Explain {
+        /// A kind and the way to a field: `instance`, `instance.spec.ports`; without it, all kinds
+        #[arg(value_name = "KIND[.FIELD…]")]
+        path: Option<String>,
+    },
+    /// Print the grammar of specs as a JSON Schema, for editors
+    #[command(
+        after_help = "An editor with yaml-language-server takes it by a line at the top of a \
+                            spec:\n  # yaml-language-server: $schema=./windlass.schema.json"
+    )]
+    Schema {
+        /// Only documents of this kind; of any kind if not said
+        #[arg(value_name = "KIND")]
+        kind: Option<String>,
+    },
     /// Print what makes a shell complete windlass's words
     #[command(after_help = "bash:  source <(windlass completion bash)\n\
                             zsh:   windlass completion zsh > \"${fpath[1]}/_windlass\"\n\

@@ -12,6 +12,7 @@ mod broken;
 mod describe;
 mod diff;
 mod down;
+mod explain;
 mod failure;
 mod follow;
 mod get;
@@ -19,6 +20,7 @@ mod logs;
 mod out;
 mod plan;
 mod progress;
+mod schema;
 mod screen;
 pub mod show;
 mod store;
@@ -96,6 +98,8 @@ fn error_code(verb: &Verb) -> u8 {
         | Verb::Approve { .. }
         | Verb::Down { .. }
         | Verb::Store { .. }
+        | Verb::Explain { .. }
+        | Verb::Schema { .. }
         | Verb::Completion { .. }
         | Verb::Version => 1,
     }
@@ -138,6 +142,8 @@ impl Context {
             Verb::Approve { digest } => block_on(approve::run(self, digest)),
             Verb::Down { dir } => block_on(down::run(self, &dir)),
             Verb::Store { verb } => store::run(self, verb),
+            Verb::Explain { path } => explain::run(self, path.as_deref()),
+            Verb::Schema { kind } => schema::run(self, kind.as_deref()),
             Verb::Completion { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "windlass", &mut script);

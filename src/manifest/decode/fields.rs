@@ -90,6 +90,8 @@ pub(crate) struct Fields<'n, 't> {
     asked: Vec<&'static str>,
     /// Fields that were spoken of already.
     done: Vec<&'static str>,
+    #[cfg(test)]
+    record: super::record::Mapping,
 }
 
 impl<'n, 't> Fields<'n, 't> {
@@ -102,9 +104,15 @@ impl<'n, 't> Fields<'n, 't> {
         path: &'n str,
     ) -> Option<Self> {
         match &node.value {
-            Value::Mapping(entries) => {
-                Some(Self { path, span: node.span, entries, asked: Vec::new(), done: Vec::new() })
-            }
+            Value::Mapping(entries) => Some(Self {
+                path,
+                span: node.span,
+                entries,
+                asked: Vec::new(),
+                done: Vec::new(),
+                #[cfg(test)]
+                record: super::record::Mapping::new(field, path),
+            }),
             Value::Sequence(_) | Value::Scalar { .. } => {
                 context.wrong_type(node, field, "a mapping");
                 None
@@ -120,6 +128,8 @@ impl<'n, 't> Fields<'n, 't> {
     /// The field with its key, if it is there.
     pub(crate) fn entry(&mut self, name: &'static str) -> Option<&'n Entry<'t>> {
         self.asked.push(name);
+        #[cfg(test)]
+        self.record.asked(name);
         self.entries.iter().find(|entry| entry.key == name)
     }
 
@@ -131,6 +141,8 @@ impl<'n, 't> Fields<'n, 't> {
         expected: &str,
     ) -> Option<&'n Node<'t>> {
         let node = self.take(name);
+        #[cfg(test)]
+        self.record.required(name);
         if node.is_none() {
             let place = self.entries.first().map_or(self.span, |entry| entry.key_span);
             context.note(
@@ -159,6 +171,8 @@ impl<'n, 't> Fields<'n, 't> {
 
     /// Notes every field that nobody asked for; `unbuilt` ones are known but cannot be used yet.
     pub(crate) fn finish(self, context: &mut Context<'_>, unbuilt: &[&'static str]) {
+        #[cfg(test)]
+        self.record.unbuilt(unbuilt);
         for entry in self.entries {
             let key = &*entry.key;
             if self.asked.contains(&key) || self.done.contains(&key) {

@@ -3,6 +3,7 @@
 mod bad_input;
 mod design;
 mod directory;
+mod grammar;
 mod holding;
 mod large;
 mod mangled;
