@@ -16,6 +16,7 @@ mod explain;
 mod failure;
 mod follow;
 mod get;
+mod import;
 mod logs;
 mod out;
 mod plan;
@@ -34,7 +35,7 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser as _};
 use reconciler::model::quantity::Span;
 
-use self::args::{Cli, Dir, Global, Verb};
+use self::args::{Cli, Dir, Global, ImportVerb, Verb};
 use self::failure::Failure;
 use self::out::Out;
 use crate::app::Settings;
@@ -100,6 +101,7 @@ fn error_code(verb: &Verb) -> u8 {
         | Verb::Store { .. }
         | Verb::Explain { .. }
         | Verb::Schema { .. }
+        | Verb::Import { .. }
         | Verb::Completion { .. }
         | Verb::Version => 1,
     }
@@ -144,6 +146,10 @@ impl Context {
             Verb::Store { verb } => store::run(self, verb),
             Verb::Explain { path } => explain::run(self, path.as_deref()),
             Verb::Schema { kind } => schema::run(self, kind.as_deref()),
+            Verb::Import { verb: ImportVerb::Compose { file, dir, profiles, strict, force } } => {
+                let options = import::Options { file, dir, profiles, strict, force };
+                import::run(self, &options)
+            }
             Verb::Completion { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "windlass", &mut script);

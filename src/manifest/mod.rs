@@ -12,10 +12,10 @@ pub mod diagnostic;
 mod digests;
 pub mod grammar;
 pub mod loader;
-mod problem;
+pub(crate) mod problem;
 mod scan;
 mod set;
-mod tree;
+pub(crate) mod tree;
 mod version;
 
 #[cfg(test)]
@@ -23,3 +23,30 @@ mod tests;
 
 pub use self::diagnostic::{Diagnostic, Place, Style, render, summary};
 pub use self::loader::{Loader, Reading};
+
+use std::path::Path;
+use std::sync::Arc;
+
+/// What is wrong with a text on its own, `line: message`; what refers to other objects is not looked
+/// up. Relative paths begin at `folder`.
+#[must_use]
+pub fn errors_of(text: &str, folder: &Path) -> Vec<String> {
+    let digest = |path: &Path| {
+        if path.is_file() {
+            Ok(String::new())
+        } else {
+            Err(format!("{} is no file", path.display()))
+        }
+    };
+    let content = |path: &Path| {
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        Ok((Arc::from(text), String::new()))
+    };
+    let beside = version::Beside { digest: &digest, content: &content };
+    let version = version::Version::read(Arc::from(text), folder, &beside);
+    let shown = |problem: &problem::Problem| {
+        let label = problem.label.as_deref().map_or(String::new(), |label| format!(": {label}"));
+        format!("{}: {}{label}", problem.span.line, problem.message)
+    };
+    version.problems.iter().map(shown).collect()
+}

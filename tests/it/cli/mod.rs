@@ -1,8 +1,9 @@
 //! The commands, as users and scripts see them.
 //!
 //! Read in this order: [`rendering`] (answers that are made up, as text), [`commands`] (one process on
-//! a real engine), [`daemon`] (`up`, with other commands beside it).
+//! a real engine), [`daemon`] (`up`, with other commands beside it), [`import`] (out of a Compose file).
 
 mod commands;
 mod daemon;
+mod import;
 mod rendering;
