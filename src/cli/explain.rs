@@ -431,6 +431,24 @@ One of
     }
 
     #[test]
+    fn errors_point_to_what_can_be_explained() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad-input");
+        let mut pointers = std::collections::BTreeSet::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = if path.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() };
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let said = text.split("windlass explain ").skip(1);
+            pointers
+                .extend(said.filter_map(|rest| Some(rest.split_whitespace().next()?.to_owned())));
+        }
+        assert!(pointers.len() >= 6, "{pointers:?}");
+        for pointer in pointers {
+            assert!(find(&pointer).is_ok_and(|found| found.path == pointer), "{pointer}");
+        }
+    }
+
+    #[test]
     fn everything_that_is_documented_can_be_explained() {
         fn walk(path: &str) -> usize {
             let found = find(path).unwrap_or_else(|failure| panic!("{path}: {failure:?}"));

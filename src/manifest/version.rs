@@ -34,7 +34,7 @@ pub(crate) struct Beside<'b> {
     /// Gives the digest of a file's content, or says why there is none.
     pub(crate) digest: &'b dyn Fn(&Path) -> Result<String, String>,
     /// Gives the text of a small file and its digest, or says why there is none.
-    pub(crate) content: &'b dyn Fn(&Path) -> Result<(Arc<str>, String), String>,
+    pub(crate) content: &'b dyn Fn(&Path) -> decode::Content,
 }
 
 impl Version {

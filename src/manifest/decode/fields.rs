@@ -85,6 +85,8 @@ pub(crate) fn is_null(text: &str) -> bool {
 pub(crate) struct Fields<'n, 't> {
     /// The path of the mapping, such as `resources.`, or nothing.
     path: &'n str,
+    /// Whether it is a whole document, whose path is nothing too.
+    is_document: bool,
     pub(crate) span: Span,
     entries: &'n [Entry<'t>],
     asked: Vec<&'static str>,
@@ -106,6 +108,7 @@ impl<'n, 't> Fields<'n, 't> {
         match &node.value {
             Value::Mapping(entries) => Some(Self {
                 path,
+                is_document: field == "document",
                 span: node.span,
                 entries,
                 asked: Vec::new(),
@@ -189,11 +192,38 @@ impl<'n, 't> Fields<'n, 't> {
             let usable = list(self.asked.iter().copied());
             let known = self.asked.iter().chain(unbuilt).copied();
             let problem = Problem::new(entry.key_span, format!("unknown field `{name}`"));
-            context.note(match did_you_mean(key, known) {
-                Some(near) => problem.label(format!("did you mean `{near}`?")),
-                None => problem.label("no such field").help(format!("known fields: {usable}")),
+            let more = self.explained(context.object.as_deref());
+            context.note(match (did_you_mean(key, known), more) {
+                (Some(near), Some(more)) => {
+                    problem.label(format!("did you mean `{near}`?")).help(more)
+                }
+                (Some(near), None) => problem.label(format!("did you mean `{near}`?")),
+                (None, Some(more)) => {
+                    let help = format!("known fields: {usable}; {more}");
+                    problem.label("no such field").help(help)
+                }
+                (None, None) => {
+                    problem.label("no such field").help(format!("known fields: {usable}"))
+                }
             });
         }
+    }
+
+    /// The command that tells about these fields of `object`, `Instance shop/web`.
+    fn explained(&self, object: Option<&str>) -> Option<String> {
+        let word = object?.split(' ').next()?;
+        let kind = super::KINDS.iter().find(|(known, _)| *known == word)?.0.to_ascii_lowercase();
+        if self.is_document {
+            return Some(format!("windlass explain {kind}"));
+        }
+        let mut way =
+            if self.path.starts_with("metadata.") { kind } else { format!("{kind}.spec") };
+        for part in self.path.split('.').filter(|part| !part.is_empty()) {
+            // Which one of a list it is says nothing about its fields.
+            let name = part.split('[').next().unwrap_or(part);
+            way.push_str(&format!(".{name}"));
+        }
+        Some(format!("windlass explain {way}"))
     }
 }
 

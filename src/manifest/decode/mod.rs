@@ -140,6 +140,9 @@ pub(crate) enum Body {
     Project(Arc<ProjectSpec>),
 }
 
+/// The text of a small file and its digest, or why there is none.
+pub(crate) type Content = Result<(Arc<str>, String), String>;
+
 /// What decoding needs of the world: where the file is, and the digests of files beside it.
 pub(crate) struct Surroundings<'s> {
     /// The folder that relative paths begin at.
@@ -147,7 +150,7 @@ pub(crate) struct Surroundings<'s> {
     /// Gives the digest of a file's content, or says why there is none.
     pub(crate) digest: &'s dyn Fn(&Path) -> Result<String, String>,
     /// Gives the text of a small file and its digest, or says why there is none.
-    pub(crate) content: &'s dyn Fn(&Path) -> Result<(Arc<str>, String), String>,
+    pub(crate) content: &'s dyn Fn(&Path) -> Content,
 }
 
 /// Decodes a document. `None` if it cannot even be said which object it declares.
@@ -292,7 +295,12 @@ fn metadata_of(context: &mut Context<'_>, node: &Node<'_>, kind: Option<Kind>) -
         (Some(entry), Some(kind)) if !kind.is_in_project() => {
             let label = match kind {
                 Kind::Project => "a Project is named by `metadata.name`",
-                _ => "a Node is in no project",
+                Kind::Node
+                | Kind::Instance
+                | Kind::Image
+                | Kind::Volume
+                | Kind::Network
+                | Kind::Flavor => "a Node is in no project",
             };
             context.invalid(entry.key_span, "metadata.project", label);
             None
