@@ -166,8 +166,20 @@ impl Item {
             (Value::List(own), Value::List(under)) => {
                 Value::List(under.iter().chain(own).cloned().collect())
             }
+            (Value::Map(_), Value::List(_)) => return self.over(&base.named()),
+            (Value::List(_), Value::Map(_)) => return self.named().over(base),
             (own, _) => own.clone(),
         };
         Self { line: self.line, value }
+    }
+
+    /// A list of `NAME=value` or of names as the mapping that says the same.
+    fn named(&self) -> Self {
+        let field = |(key, value, line): (String, Option<String>, u32)| {
+            let value = value.map_or(Value::Null, Value::Text);
+            Field { key, line, item: Self { line, value } }
+        };
+        let fields = self.pairs(&['=']).into_iter().map(field).collect();
+        Self { line: self.line, value: Value::Map(fields) }
     }
 }

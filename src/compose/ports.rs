@@ -130,7 +130,7 @@ fn short(text: &str) -> Option<Written> {
             None => (None, rest),
         },
     };
-    let host = if host.is_empty() { None } else { Some(range(host)?) };
+    let host = if matches!(host, "" | "0") { None } else { Some(range(host)?) };
     let address = address.map(|text| text.trim_matches(['[', ']']).to_owned());
     let address = address.filter(|text| text.parse::<std::net::IpAddr>().is_ok());
     Some(Written { address, host, container, protocol })
@@ -140,8 +140,9 @@ fn long(part: &Part<'_>, item: &Item, set: &mut Set<'_>) -> Option<Written> {
     let mut fields = Part::new(part.service(), "ports.", item);
     let container = range(fields.take("target")?.text()?)?;
     let host = match fields.take("published") {
-        Some(item) => Some(range(item.text()?)?),
-        None => None,
+        // 0 means any, as nothing does.
+        Some(item) if !matches!(item.text()?, "" | "0") => Some(range(item.text()?)?),
+        Some(_) | None => None,
     };
     let address = fields.text("host_ip", &mut set.notes).map(str::to_owned);
     let protocol = match fields.take("protocol") {
@@ -187,6 +188,7 @@ mod tests {
             ("3000-3002:4000-4002", of(None, Some((3000, 3002)), (4000, 4002), None)),
             ("127.0.0.1:53:53/udp", of(Some("127.0.0.1"), Some((53, 53)), (53, 53), Some("udp"))),
             ("127.0.0.1::80", of(Some("127.0.0.1"), None, (80, 80), None)),
+            ("0:80", of(None, None, (80, 80), None)),
             ("127.0.0.1:80", of(Some("127.0.0.1"), None, (80, 80), None)),
             ("[::1]:6001:80", of(Some("::1"), Some((6001, 6001)), (80, 80), None)),
             ("8000-8002:80", of(None, Some((8000, 8002)), (80, 80), None)),
@@ -194,7 +196,7 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(short(text), Some(expected), "{text}");
         }
-        for bad in ["", "a", "80/icmp", "0:80", "90-80", "1:2:3:x"] {
+        for bad in ["", "a", "80/icmp", "80:0", "90-80", "1:2:3:x"] {
             assert_eq!(short(bad), None, "{bad}");
         }
         let range = pairs(&of(None, Some((3000, 3001)), (4000, 4001), None));

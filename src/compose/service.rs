@@ -330,13 +330,15 @@ fn restart(part: &mut Part<'_>, deploy: Option<&mut Part<'_>>, set: &mut Set<'_>
         let mut policy = Part::new(part.service(), "deploy.restart_policy.", item);
         let condition = policy.text("condition", &mut set.notes);
         policy.finish(&mut set.notes);
-        if own.is_none() {
-            return match condition {
-                Some("none") => "never",
-                Some("on-failure") => "on-failure",
-                Some(_) | None => "always",
-            };
+        if let Some(own) = own {
+            let why = "`deploy.restart_policy` goes before it, as in Compose";
+            part.changed(&mut set.notes, "restart", own.line, why);
         }
+        return match condition {
+            Some("none") => "never",
+            Some("on-failure") => "on-failure",
+            Some(_) | None => "always",
+        };
     }
     // Compose leaves alone what ended, unless it is told otherwise.
     let Some(item) = own else { return "never" };
