@@ -103,3 +103,134 @@ fn what_cannot_be_read_is_refused() {
     assert_eq!(refused(unset), "compose.yaml:3: the variable `TAG` must be set: which one?");
     assert!(refused("services: [").contains("this is not YAML"), "{}", refused("services: ["));
 }
+
+/// A sample of each field that a service can have by the Compose specification, and that means
+/// something: none of them may leave no trace.
+const FIELDS: &str = r#"
+annotations: { a: b }
+attach: false
+blkio_config: { weight: 100 }
+build: .
+cap_add: [NET_ADMIN]
+cap_drop: [ALL]
+cgroup: host
+cgroup_parent: m
+command: run
+configs: [c]
+container_name: other
+cpu_count: 2
+cpu_percent: 50
+cpu_period: 1000
+cpu_quota: 50000
+cpu_rt_period: 1000
+cpu_rt_runtime: 400
+cpu_shares: 100
+cpus: 0.5
+cpuset: "0"
+credential_spec: { file: a.json }
+depends_on: [other]
+deploy: { replicas: 2 }
+deploy: { resources: { limits: { memory: 64m } } }
+deploy: { resources: { reservations: { cpus: "1" } } }
+deploy: { labels: { a: b } }
+develop: { watch: [] }
+device_cgroup_rules: ["c 1:3 mr"]
+devices: [/dev/null]
+dns: 10.0.0.1
+dns_opt: ["ndots:2"]
+dns_search: example.org
+domainname: example.org
+driver_opts: { a: b }
+entrypoint: [run]
+env_file: gone.env
+environment: { A: b }
+expose: [80]
+extends: other
+external_links: [a]
+extra_hosts: ["a:10.0.0.1"]
+gpus: all
+group_add: [1]
+healthcheck: { test: "true" }
+hostname: a
+init: true
+ipc: host
+isolation: default
+label_file: a
+labels: [a=b]
+links: [other]
+logging: { driver: none }
+mac_address: "02:42:ac:11:00:02"
+mem_limit: 64m
+mem_reservation: 64m
+mem_swappiness: 10
+memswap_limit: 64m
+models: [m]
+network_mode: host
+networks: [back]
+oom_kill_disable: true
+oom_score_adj: 1
+pid: host
+pids_limit: 10
+platform: linux/arm64
+ports: ["80:80"]
+post_start: [ { command: a } ]
+pre_stop: [ { command: a } ]
+privileged: true
+profiles: [hidden]
+provider: { type: a }
+pull_policy: always
+read_only: true
+restart: always
+runtime: runc
+scale: 2
+secrets: [s]
+security_opt: ["label:disable"]
+shm_size: 64m
+stdin_open: true
+stop_grace_period: 5s
+stop_signal: INT
+storage_opt: { size: 1G }
+sysctls: { net.core.somaxconn: 1 }
+tmpfs: /tmp
+tty: true
+ulimits: { nofile: 10 }
+use_api_socket: true
+user: "1"
+userns_mode: host
+uts: host
+volumes: ["data:/data"]
+volumes_from: [other]
+working_dir: /a
+unheard_of: 1
+"#;
+
+#[test]
+fn no_field_of_a_service_leaves_no_trace() {
+    let made = |field: &str| {
+        let text = format!(
+            "services:\n  other: {{ image: o }}\n  app:\n    image: a\n    {field}\nnetworks: {{ back: {{}} }}\n"
+        );
+        let (environment, exists) = (|_: &str| None, |_: &Path| false);
+        let read = |_: &Path| Err("it is not there".to_owned());
+        let world = World {
+            folder: Path::new("/srv/shop"),
+            target: None,
+            environment: &environment,
+            read: &read,
+            exists: &exists,
+            profiles: &BTreeSet::new(),
+        };
+        import(&text, "compose.yaml", &world).unwrap()
+    };
+    let plain = made("");
+    assert!(plain.notes.is_empty());
+    let silent = |field: &&str| {
+        let made = made(field);
+        made.notes.is_empty() && made.files == plain.files
+    };
+    let fields = || FIELDS.lines().filter(|line| !line.is_empty());
+    assert!(fields().count() > 90);
+    let silent: Vec<_> = fields().filter(silent).collect();
+    // It extends a service that says nothing more, and without a quota a period says nothing.
+    assert_eq!(silent, ["cpu_period: 1000", "extends: other"]);
+}
