@@ -1,9 +1,11 @@
 //! The commands, as users and scripts see them.
 //!
 //! Read in this order: [`rendering`] (answers that are made up, as text), [`commands`] (one process on
-//! a real engine), [`daemon`] (`up`, with other commands beside it), [`import`] (out of a Compose file).
+//! a real engine), [`daemon`] (`up`, with other commands beside it), [`import`]
+//! (out of a Compose file), [`grammar`] (what can stand in a spec).
 
 mod commands;
 mod daemon;
+mod grammar;
 mod import;
 mod rendering;
