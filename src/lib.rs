@@ -6,6 +6,7 @@
 pub mod api;
 pub mod app;
 pub mod cli;
+pub mod compose;
 pub mod config;
 pub mod crash_point;
 pub mod docker;

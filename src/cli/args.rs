@@ -395,6 +395,27 @@ pub(super) enum Verb {
         #[command(subcommand)]
         verb: StoreVerb,
     },
+    /// Tell what can stand in a spec: types, defaults, what they mean
+    Explain {
+        /// A kind and the way to a field: `instance`, `instance.spec.ports`; without it, all kinds
+        #[arg(value_name = "KIND[.FIELD…]")]
+        path: Option<String>,
+    },
+    /// Print the grammar of specs as a JSON Schema, for editors
+    #[command(
+        after_help = "An editor with yaml-language-server takes it by a line at the top of a \
+                            spec:\n  # yaml-language-server: $schema=./windlass.schema.json"
+    )]
+    Schema {
+        /// Only documents of this kind; of any kind if not said
+        #[arg(value_name = "KIND")]
+        kind: Option<String>,
+    },
+    /// Make specs of what other tools have
+    Import {
+        #[command(subcommand)]
+        verb: ImportVerb,
+    },
     /// Print what makes a shell complete windlass's words
     #[command(after_help = "bash:  source <(windlass completion bash)\n\
                             zsh:   windlass completion zsh > \"${fpath[1]}/_windlass\"\n\
@@ -450,6 +471,38 @@ pub(super) enum StoreVerb {
         /// Take over the containers of this owner, as their label io.windlass.owner says
         #[arg(long, env = "WINDLASS_OWNER", hide_env_values = true, value_name = "ID")]
         owner: Option<String>,
+    },
+}
+
+/// What can be imported.
+#[derive(Debug, Subcommand)]
+pub(super) enum ImportVerb {
+    /// Make specs of a Compose file; what cannot be carried over is listed
+    #[command(
+        after_help = "Exit codes: 0 imported; 1 with --strict if anything could not be carried \
+                            over, or if what was made is not right yet."
+    )]
+    Compose {
+        /// The Compose file; `-` reads standard input
+        file: PathBuf,
+        /// The directory to write to, a file a service; standard output without it, or with `-`
+        #[arg(value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// Take services of this profile in; `*` for all
+        #[arg(
+            long = "profile",
+            env = "COMPOSE_PROFILES",
+            hide_env_values = true,
+            value_name = "NAME",
+            value_delimiter = ','
+        )]
+        profiles: Vec<String>,
+        /// Exit with 1 if anything could not be carried over
+        #[arg(long, env = "WINDLASS_STRICT", hide_env_values = true, value_parser = FalseyValueParser::new())]
+        strict: bool,
+        /// Write over files that are there
+        #[arg(long, env = "WINDLASS_FORCE", hide_env_values = true, value_parser = FalseyValueParser::new())]
+        force: bool,
     },
 }
 

@@ -15,14 +15,17 @@ mod diff;
 mod down;
 mod events;
 mod exec;
+mod explain;
 mod failure;
 mod follow;
 mod get;
+mod import;
 mod logs;
 mod out;
 mod plan;
 mod progress;
 mod saved;
+mod schema;
 mod screen;
 mod select;
 pub mod show;
@@ -44,7 +47,7 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser as _};
 use reconciler::model::quantity::Span;
 
-use self::args::{Cli, Dir, Global, Verb};
+use self::args::{Cli, Dir, Global, ImportVerb, Verb};
 use self::failure::Failure;
 use self::out::Out;
 use crate::app::Settings;
@@ -121,6 +124,9 @@ fn error_code(verb: &Verb) -> u8 {
         | Verb::Approve { .. }
         | Verb::Down { .. }
         | Verb::Store { .. }
+        | Verb::Explain { .. }
+        | Verb::Schema { .. }
+        | Verb::Import { .. }
         | Verb::Completion { .. }
         | Verb::Version => 1,
     }
@@ -192,6 +198,12 @@ impl Context {
             Verb::Approve { digest } => block_on(approve::run(self, digest)),
             Verb::Down { dir } => block_on(down::run(self, &dir)),
             Verb::Store { verb } => store::run(self, verb),
+            Verb::Explain { path } => explain::run(self, path.as_deref()),
+            Verb::Schema { kind } => schema::run(self, kind.as_deref()),
+            Verb::Import { verb: ImportVerb::Compose { file, dir, profiles, strict, force } } => {
+                let options = import::Options { file, dir, profiles, strict, force };
+                import::run(self, &options)
+            }
             Verb::Completion { shell } => completion::run(self, shell),
             Verb::Version => {
                 self.out.print(&format!("windlass {}\n", env!("CARGO_PKG_VERSION")))?;

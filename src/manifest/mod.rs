@@ -4,19 +4,21 @@
 //! there are), `version` (one text of one file), `tree` (YAML with places), `decode` (typed
 //! objects), `set` and `checks` (all files together, and what is in force),
 //! [`news`] (when that need not be asked anew), `problem` and
-//! [`diagnostic`] (what users see when something is wrong).
+//! [`diagnostic`] (what users see when something is wrong). [`grammar`] is the same grammar as a
+//! schema, for editors and `windlass explain`.
 
 mod checks;
 mod decode;
 pub mod diagnostic;
 mod digests;
+pub mod grammar;
 pub mod loader;
 pub mod news;
-mod problem;
+pub(crate) mod problem;
 mod report;
 mod scan;
 mod set;
-mod tree;
+pub(crate) mod tree;
 mod version;
 
 #[cfg(test)]
@@ -25,3 +27,30 @@ mod tests;
 pub use self::diagnostic::{Diagnostic, Place, Style, render, summary};
 pub use self::loader::{Loader, Reading};
 pub use self::news::News;
+
+use std::path::Path;
+use std::sync::Arc;
+
+/// What is wrong with a text on its own, `line: message`; what refers to other objects is not looked
+/// up. Relative paths begin at `folder`.
+#[must_use]
+pub fn errors_of(text: &str, folder: &Path) -> Vec<String> {
+    let digest = |path: &Path| {
+        if path.is_file() {
+            Ok(String::new())
+        } else {
+            Err(format!("{} is no file", path.display()))
+        }
+    };
+    let content = |path: &Path| {
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        Ok((Arc::from(text), String::new()))
+    };
+    let beside = version::Beside { digest: &digest, content: &content };
+    let version = version::Version::read(Arc::from(text), folder, &beside);
+    let shown = |problem: &problem::Problem| {
+        let label = problem.label.as_deref().map_or(String::new(), |label| format!(": {label}"));
+        format!("{}: {}{label}", problem.span.line, problem.message)
+    };
+    version.problems.iter().map(shown).collect()
+}

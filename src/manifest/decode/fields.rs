@@ -85,11 +85,15 @@ pub(crate) fn is_null(text: &str) -> bool {
 pub(crate) struct Fields<'n, 't> {
     /// The path of the mapping, such as `resources.`, or nothing.
     path: &'n str,
+    /// Whether it is a whole document, whose path is nothing too.
+    is_document: bool,
     pub(crate) span: Span,
     entries: &'n [Entry<'t>],
     asked: Vec<&'static str>,
     /// Fields that were spoken of already.
     done: Vec<&'static str>,
+    #[cfg(test)]
+    record: super::record::Mapping,
 }
 
 impl<'n, 't> Fields<'n, 't> {
@@ -102,9 +106,16 @@ impl<'n, 't> Fields<'n, 't> {
         path: &'n str,
     ) -> Option<Self> {
         match &node.value {
-            Value::Mapping(entries) => {
-                Some(Self { path, span: node.span, entries, asked: Vec::new(), done: Vec::new() })
-            }
+            Value::Mapping(entries) => Some(Self {
+                path,
+                is_document: field == "document",
+                span: node.span,
+                entries,
+                asked: Vec::new(),
+                done: Vec::new(),
+                #[cfg(test)]
+                record: super::record::Mapping::new(field, path),
+            }),
             Value::Sequence(_) | Value::Scalar { .. } => {
                 context.wrong_type(node, field, "a mapping");
                 None
@@ -120,6 +131,8 @@ impl<'n, 't> Fields<'n, 't> {
     /// The field with its key, if it is there.
     pub(crate) fn entry(&mut self, name: &'static str) -> Option<&'n Entry<'t>> {
         self.asked.push(name);
+        #[cfg(test)]
+        self.record.asked(name);
         self.entries.iter().find(|entry| entry.key == name)
     }
 
@@ -131,6 +144,8 @@ impl<'n, 't> Fields<'n, 't> {
         expected: &str,
     ) -> Option<&'n Node<'t>> {
         let node = self.take(name);
+        #[cfg(test)]
+        self.record.required(name);
         if node.is_none() {
             let place = self.entries.first().map_or(self.span, |entry| entry.key_span);
             context.note(
@@ -159,6 +174,8 @@ impl<'n, 't> Fields<'n, 't> {
 
     /// Notes every field that nobody asked for; `unbuilt` ones are known but cannot be used yet.
     pub(crate) fn finish(self, context: &mut Context<'_>, unbuilt: &[&'static str]) {
+        #[cfg(test)]
+        self.record.unbuilt(unbuilt);
         for entry in self.entries {
             let key = &*entry.key;
             if self.asked.contains(&key) || self.done.contains(&key) {
@@ -175,11 +192,38 @@ impl<'n, 't> Fields<'n, 't> {
             let usable = list(self.asked.iter().copied());
             let known = self.asked.iter().chain(unbuilt).copied();
             let problem = Problem::new(entry.key_span, format!("unknown field `{name}`"));
-            context.note(match did_you_mean(key, known) {
-                Some(near) => problem.label(format!("did you mean `{near}`?")),
-                None => problem.label("no such field").help(format!("known fields: {usable}")),
+            let more = self.explained(context.object.as_deref());
+            context.note(match (did_you_mean(key, known), more) {
+                (Some(near), Some(more)) => {
+                    problem.label(format!("did you mean `{near}`?")).help(more)
+                }
+                (Some(near), None) => problem.label(format!("did you mean `{near}`?")),
+                (None, Some(more)) => {
+                    let help = format!("known fields: {usable}; {more}");
+                    problem.label("no such field").help(help)
+                }
+                (None, None) => {
+                    problem.label("no such field").help(format!("known fields: {usable}"))
+                }
             });
         }
+    }
+
+    /// The command that tells about these fields of `object`, `Instance shop/web`.
+    fn explained(&self, object: Option<&str>) -> Option<String> {
+        let word = object?.split(' ').next()?;
+        let kind = super::KINDS.iter().find(|(known, _)| *known == word)?.0.to_ascii_lowercase();
+        if self.is_document {
+            return Some(format!("windlass explain {kind}"));
+        }
+        let mut way =
+            if self.path.starts_with("metadata.") { kind } else { format!("{kind}.spec") };
+        for part in self.path.split('.').filter(|part| !part.is_empty()) {
+            // Which one of a list it is says nothing about its fields.
+            let name = part.split('[').next().unwrap_or(part);
+            way.push_str(&format!(".{name}"));
+        }
+        Some(format!("windlass explain {way}"))
     }
 }
 

@@ -4,19 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Component, PathBuf};
 use std::sync::Arc;
 
-use reconciler::model::spec::{Content, FileSpec, LocalFile};
+use reconciler::model::spec::{Content, FileSpec, LocalFile, defaults};
 
 use super::super::problem::Problem;
 use super::super::tree::{Node, Value};
 use super::fields::{Context, Fields};
 use super::instance::check_env_name;
 use super::{Surroundings, value};
-
-/// Permissions of a file that does not say: its owner writes, and everybody reads.
-const MODE: u32 = 0o644;
-
-/// Permissions of user data that does not say: it may hold what only its owner shall know.
-const USER_DATA_MODE: u32 = 0o600;
 
 /// All bits that permissions have.
 const MODE_MAX: u32 = 0o7777;
@@ -28,7 +22,7 @@ pub(super) fn file(
     field: &str,
     around: &Surroundings<'_>,
 ) -> Option<FileSpec> {
-    decode(context, node, field, MODE, around)
+    decode(context, node, field, defaults::file_mode(), around)
 }
 
 /// The file for whatever the image does with it at its first start.
@@ -37,7 +31,7 @@ pub(super) fn user_data(
     node: &Node<'_>,
     around: &Surroundings<'_>,
 ) -> Option<FileSpec> {
-    decode(context, node, "userData", USER_DATA_MODE, around)
+    decode(context, node, "userData", defaults::user_data_mode(), around)
 }
 
 fn decode(

@@ -1,15 +1,13 @@
 //! How it is found out whether a container is healthy.
 
 use reconciler::model::quantity::Span as TimeSpan;
-use reconciler::model::spec::{Health, HealthProbe};
+use reconciler::model::spec::limits::{PORTS, RETRIES_MAX};
+use reconciler::model::spec::{Health, HealthProbe, defaults};
 
 use super::super::problem::Problem;
 use super::super::tree::Node;
 use super::fields::{Context, Fields, list};
 use super::value;
-
-/// Most failed checks in a row that can be waited for; more would be days.
-const RETRIES_MAX: u64 = 1000;
 
 /// Decodes `health`.
 pub(super) fn decode(context: &mut Context<'_>, node: &Node<'_>) -> Option<Health> {
@@ -36,23 +34,24 @@ pub(super) fn decode(context: &mut Context<'_>, node: &Node<'_>) -> Option<Healt
             None
         }
     };
-    let mut time = |context: &mut Context<'_>, name: &'static str, default: u64, min: u64| {
-        let Some(node) = fields.take(name) else { return TimeSpan::seconds(default) };
+    let mut time = |context: &mut Context<'_>, name: &'static str, default: TimeSpan, min: u64| {
+        let Some(node) = fields.take(name) else { return default };
         let field = format!("health.{name}");
         let Some(span) = value::quantity::<TimeSpan>(context, node, &field) else {
-            return TimeSpan::seconds(default);
+            return default;
         };
         if span.0 < min {
             context.out_of_range(node.span, &field, "engines need at least 1ms");
         }
         span
     };
-    let interval = time(context, "interval", 30, 1);
-    let timeout = time(context, "timeout", 30, 1);
-    let start_period = time(context, "startPeriod", 0, 0);
-    let retries = fields
-        .take("retries")
-        .map_or(Some(3), |node| value::integer(context, node, "health.retries", (1, RETRIES_MAX)));
+    let interval = time(context, "interval", defaults::health_interval(), 1);
+    let timeout = time(context, "timeout", defaults::health_timeout(), 1);
+    let start_period = time(context, "startPeriod", defaults::health_start_period(), 0);
+    let retries = match fields.take("retries") {
+        None => Some(u64::from(defaults::health_retries())),
+        Some(node) => value::integer(context, node, "health.retries", (1, RETRIES_MAX)),
+    };
     fields.finish(context, &[]);
     let retries = u32::try_from(retries?).ok()?;
     Some(Health { check: check?, interval, timeout, retries, start_period })
@@ -62,13 +61,13 @@ pub(super) fn decode(context: &mut Context<'_>, node: &Node<'_>) -> Option<Healt
 fn http(context: &mut Context<'_>, node: &Node<'_>) -> Option<HealthProbe> {
     if node.is_scalar() {
         let port = port(context, node, "health.http")?;
-        return Some(HealthProbe::Http { port, path: "/".to_owned() });
+        return Some(HealthProbe::Http { port, path: defaults::http_path() });
     }
     let mut fields = Fields::of(context, node, "health.http", "health.http.")?;
     let port = fields.require(context, "port", "the port inside the container");
     let port = port.and_then(|node| self::port(context, node, "health.http.port"));
     let path = match fields.take("path") {
-        None => Some("/".to_owned()),
+        None => Some(defaults::http_path()),
         Some(node) => {
             let path = value::text(context, node, "health.http.path", "a path such as `/health`");
             match path {
@@ -101,6 +100,6 @@ fn tcp(context: &mut Context<'_>, node: &Node<'_>) -> Option<HealthProbe> {
 }
 
 fn port(context: &mut Context<'_>, node: &Node<'_>, field: &str) -> Option<u16> {
-    let port = value::integer(context, node, field, super::ports::PORTS)?;
+    let port = value::integer(context, node, field, PORTS)?;
     u16::try_from(port).ok()
 }

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use reconciler::model::desired::Spec as _;
 use reconciler::model::ids::{Digest, ImageName, Key, Name};
-use reconciler::model::quantity::Span as TimeSpan;
 use reconciler::model::sparse::Sparse;
-use reconciler::model::spec::{InstanceSpec, More, NetworkName, Power, Resources, Restart, Stop};
+use reconciler::model::spec::limits::{REPLICAS_MAX, SIGNALS};
+use reconciler::model::spec::{
+    InstanceSpec, More, NetworkName, Power, Resources, Restart, Stop, defaults,
+};
 
 use super::super::problem::{Problem, Span};
 use super::super::tree::Node;
@@ -17,10 +19,6 @@ use super::networks::{self, NetworkRef};
 use super::ports::{self, PortUse};
 use super::resources::{self, FlavorUse};
 use super::{Surroundings, files, health, reference, security, settings, value};
-
-/// Most replicas of one instance: a machine starts no more containers than this in reasonable
-/// time, and what is above it is a slip of the fingers.
-pub(crate) const REPLICAS_MAX: u64 = 1000;
 
 /// Labels of ours begin like this.
 const RESERVED_LABELS: &str = "io.windlass.";
@@ -189,7 +187,8 @@ pub(crate) fn decode(
     let replicas_node = fields.take("replicas");
     let replicas = replicas_node
         .and_then(|node| value::integer(context, node, "replicas", (0, REPLICAS_MAX)))
-        .map_or(1, |replicas| u32::try_from(replicas).unwrap_or(1));
+        .and_then(|replicas| u32::try_from(replicas).ok())
+        .unwrap_or(defaults::replicas());
     let power = fields.take("power").and_then(|node| power(context, node));
     let command = fields.take("command");
     let command = command.and_then(|node| value::words(context, node, "command"));
@@ -237,7 +236,7 @@ pub(crate) fn decode(
         volumes: mounts,
         restart: restart.unwrap_or_default(),
         health,
-        stop: stop.unwrap_or(Stop { signal: None, timeout: STOP_TIMEOUT }),
+        stop: stop.unwrap_or(defaults::stop()),
         labels: labels.unwrap_or_default(),
         more: Sparse::new(more),
     };
@@ -355,9 +354,6 @@ fn host_network(context: &mut Context<'_>, more: &More, ports: &[PortUse]) {
     }
 }
 
-/// As long as engines wait by default before they kill.
-const STOP_TIMEOUT: TimeSpan = TimeSpan::seconds(10);
-
 fn image(context: &mut Context<'_>, node: &Node<'_>, project: &Name) -> Option<(ImageUse, String)> {
     let expected = "the name of an Image, or a reference such as `busybox:1.36`";
     let text = value::text(context, node, "image", expected)?;
@@ -403,15 +399,8 @@ fn stop(context: &mut Context<'_>, node: &Node<'_>) -> Option<Stop> {
     let timeout = fields.take("timeout");
     let timeout = timeout.and_then(|node| value::quantity(context, node, "stop.timeout"));
     fields.finish(context, &[]);
-    Some(Stop { signal, timeout: timeout.unwrap_or(STOP_TIMEOUT) })
+    Some(Stop { signal, timeout: timeout.unwrap_or(defaults::stop_timeout()) })
 }
-
-/// The signals that a program can be asked to end with, by the names of `kill -l`.
-const SIGNALS: [&str; 30] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
-    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
-    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR",
-];
 
 fn signal(context: &mut Context<'_>, node: &Node<'_>) -> Option<String> {
     let given = value::text(context, node, "stop.signal", "the name of a signal, such as `TERM`")?;

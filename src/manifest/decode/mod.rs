@@ -15,6 +15,8 @@ mod networks;
 mod node;
 mod ports;
 mod project;
+#[cfg(test)]
+pub(crate) mod record;
 pub(crate) mod reference;
 mod resources;
 mod security;
@@ -42,10 +44,10 @@ use super::problem::{Problem, Span};
 use super::tree::{Node, Value};
 
 /// The version of the grammar that this is.
-const API_VERSION: &str = "windlass/v1";
+pub(super) const API_VERSION: &str = "windlass/v1";
 
 /// Kinds that can be declared.
-const KINDS: [(&str, Kind); 7] = [
+pub(super) const KINDS: [(&str, Kind); 7] = [
     ("Instance", Kind::Instance),
     ("Image", Kind::Image),
     ("Volume", Kind::Volume),
@@ -56,7 +58,7 @@ const KINDS: [(&str, Kind); 7] = [
 ];
 
 /// Kinds that are designed, but not built.
-const UNBUILT_KINDS: [&str; 5] = ["Link", "Secret", "Config", "PolicyBinding", "Waiver"];
+pub(super) const UNBUILT_KINDS: [&str; 5] = ["Link", "Secret", "Config", "PolicyBinding", "Waiver"];
 
 /// What kind of object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,10 +74,18 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Whether objects of that kind are in a project.
-    fn is_in_project(self) -> bool {
+    pub(super) fn is_in_project(self) -> bool {
         match self {
             Self::Instance | Self::Image | Self::Volume | Self::Network | Self::Flavor => true,
             Self::Node | Self::Project => false,
+        }
+    }
+
+    /// Whether an object of that kind says nothing without a spec.
+    pub(super) fn needs_spec(self) -> bool {
+        match self {
+            Self::Instance | Self::Image | Self::Node | Self::Flavor => true,
+            Self::Volume | Self::Network | Self::Project => false,
         }
     }
 }
@@ -183,11 +193,10 @@ pub(crate) fn document(
         None => None,
     };
     let kind = kind?;
-    let spec = match kind {
-        Kind::Volume | Kind::Network | Kind::Project => fields.take("spec"),
-        Kind::Instance | Kind::Image | Kind::Node | Kind::Flavor => {
-            fields.require(context, "spec", "a mapping that says what is declared")
-        }
+    let spec = if kind.needs_spec() {
+        fields.require(context, "spec", "a mapping that says what is declared")
+    } else {
+        fields.take("spec")
     };
     let project = metadata.as_ref().and_then(|metadata| metadata.project.clone());
     let project = project.unwrap_or_else(Name::default_project);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use reconciler::model::ids::{Key, Name};
-use reconciler::model::spec::{NetworkName, NetworkSpec, NetworkUse, Subnet};
+use reconciler::model::spec::{NetworkName, NetworkSpec, NetworkUse, Subnet, defaults};
 
 use super::super::problem::{Problem, Span};
 use super::super::tree::{Node, Value};
@@ -167,7 +167,7 @@ fn ip(context: &mut Context<'_>, node: &Node<'_>, field: &str) -> Option<IpAddr>
 /// Decodes the spec of a Network; without one, it is a bridge.
 pub(super) fn decode(context: &mut Context<'_>, node: Option<&Node<'_>>) -> Option<NetworkSpec> {
     let mut spec = NetworkSpec {
-        driver: "bridge".to_owned(),
+        driver: defaults::network_driver(),
         options: BTreeMap::new(),
         internal: false,
         ipv6: false,

@@ -2,15 +2,13 @@
 
 use std::net::IpAddr;
 
+use reconciler::model::spec::limits::PORTS;
 use reconciler::model::spec::{Port, PortRange, Protocol};
 
 use super::super::problem::{Problem, Span};
 use super::super::tree::{Node, Value};
 use super::fields::{Context, Fields, found, short};
 use super::value;
-
-/// The numbers that a port can have: 0 would be any, and what is declared is held.
-pub(super) const PORTS: (u64, u64) = (1, 65535);
 
 /// Where a port stands, and what it takes on the host.
 #[derive(Debug, Clone)]

@@ -1,13 +1,11 @@
 //! Projects and Flavors.
 
+use reconciler::model::spec::limits::COUNT_MAX;
 use reconciler::model::spec::{FlavorSpec, ProjectSpec, Quota};
 
 use super::super::tree::Node;
 use super::fields::{Context, Fields};
 use super::{resources, value};
-
-/// Most of anything that is counted; guards the arithmetic.
-const COUNT_MAX: u64 = 1_000_000_000;
 
 /// Decodes the spec of a Project; without one, it has no quota.
 pub(super) fn decode(context: &mut Context<'_>, node: Option<&Node<'_>>) -> Option<ProjectSpec> {

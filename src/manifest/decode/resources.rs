@@ -6,24 +6,13 @@ use std::sync::Arc;
 use reconciler::model::ids::{Key, Name};
 use reconciler::model::quantity::{self, Bytes, QuantityError};
 use reconciler::model::sparse::Sparse;
+use reconciler::model::spec::limits::{CPU_SHARES, IO_RATES, IO_WEIGHTS, PIDS_MAX};
 use reconciler::model::spec::{BUILT_IN_FLAVORS, BlockIo, Flavor, Resources, Swap};
 
 use super::super::problem::{Problem, Span};
 use super::super::tree::{Node, Value};
 use super::fields::{Context, Fields, short};
 use super::value;
-
-/// Most processes: the kernel's own limit on process ids.
-const PIDS_MAX: u64 = 4_194_304;
-
-/// The weights that the kernel takes.
-const CPU_SHARES: (u64, u64) = (2, 262_144);
-
-/// The weights that block IO schedulers take.
-const IO_WEIGHTS: (u64, u64) = (10, 1000);
-
-/// Rates that are told apart from none.
-const IO_RATES: (u64, u64) = (1, i64::MAX as u64);
 
 /// A flavor that an instance names, and that is not built in.
 #[derive(Debug, Clone)]

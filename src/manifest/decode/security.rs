@@ -3,78 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reconciler::model::spec::{Device, Namespaces, Security, Ulimit};
+use reconciler::model::spec::limits::{
+    CAPABILITIES, IPC, PRIVATE_OR_HOST, ULIMITS, USER_NAMESPACES,
+};
+use reconciler::model::spec::{Device, Namespaces, Security, Ulimit, defaults};
 
 use super::super::problem::Problem;
 use super::super::tree::{Node, Value};
 use super::fields::{Context, Fields, did_you_mean, short};
 use super::files;
 use super::{Surroundings, value};
-
-/// All capabilities of the kernel, and the word for all of them.
-const CAPABILITIES: [&str; 42] = [
-    "ALL",
-    "AUDIT_CONTROL",
-    "AUDIT_READ",
-    "AUDIT_WRITE",
-    "BLOCK_SUSPEND",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "KILL",
-    "LEASE",
-    "LINUX_IMMUTABLE",
-    "MAC_ADMIN",
-    "MAC_OVERRIDE",
-    "MKNOD",
-    "NET_ADMIN",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_RAW",
-    "PERFMON",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_CHROOT",
-    "SYS_MODULE",
-    "SYS_NICE",
-    "SYS_PACCT",
-    "SYS_PTRACE",
-    "SYS_RAWIO",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "SYSLOG",
-    "WAKE_ALARM",
-];
-
-/// The limits of a process that engines know, by the names of `ulimit`.
-const ULIMITS: [&str; 15] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 /// Decodes `security`.
 pub(super) fn decode(
@@ -172,7 +110,8 @@ fn devices(context: &mut Context<'_>, node: &Node<'_>) -> Option<BTreeMap<String
     let found = value::items(context, node, field, |context, node, field| {
         if node.is_scalar() {
             let path = value::absolute_path(context, node, field)?;
-            let device = Device { host: path.clone(), permissions: "rwm".to_owned() };
+            let permissions = defaults::device_permissions();
+            let device = Device { host: path.clone(), permissions };
             return Some((node.span, path, device));
         }
         let path = format!("{field}.");
@@ -196,7 +135,7 @@ fn devices(context: &mut Context<'_>, node: &Node<'_>) -> Option<BTreeMap<String
         fields.finish(context, &[]);
         let host = host?;
         let inside = inside.unwrap_or_else(|| Some(host.clone()))?;
-        let permissions = permissions.unwrap_or_else(|| Some("rwm".to_owned()))?;
+        let permissions = permissions.unwrap_or_else(|| Some(defaults::device_permissions()))?;
         Some((node.span, inside, Device { host, permissions }))
     })?;
     for (span, inside, device) in found {
@@ -296,13 +235,13 @@ fn namespaces(context: &mut Context<'_>, node: &Node<'_>) -> Option<Namespaces> 
         let name = format!("security.namespaces.{name}");
         value::choice(context, node, &name, &words, &[]).map(str::to_owned)
     };
-    let ipc = word(context, "ipc", &["private", "shareable", "host", "none"]);
+    let ipc = word(context, "ipc", &IPC);
     // Their own is what they have if nothing is said.
     let own = |word: Option<String>| word.filter(|word| word != "private");
-    let pid = own(word(context, "pid", &["private", "host"]));
-    let uts = own(word(context, "uts", &["private", "host"]));
-    let cgroup = word(context, "cgroup", &["private", "host"]);
-    let user = word(context, "user", &["host"]);
+    let pid = own(word(context, "pid", &PRIVATE_OR_HOST));
+    let uts = own(word(context, "uts", &PRIVATE_OR_HOST));
+    let cgroup = word(context, "cgroup", &PRIVATE_OR_HOST);
+    let user = word(context, "user", &USER_NAMESPACES);
     fields.finish(context, &["network"]);
     Some(Namespaces { ipc, pid, uts, cgroup, user })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use reconciler::model::ids::{Key, Name};
-use reconciler::model::spec::{Condition, Dependency, Dns, Log, Placement, Update};
+use reconciler::model::spec::{Condition, Dependency, Dns, Log, Placement, Update, defaults};
 
 use super::super::problem::Problem;
 use super::super::tree::Node;
@@ -71,9 +71,10 @@ pub(super) fn log(context: &mut Context<'_>, node: &Node<'_>) -> Option<Log> {
 pub(super) fn update(context: &mut Context<'_>, node: &Node<'_>, replicas: u32) -> Option<Update> {
     let mut fields = Fields::of(context, node, "update", "update.")?;
     let most = u64::from(replicas.max(1));
-    let max_unavailable = fields
-        .take("maxUnavailable")
-        .map_or(Some(1), |node| value::integer(context, node, "update.maxUnavailable", (1, most)));
+    let max_unavailable = match fields.take("maxUnavailable") {
+        None => Some(u64::from(defaults::max_unavailable())),
+        Some(node) => value::integer(context, node, "update.maxUnavailable", (1, most)),
+    };
     fields.finish(context, &["order", "maxSurge", "healthTimeout", "onFailure", "minReady"]);
     Some(Update { max_unavailable: u32::try_from(max_unavailable?).ok()? })
 }

@@ -1,6 +1,6 @@
 //! Volumes.
 
-use reconciler::model::spec::VolumeSpec;
+use reconciler::model::spec::{VolumeSpec, defaults};
 
 use super::super::tree::Node;
 use super::fields::{Context, Fields};
@@ -8,8 +8,11 @@ use super::value;
 
 /// Decodes the spec of a Volume; without one, all fields have their defaults.
 pub(crate) fn decode(context: &mut Context<'_>, node: Option<&Node<'_>>) -> Option<VolumeSpec> {
-    let mut spec =
-        VolumeSpec { driver: "local".to_owned(), options: Default::default(), retain: true };
+    let mut spec = VolumeSpec {
+        driver: defaults::volume_driver(),
+        options: Default::default(),
+        retain: defaults::volume_retain(),
+    };
     let Some(node) = node else { return Some(spec) };
     let mut fields = Fields::of(context, node, "spec", "")?;
     if let Some(node) = fields.take("driver") {
@@ -20,7 +23,7 @@ pub(crate) fn decode(context: &mut Context<'_>, node: Option<&Node<'_>>) -> Opti
         spec.options = value::texts(context, node, "options", |_| Ok(())).unwrap_or_default();
     }
     if let Some(node) = fields.take("retain") {
-        spec.retain = value::boolean(context, node, "retain").unwrap_or(true);
+        spec.retain = value::boolean(context, node, "retain").unwrap_or(defaults::volume_retain());
     }
     fields.finish(context, &["size", "shared"]);
     Some(spec)

@@ -4,6 +4,7 @@ mod bad_input;
 mod design;
 mod directory;
 mod edits;
+mod grammar;
 mod holding;
 mod hostile;
 mod large;

@@ -18,6 +18,8 @@ error: unknown field `replica` in Instance default/web
   |
 6 |   replica: 3
   |   ^^^^^^^ did you mean `replicas`?
+  |
+  = help: windlass explain instance.spec
 ";
     assert_eq!(plain, expected);
     let said = summary(&reading.specs, specs.folder.path()).replace(&root, "specs");

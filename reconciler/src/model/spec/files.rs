@@ -4,57 +4,73 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "schema")]
+use super::{defaults, form};
 use crate::model::ids::Key;
 use crate::model::quantity::Bytes;
 
 /// Something mounted into the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Mount {
     /// What is mounted.
+    #[cfg_attr(feature = "schema", schemars(flatten))]
     pub source: MountSource,
     /// The absolute path inside the container.
+    #[cfg_attr(feature = "schema", schemars(with = "form::Path"))]
     pub target: String,
     /// Whether it cannot be written to.
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub read_only: bool,
 }
 
 /// What a mount shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum MountSource {
-    /// A declared Volume.
+    /// The name of a Volume; `project/name` for one of another project.
     Volume(Key),
     /// An absolute path on the node's host.
-    Bind(String),
-    /// Memory; the size limit, if there is one.
-    Tmpfs(Option<Bytes>),
+    Bind(#[cfg_attr(feature = "schema", schemars(with = "form::Path"))] String),
+    /// Memory: `true`, or the most that it may hold, `64Mi`.
+    Tmpfs(#[cfg_attr(feature = "schema", schemars(with = "form::Tmpfs"))] Option<Bytes>),
 }
 
 /// A file that is put into each new container before it starts. What the container makes of it
 /// later is its own affair: another content is another revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct FileSpec {
     /// Its absolute path inside. Folders that are missing are made.
+    #[cfg_attr(feature = "schema", schemars(with = "form::Path"))]
     pub path: String,
     /// What is in it.
+    #[cfg_attr(feature = "schema", schemars(flatten))]
     pub content: Content,
-    /// Its permissions.
+    /// Its permissions, as `chmod` takes them.
+    #[cfg_attr(feature = "schema", schemars(default, with = "form::Mode", extend("default" = form::octal(defaults::file_mode()))))]
     pub mode: u32,
     /// The number of the user who owns it.
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub uid: u32,
     /// The number of the group that owns it.
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub gid: u32,
 }
 
 /// What is in a file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Content {
-    /// This text.
-    Text(Arc<str>),
-    /// What a file on this host holds.
+    /// Its text.
+    #[cfg_attr(feature = "schema", schemars(rename = "content"))]
+    Text(#[cfg_attr(feature = "schema", schemars(with = "form::Text"))] Arc<str>),
+    /// The path of a file beside the spec that holds it.
+    #[cfg_attr(feature = "schema", schemars(rename = "source"))]
     File(LocalFile),
 }
 

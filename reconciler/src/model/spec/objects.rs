@@ -6,39 +6,48 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::files::LocalFile;
+#[cfg(feature = "schema")]
+use super::{defaults, form, limits};
 use crate::model::quantity::{Bytes, Cpus};
 
-/// Where an image comes from.
+/// An image: where it comes from, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ImageSpec {
-    /// The one source.
+    /// Where its content is.
     pub source: ImageSource,
     /// When a registry is asked.
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub pull: Pull,
 }
 
 /// Where an image's content is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ImageSource {
-    /// A reference, with its tag or digest always written out.
+    /// A reference such as `registry.example/web:1.4`; without tag and digest it means `:latest`.
     Registry(Arc<str>),
-    /// A file as `docker save` writes it.
+    /// The path of a file as `docker save` writes it, or of an OCI layout in a tar file.
     Archive(LocalFile),
-    /// A tar file that holds a root file system, and what an image made of it shall say.
+    /// The path of a tar file that holds a root file system, and what an image made of it says.
+    #[cfg_attr(feature = "schema", schemars(transform = form::or_path))]
     Rootfs {
         /// The tar file.
         file: LocalFile,
         /// The command that containers run unless they name their own.
+        #[cfg_attr(feature = "schema", schemars(with = "Option<form::Words>"))]
         command: Option<Vec<String>>,
         /// Environment variables.
+        #[cfg_attr(feature = "schema", schemars(default, with = "BTreeMap<String, form::Text>"))]
         env: BTreeMap<String, String>,
     },
 }
 
 /// When a registry is asked for an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Pull {
     /// Whenever the Image is declared or changes.
@@ -52,24 +61,30 @@ pub enum Pull {
 
 /// A volume on the nodes that use it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeSpec {
     /// The engine's volume driver; `local` if not said.
+    #[cfg_attr(feature = "schema", schemars(default = "defaults::volume_driver"))]
     pub driver: String,
     /// Options of the driver.
+    #[cfg_attr(feature = "schema", schemars(default, with = "BTreeMap<String, form::Text>"))]
     pub options: BTreeMap<String, String>,
     /// Whether the data stays when the declaration goes; true if not said.
+    #[cfg_attr(feature = "schema", schemars(default = "defaults::volume_retain"))]
     pub retain: bool,
 }
 
 /// A hypervisor node: an engine that runs containers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NodeSpec {
     /// Where its engine listens.
     pub endpoint: Endpoint,
     /// The control group that all containers on this node live under; made from the node's name
     /// and the owner if not said.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<form::Path>"))]
     pub cgroup_root: Option<String>,
 }
 
@@ -91,14 +106,17 @@ impl std::fmt::Display for Endpoint {
 
 /// A tenant: what all its instances together may use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectSpec {
     /// The most that the project may use. What is not set is not limited.
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub quota: Quota,
 }
 
 /// The most that a project may use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Quota {
     /// CPU time per time, of all instances together.
@@ -109,17 +127,22 @@ pub struct Quota {
     pub memory: Option<Bytes>,
     /// Processes and threads of all instances together.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(max = limits::COUNT_MAX)))]
     pub pids: Option<u64>,
     /// Replicas of all instances together.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(max = limits::COUNT_MAX)))]
     pub instances: Option<u64>,
     /// Published host ports.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(max = limits::COUNT_MAX)))]
     pub ports: Option<u64>,
     /// Declared Images.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(max = limits::COUNT_MAX)))]
     pub images: Option<u64>,
     /// Declared Volumes.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(max = limits::COUNT_MAX)))]
     pub volumes: Option<u64>,
 }

@@ -2,10 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "schema")]
+use super::form;
+
 /// A transport protocol.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP.
@@ -31,15 +35,20 @@ impl Protocol {
 
 /// A port of the container. Without `host` it is exposed but not published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", schemars(extend("dependentRequired" = { "address": ["host"] })))]
 pub struct Port {
     /// The port inside, 1 to 65535.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub container: u16,
     /// Its protocol; `tcp` if not said.
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub protocol: Protocol,
     /// The host port or ports that lead to it: replica *n* gets the *n*-th of the range.
     pub host: Option<PortRange>,
     /// The host address to listen on; all of them if not said.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<form::ListenAddress>"))]
     pub address: Option<String>,
 }
 

@@ -5,20 +5,25 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "schema")]
+use super::{form, limits};
 use crate::model::quantity::{Bytes, Cpus};
 use crate::model::sparse::{Sparse, empty};
 
 /// Hard limits. What is not set is not limited.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// CPU time per time: `0.5`, `500m`, `2`.
     pub cpus: Option<Cpus>,
     /// Weight among those who want the cpu at the same time, 2 to 262144; 1024 is the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = limits::CPU_SHARES.0, max = limits::CPU_SHARES.1)))]
     pub cpu_shares: Option<u64>,
     /// The cpus that may be used: `0-1,3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<form::CpuSet>"))]
     pub cpuset: Option<Arc<str>>,
     /// Memory: `256Mi`.
     pub memory: Option<Bytes>,
@@ -26,6 +31,7 @@ pub struct Resources {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_swap: Option<Swap>,
     /// Processes and threads.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = limits::PIDS_MAX)))]
     pub pids: Option<u64>,
     /// Reads and writes of block devices.
     #[serde(default, skip_serializing_if = "Sparse::is_empty")]
@@ -44,22 +50,28 @@ pub enum Swap {
 
 /// Limits on block devices, each named by its path on the node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct BlockIo {
     /// Weight among those who want a device at the same time, 10 to 1000. Not every kernel has it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = limits::IO_WEIGHTS.0, max = limits::IO_WEIGHTS.1)))]
     pub weight: Option<u16>,
     /// Bytes per second that may be read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(extend("propertyNames" = { "pattern": "^/dev/" })))]
     pub read_bps: BTreeMap<String, Bytes>,
     /// Bytes per second that may be written.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(extend("propertyNames" = { "pattern": "^/dev/" })))]
     pub write_bps: BTreeMap<String, Bytes>,
     /// Reads per second.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(inner(range(min = limits::IO_RATES.0, max = limits::IO_RATES.1)), extend("propertyNames" = { "pattern": "^/dev/" })))]
     pub read_iops: BTreeMap<String, u64>,
     /// Writes per second.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(inner(range(min = limits::IO_RATES.0, max = limits::IO_RATES.1)), extend("propertyNames" = { "pattern": "^/dev/" })))]
     pub write_iops: BTreeMap<String, u64>,
 }
 
@@ -67,6 +79,7 @@ empty!(BlockIo);
 
 /// A size of the users' own: limits under a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct FlavorSpec {
     /// The limits that instances of this flavor get.
