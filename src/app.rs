@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use reconciler::engine::Engine;
 use reconciler::model::ids::{OwnerId, ReplicaKey};
@@ -29,6 +30,12 @@ use crate::shell::{Asker, Connect, End, Input, Ports, Shell};
 use crate::specs::{Reader, Watching};
 use crate::state::{self, StateDir, StatePaths};
 use crate::store::{self, StoreWriter};
+
+/// A daemon that was told to end is gone after this long: it writes out what it holds.
+const ENDS_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether it is.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// Where things are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -354,9 +361,27 @@ impl Session {
             Some(Frame::Hello { version, specs, pid }) => {
                 Ok(Some(Daemon { socket, specs, pid, version }))
             }
-            Some(Frame::Error { message, .. }) => Err(SessionError::Answer(message)),
+            Some(Frame::Error { message, .. }) => {
+                // One that is just ending takes connections that it never answers.
+                match Self::ends_soon(settings, &socket).await? {
+                    true => Ok(None),
+                    false => Err(SessionError::Answer(message)),
+                }
+            }
             other => Err(SessionError::Answer(format!("{other:?}"))),
         }
+    }
+
+    /// Whether the daemon that listens at `socket` is gone within a moment, with all that it held.
+    async fn ends_soon(settings: &Settings, socket: &Path) -> Result<bool, SessionError> {
+        for _ in 0..ENDS_WITHIN.as_millis() / LOOK_AGAIN_AFTER.as_millis() {
+            let held = matches!(StateDir::probe(&settings.state), Ok(state::Holder::Held { .. }));
+            if !held && client::connect(socket).await?.is_none() {
+                return Ok(true);
+            }
+            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        }
+        Ok(false)
     }
 
     /// The daemon if one runs, else a loop in this process.

@@ -197,7 +197,8 @@ impl<'a> Check<'a> {
                 | Action::CreateVolume { .. }
                 | Action::RemoveVolume { .. }
                 | Action::CreateNetwork { .. }
-                | Action::RemoveNetwork { .. } => {}
+                | Action::RemoveNetwork { .. }
+                | Action::RemoveCopy { .. } => {}
             }
         }
     }
@@ -300,7 +301,8 @@ impl<'a> Check<'a> {
             | Action::CreateVolume { .. }
             | Action::RemoveVolume { .. }
             | Action::CreateNetwork { .. }
-            | Action::RemoveNetwork { .. } => {}
+            | Action::RemoveNetwork { .. }
+            | Action::RemoveCopy { .. } => {}
         }
     }
 

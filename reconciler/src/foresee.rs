@@ -107,7 +107,10 @@ impl Snapshot {
                 let Some(seen) = self.nodes.get_mut(node) else { return };
                 if let Action::CreateNetwork { name, spec, .. } = action {
                     let (network, spec) = (network.clone(), (**spec).clone());
-                    seen.networks.insert(name.clone(), ObservedNetwork { network, spec });
+                    seen.networks.insert(
+                        name.clone(),
+                        ObservedNetwork { network, spec, copies: Vec::new() },
+                    );
                 } else {
                     seen.networks.remove(&network.engine_name());
                 }
@@ -203,7 +206,8 @@ impl Snapshot {
             | Action::CreateVolume { .. }
             | Action::RemoveVolume { .. }
             | Action::CreateNetwork { .. }
-            | Action::RemoveNetwork { .. } => {}
+            | Action::RemoveNetwork { .. }
+            | Action::RemoveCopy { .. } => {}
         }
     }
 

@@ -106,7 +106,9 @@ impl ListedStep {
         use crate::step::Action;
         let for_good = match &step.action {
             Action::RemoveContainer { for_good, .. } => *for_good,
-            Action::RemoveVolume { .. } | Action::RemoveNetwork { .. } => true,
+            Action::RemoveVolume { .. }
+            | Action::RemoveNetwork { .. }
+            | Action::RemoveCopy { .. } => true,
             Action::PullImage { .. }
             | Action::LoadImage { .. }
             | Action::ImportImage { .. }

@@ -97,6 +97,11 @@ pub enum Action {
         /// The engine's name for it.
         name: String,
     },
+    /// Remove a network of a name that another one of ours has, too.
+    RemoveCopy {
+        /// The engine's id of it.
+        id: String,
+    },
     /// Put a container on a network.
     ConnectNetwork {
         /// Its id or name.
@@ -204,6 +209,7 @@ impl Action {
             Self::RemoveVolume { .. } => Deed::RemoveVolume,
             Self::CreateNetwork { .. } => Deed::CreateNetwork,
             Self::RemoveNetwork { .. } => Deed::RemoveNetwork,
+            Self::RemoveCopy { .. } => Deed::RemoveCopy,
             Self::ConnectNetwork { network, .. } => Deed::Connect { network: network.clone() },
             Self::DisconnectNetwork { network, .. } => {
                 Deed::Disconnect { network: network.clone() }
@@ -258,6 +264,7 @@ impl Action {
             | Self::RemoveVolume { .. }
             | Self::CreateNetwork { .. }
             | Self::RemoveNetwork { .. }
+            | Self::RemoveCopy { .. }
             | Self::CreateContainer { .. } => None,
         }
     }
@@ -286,6 +293,7 @@ impl Action {
             Self::RemoveVolume { .. } => "remove volume",
             Self::CreateNetwork { .. } => "create network",
             Self::RemoveNetwork { .. } => "remove network",
+            Self::RemoveCopy { .. } => "remove copy",
             Self::ConnectNetwork { .. } => "connect",
             Self::DisconnectNetwork { .. } => "disconnect",
             Self::PutFiles { .. } => "put files",

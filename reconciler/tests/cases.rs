@@ -123,7 +123,7 @@ fn pairs(plan: &Plan, report: &Report) -> BTreeSet<String> {
 }
 
 /// Which causes an action can have.
-const POSSIBLE: [(&str, &[&str]); 19] = [
+const POSSIBLE: [(&str, &[&str]); 20] = [
     ("pull image", &["Needed"]),
     ("load image", &["Needed"]),
     ("import image", &["Needed"]),
@@ -131,6 +131,7 @@ const POSSIBLE: [(&str, &[&str]); 19] = [
     ("remove volume", &["NotDeclared", "Down"]),
     ("create network", &["Needed"]),
     ("remove network", &["NotDeclared", "Down"]),
+    ("remove copy", &["Superseded"]),
     ("connect", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"]),
     ("disconnect", &["Changed", "Drifted"]),
     (

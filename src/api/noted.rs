@@ -137,6 +137,7 @@ fn deed_words(deed: &Deed) -> String {
         | Deed::RemoveVolume
         | Deed::CreateNetwork
         | Deed::RemoveNetwork
+        | Deed::RemoveCopy
         | Deed::PutFiles
         | Deed::Start { .. }
         | Deed::Stop { .. }

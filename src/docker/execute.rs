@@ -47,7 +47,9 @@ pub(super) async fn execute(
         Action::CreateNetwork { name, spec, labels } => {
             networks::create(driver, name, spec, labels).await
         }
-        Action::RemoveNetwork { name } => networks::remove(driver, name).await,
+        Action::RemoveNetwork { name } | Action::RemoveCopy { id: name } => {
+            networks::remove(driver, name).await
+        }
         Action::ConnectNetwork { container, network, attachment } => {
             networks::connect(driver, container, network, attachment).await
         }

@@ -78,10 +78,7 @@ pub(super) async fn list(
             .flatten()
             .filter_map(|volume| convert::observed_volume(owner, volume))
             .collect(),
-        networks: networks
-            .into_iter()
-            .filter_map(|network| convert::observed_network(owner, network))
-            .collect(),
+        networks: convert::observed_networks(owner, networks),
     })
 }
 

@@ -91,6 +91,7 @@ pub fn touched(entry: &Entry) -> Touched {
             | Deed::CreateVolume { .. }
             | Deed::CreateNetwork
             | Deed::RemoveNetwork
+            | Deed::RemoveCopy
             | Deed::Connect { .. }
             | Deed::Disconnect { .. }
             | Deed::PutFiles

@@ -78,6 +78,7 @@ pub(super) fn takes_a_place(action: &Action) -> bool {
         | Action::RemoveVolume { .. }
         | Action::CreateNetwork { .. }
         | Action::RemoveNetwork { .. }
+        | Action::RemoveCopy { .. }
         | Action::ConnectNetwork { .. }
         | Action::DisconnectNetwork { .. }
         | Action::PutFiles { .. }

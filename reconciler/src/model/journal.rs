@@ -201,6 +201,8 @@ pub enum Deed {
     CreateNetwork,
     /// Remove a network.
     RemoveNetwork,
+    /// Remove a network of a name that another one has, too.
+    RemoveCopy,
     /// Create a container.
     Create {
         /// Which one in the row.
@@ -266,6 +268,7 @@ impl Deed {
             Self::RemoveVolume => "remove volume",
             Self::CreateNetwork => "create network",
             Self::RemoveNetwork => "remove network",
+            Self::RemoveCopy => "remove copy",
             Self::Connect { .. } => "connect",
             Self::Disconnect { .. } => "disconnect",
             Self::PutFiles => "put files",
@@ -451,6 +454,7 @@ impl Records {
             | Deed::RemoveVolume
             | Deed::CreateNetwork
             | Deed::RemoveNetwork
+            | Deed::RemoveCopy
             | Deed::Connect { .. }
             | Deed::Disconnect { .. }
             | Deed::PutFiles => {}

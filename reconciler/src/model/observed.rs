@@ -392,6 +392,10 @@ pub struct ObservedNetwork {
     pub network: Key,
     /// What it is; ranges that nobody asked for are among its subnets.
     pub spec: NetworkSpec,
+    /// Ids of younger networks of the same name. Older engines make as many as they are asked for,
+    /// and then do not know which one is meant.
+    #[serde(default)]
+    pub copies: Vec<String>,
 }
 
 /// One of our volumes.

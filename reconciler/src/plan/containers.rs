@@ -91,6 +91,7 @@ pub(super) fn can_be_left_out(action: &Action) -> bool {
         | Action::RemoveVolume { .. }
         | Action::CreateNetwork { .. }
         | Action::RemoveNetwork { .. }
+        | Action::RemoveCopy { .. }
         | Action::PutFiles { .. }
         | Action::CreateContainer { .. }
         | Action::StartContainer { .. }

@@ -117,6 +117,7 @@ pub fn plan(snapshot: &Snapshot, policies: &Policies) -> (Plan, Report) {
     round.walk();
     round.declared_volumes();
     round.undeclared_volumes();
+    round.doubled_networks();
     round.undeclared_networks();
     round.removals();
     round.finish()

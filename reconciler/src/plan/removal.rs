@@ -213,6 +213,33 @@ impl Round<'_> {
 }
 
 impl Round<'_> {
+    /// Removes networks of a name that another one has, too: two were made where one was asked for
+    /// twice, before and after a crash.
+    pub(super) fn doubled_networks(&mut self) {
+        let snapshot = self.snapshot;
+        for (node, seen) in &snapshot.nodes {
+            for held in seen.networks.values().filter(|held| !held.copies.is_empty()) {
+                let network = held.network.clone();
+                let object = ObjectId::Network { node: node.clone(), network: network.clone() };
+                if self.under_way(&object).is_some() || self.blocked_node(node).is_some() {
+                    continue;
+                }
+                let record = snapshot.records.networks.get(&network);
+                let failure = record.and_then(|record| record.failures.get(node));
+                if let Some(failure) = failure.filter(|one| one.waits(snapshot.now)) {
+                    self.report.wake(failure.retry_at);
+                    self.wait(&object, Some(node), super::needs::backing_off(failure));
+                    continue;
+                }
+                let remove = |id: &String| Action::RemoveCopy { id: id.clone() };
+                let actions = held.copies.iter().map(remove).collect();
+                let (kind, cause, node) = (ChangeKind::Tidy, Cause::Superseded, node.clone());
+                let goal = removal_goal();
+                self.chain(Change { object, node, kind, cause, goal }, actions, &[]);
+            }
+        }
+    }
+
     /// Removes networks that are no longer declared, once nothing is on them.
     pub(super) fn undeclared_networks(&mut self) {
         let snapshot = self.snapshot;
@@ -227,8 +254,12 @@ impl Round<'_> {
                     continue;
                 }
                 let name = network.engine_name();
-                let present =
-                    snapshot.nodes.get(node).is_some_and(|seen| seen.networks.contains_key(&name));
+                let held = snapshot.nodes.get(node).and_then(|seen| seen.networks.get(&name));
+                if held.is_some_and(|held| !held.copies.is_empty()) {
+                    // Copies go first: the engine would not know which one is meant.
+                    continue;
+                }
+                let present = held.is_some();
                 if !present {
                     // Another hand removed it.
                     let (node, deed) = (node.clone(), Deed::RemoveNetwork);

@@ -266,7 +266,8 @@ impl FakeEngine {
             Action::CreateNetwork { name, spec, labels } => {
                 let network = Key::new(label(labels, "project")?, label(labels, "network")?);
                 let spec = (**spec).clone();
-                self.networks.insert(name.clone(), ObservedNetwork { network, spec });
+                self.networks
+                    .insert(name.clone(), ObservedNetwork { network, spec, copies: Vec::new() });
                 Ok(Done::AsAsked)
             }
             Action::RemoveNetwork { name } => {
@@ -276,6 +277,12 @@ impl FakeEngine {
                     return Err(error(DriverErrorKind::Conflict, format!("{name} is in use")));
                 }
                 self.networks.remove(name);
+                Ok(Done::AsAsked)
+            }
+            Action::RemoveCopy { id } => {
+                for network in self.networks.values_mut() {
+                    network.copies.retain(|copy| copy != id);
+                }
                 Ok(Done::AsAsked)
             }
             Action::ConnectNetwork { container, network, attachment } => {

@@ -113,6 +113,8 @@ struct Network {
     node: Name,
     #[serde(default = "bridge")]
     driver: String,
+    #[serde(default)]
+    copies: Vec<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -539,9 +541,10 @@ fn volumes(snapshot: &mut Snapshot, observed: &Observed) {
 }
 
 fn networks(snapshot: &mut Snapshot, observed: &Observed) {
-    for Network { network, node, driver } in &observed.networks {
+    for Network { network, node, driver, copies } in &observed.networks {
         let spec = specs::network(driver.clone());
-        let held = ObservedNetwork { network: network.clone(), spec };
+        let copies = copies.clone();
+        let held = ObservedNetwork { network: network.clone(), spec, copies };
         if let Some(seen) = snapshot.nodes.get_mut(node) {
             seen.networks.insert(network.engine_name(), held);
         }

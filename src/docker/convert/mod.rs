@@ -19,6 +19,6 @@ pub(super) use create::{container_body, volume_body};
 pub(super) use limits::update_body;
 pub(super) use more::{EngineDefaults, endpoint};
 pub(super) use observe::{
-    agrees, observed_container, observed_image, observed_network, observed_volume,
+    agrees, observed_container, observed_image, observed_networks, observed_volume,
 };
 pub(super) use time::event_time;

@@ -1,5 +1,6 @@
 //! What is read back, normalised.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -176,10 +177,7 @@ pub(in super::super) fn observed_volume(
 }
 
 /// A network as a list shows it; `None` if it is not `owner`'s.
-pub(in super::super) fn observed_network(
-    owner: &OwnerId,
-    network: Network,
-) -> Option<(String, ObservedNetwork)> {
+fn observed_network(owner: &OwnerId, network: Network) -> Option<(String, ObservedNetwork)> {
     let key = labels::network(owner, &network.labels.unwrap_or_default())?;
     let subnet = |config: IpamConfig| Subnet {
         subnet: config.subnet.unwrap_or_default(),
@@ -199,7 +197,28 @@ pub(in super::super) fn observed_network(
         ipv6: network.enable_ipv6.unwrap_or(false),
         subnets: subnets.into_iter().map(subnet).collect(),
     };
-    Some((network.name?, ObservedNetwork { network: key, spec }))
+    Some((network.name?, ObservedNetwork { network: key, spec, copies: Vec::new() }))
+}
+
+/// `owner`'s networks as a list shows them. Of several of one name the oldest counts.
+pub(in super::super) fn observed_networks(
+    owner: &OwnerId,
+    mut networks: Vec<Network>,
+) -> BTreeMap<String, ObservedNetwork> {
+    networks.sort_by(|a, b| {
+        let age = |network: &Network| timestamp(network.created.as_deref());
+        (age(a), &a.id).cmp(&(age(b), &b.id))
+    });
+    let mut found: BTreeMap<String, ObservedNetwork> = BTreeMap::new();
+    for network in networks {
+        let id = network.id.clone().unwrap_or_default();
+        let Some((name, network)) = observed_network(owner, network) else { continue };
+        match found.entry(name) {
+            Entry::Vacant(entry) => drop(entry.insert(network)),
+            Entry::Occupied(mut entry) => entry.get_mut().copies.push(id),
+        }
+    }
+    found
 }
 
 /// The engine begins names with a slash.

@@ -2,217 +2,27 @@
 //! does any more.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
-use std::collections::BTreeMap;
+mod stories;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use reconciler::engine::{Event, Operator};
-use reconciler::model::desired::{
-    Declared, DesiredSet, RootIdentity, RootState, Source, SpecsReading,
-};
+use reconciler::model::desired::{DesiredSet, RootIdentity, RootState, SpecsReading};
 use reconciler::model::health::Probed;
-use reconciler::model::ids::{Digest, ImageId, Key, Name, ReplicaKey};
+use reconciler::model::ids::{Digest, ImageId, Name, ReplicaKey};
 use reconciler::model::observed::{ContainerState, Limits};
-use reconciler::model::quantity::{Bytes, Span};
-use reconciler::model::spec::{
-    Endpoint, Health, HealthProbe, InstanceSpec, Mount, MountSource, NodeSpec, Power, Restart,
-    VolumeSpec,
-};
+use reconciler::model::spec::{Power, Restart};
 use reconciler::model::time::Timestamp;
 use reconciler::plan::plan;
 use reconciler::policy::Policies;
 use reconciler::saved::{Made, SavedPlan};
-use reconciler::testing::{Fault, Hints, World, instance};
+use reconciler::testing::{Hints, World};
 use reconciler::want;
 
-const NAMES: [&str; 5] = ["p/a", "p/b", "p/c", "q/a", "q/d"];
-const NODES: [&str; 2] = ["n1", "n2"];
-
-/// A declared instance, in few numbers.
-#[derive(Debug, Clone)]
-struct Small {
-    name: usize,
-    image: bool,
-    replicas: u32,
-    power: u8,
-    memory: u8,
-    restart: u8,
-    variable: bool,
-    volume: bool,
-    health: u8,
-}
-
-fn small() -> impl Strategy<Value = Small> {
-    (0..NAMES.len(), any::<bool>(), 0..3_u32, 0..6_u8, 0..3_u8, 0..6_u8, any::<bool>(), 0..12_u8)
-        .prop_map(|(name, image, replicas, power, memory, restart, variable, rest)| {
-            let (volume, health) = (rest % 4 == 0, rest / 4);
-            Small { name, image, replicas, power, memory, restart, variable, volume, health }
-        })
-}
-
-fn set() -> impl Strategy<Value = Vec<Small>> {
-    prop::collection::vec(small(), 0..6)
-}
-
-/// Something that happens.
-#[derive(Debug, Clone)]
-enum Op {
-    Declare(Vec<Small>),
-    Drift(u16, Drift),
-    Faults(bool, Vec<Fault>),
-    Node(bool, bool),
-    Steps(u8),
-    DieAfter(u8),
-    Restart,
-    FailCommits(u8),
-    Hints(Hints),
-    HoldLists(bool),
-    Jump(i32),
-    Pass(u16),
-    Refresh,
-    CatchUp,
-    Feel(u16, u8),
-}
-
-/// What another hand does to a container.
-#[derive(Debug, Clone, Copy)]
-enum Drift {
-    Kill,
-    Succeed,
-    Pause,
-    Unpause,
-    Start,
-    Remove,
-    Rename,
-    Limits,
-    RestartPolicy,
-    Image,
-    Copy,
-    Removing,
-}
-
-fn drift() -> impl Strategy<Value = Drift> {
-    prop::sample::select(vec![
-        Drift::Kill,
-        Drift::Kill,
-        Drift::Succeed,
-        Drift::Pause,
-        Drift::Unpause,
-        Drift::Start,
-        Drift::Remove,
-        Drift::Rename,
-        Drift::Limits,
-        Drift::RestartPolicy,
-        Drift::Image,
-        Drift::Copy,
-        Drift::Removing,
-    ])
-}
-
-fn fault() -> impl Strategy<Value = Fault> {
-    prop::sample::select(vec![
-        Fault::None,
-        Fault::Refused,
-        Fault::TimedOutUndone,
-        Fault::TimedOutDone,
-        Fault::TimedOutLate,
-        Fault::LostDone,
-    ])
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let hints = prop::sample::select(vec![Hints::Once, Hints::Lost, Hints::Twice]);
-    prop_oneof![
-        4 => set().prop_map(Op::Declare),
-        6 => (any::<u16>(), drift()).prop_map(|(which, drift)| Op::Drift(which, drift)),
-        3 => (any::<bool>(), prop::collection::vec(fault(), 1..6))
-            .prop_map(|(node, faults)| Op::Faults(node, faults)),
-        2 => (any::<bool>(), any::<bool>()).prop_map(|(node, up)| Op::Node(node, up)),
-        8 => (1..40_u8).prop_map(Op::Steps),
-        2 => (0..30_u8).prop_map(Op::DieAfter),
-        1 => Just(Op::Restart),
-        1 => (1..4_u8).prop_map(Op::FailCommits),
-        1 => hints.prop_map(Op::Hints),
-        1 => any::<bool>().prop_map(Op::HoldLists),
-        1 => (-7_200_000..7_200_000_i32).prop_map(Op::Jump),
-        3 => (1..400_u16).prop_map(Op::Pass),
-        1 => Just(Op::Refresh),
-        1 => Just(Op::CatchUp),
-        3 => (any::<u16>(), 0..3_u8).prop_map(|(which, health)| Op::Feel(which, health)),
-    ]
-}
-
-fn source() -> Source {
-    Source { file: Arc::from("set.yaml"), line: 1, column: 1 }
-}
-
-fn spec(small: &Small) -> InstanceSpec {
-    let mut spec = instance(if small.image { "web:1" } else { "web:2" });
-    spec.replicas = small.replicas;
-    spec.power = match small.power {
-        0 => Power::Stopped,
-        1 => Power::Paused,
-        _ => Power::Running,
-    };
-    spec.resources.memory = match small.memory {
-        0 => None,
-        more => Some(Bytes(u64::from(more) << 26)),
-    };
-    spec.restart = match small.restart {
-        0 => Restart::Never,
-        1 => Restart::OnFailure,
-        _ => Restart::Always,
-    };
-    let check = match small.health {
-        0 => Some(HealthProbe::Exec(vec!["true".to_owned()])),
-        1 => Some(HealthProbe::Tcp { port: 80 }),
-        _ => None,
-    };
-    spec.health = check.map(|check| Health {
-        check,
-        interval: Span::seconds(10),
-        timeout: Span::seconds(1),
-        retries: 2,
-        start_period: Span::seconds(0),
-    });
-    if small.variable {
-        spec.env.insert("MODE".to_owned(), "other".to_owned());
-    }
-    if small.volume {
-        let source = MountSource::Volume(volume(NAMES[small.name]));
-        spec.volumes = vec![Mount { source, target: "/data".to_owned(), read_only: false }];
-    }
-    spec
-}
-
-fn volume(instance: &str) -> Key {
-    let key: Key = instance.parse().unwrap();
-    Key::new(key.project, Name::new("data").unwrap())
-}
-
-fn desired(set: &[Small]) -> DesiredSet {
-    let mut desired = DesiredSet::default();
-    for small in set {
-        let key = NAMES[small.name].parse().unwrap();
-        desired.instances.insert(key, Declared::new(spec(small), source()));
-        if small.volume {
-            let spec = VolumeSpec {
-                driver: "local".to_owned(),
-                options: BTreeMap::new(),
-                retain: small.variable,
-            };
-            desired.volumes.insert(volume(NAMES[small.name]), Declared::new(spec, source()));
-        }
-    }
-    for node in NODES {
-        let endpoint = Endpoint::Unix(format!("/{node}.sock"));
-        let spec = NodeSpec { endpoint, cgroup_root: None };
-        desired.nodes.insert(Name::new(node).unwrap(), Declared::new(spec, source()));
-    }
-    desired
-}
+use stories::{Drift, NODES, Op, Small, desired, drift, op, set};
 
 fn world() -> World {
     let mut world = World::new(&NODES);
