@@ -1,6 +1,8 @@
-//! Replicas of one instance change one after the other: while one of them is being replaced, or
-//! has been and is not ready yet, the others stay as they are. A revision that never gets ready
-//! takes one replica with it, and no more.
+//! Replicas of one instance change one after the other, or as many at once as `maxUnavailable` says:
+//! while those are being replaced, or have been and are not ready yet, the others stay as they are. A
+//! revision that never gets ready takes so many replicas with it, and no more.
+
+use std::collections::BTreeSet;
 
 use super::Round;
 use super::replica::Replica;
@@ -22,10 +24,7 @@ impl Round<'_> {
         if spec.replicas < 2 || !serves || !is_up {
             return Ok(());
         }
-        match self.changing(replica, |at| !at.may_be_ready()) {
-            Some(other) => Err(Reason::WaitingOn { what: format!("{other} to be ready") }),
-            None => Ok(()),
-        }
+        has_room(replica, &self.changing(replica, |at| !at.may_be_ready()))
     }
 
     /// Whether it is this replica's turn to be replaced since it is unhealthy.
@@ -41,19 +40,16 @@ impl Round<'_> {
             matches!(at.container.state, ContainerState::Running { .. })
                 && at.container.health == HealthState::Starting
         };
-        match self.changing(replica, is_starting) {
-            Some(other) => Err(Reason::WaitingOn { what: format!("{other} to be ready") }),
-            None => Ok(()),
-        }
+        has_room(replica, &self.changing(replica, is_starting))
     }
 
-    /// Another replica of the instance that is changing: it is worked on, or its newest container
-    /// of the wanted revision is `on_its_way`.
+    /// The other replicas of the instance that are changing: they are worked on, or their newest
+    /// container of the wanted revision is `on_its_way`.
     fn changing(
         &self,
         replica: &Replica<'_, '_>,
         on_its_way: impl Fn(&Located) -> bool,
-    ) -> Option<ReplicaKey> {
+    ) -> BTreeSet<ReplicaKey> {
         let instance = replica.instance.key;
         let is_other = |key: &&ReplicaKey| key.instance == *instance && *key != replica.key;
         let of = |object: &ObjectId| match object {
@@ -73,26 +69,41 @@ impl Round<'_> {
                 | ObjectId::Volume { .. }
                 | ObjectId::Network { .. } => None,
             })
-            .find_map(of);
-        let planned = || self.plan.changes.iter().rev().find_map(|change| of(&change.object));
-        let not_ready = || {
-            let replicas = replica.instance.declared.spec.replicas;
-            self.snapshot
-                .containers
-                .range(first..)
-                .take_while(|(key, _)| key.instance == *instance)
-                .filter(|(key, _)| is_other(key) && key.ordinal < replicas)
-                .find(|(_, located)| {
-                    let of_it =
-                        |at: &&Located| Some(&at.container.identity.revision) == replica.revision;
-                    let newest = located
-                        .iter()
-                        .filter(of_it)
-                        .max_by_key(|at| at.container.identity.incarnation);
-                    newest.is_some_and(&on_its_way)
-                })
-                .map(|(key, _)| key.clone())
+            .filter_map(of);
+        // Replicas of one instance are planned in a row, with what they need between them.
+        let is_ours = |object: &ObjectId| match object {
+            ObjectId::Replica(key) => key.instance == *instance,
+            ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. } => true,
         };
-        under_way.or_else(planned).or_else(not_ready)
+        let changes = self.plan.changes.iter().rev().map(|change| &change.object);
+        let planned = changes.take_while(|object| is_ours(object)).filter_map(of);
+        let replicas = replica.instance.declared.spec.replicas;
+        let not_ready = self
+            .snapshot
+            .containers
+            .range(first..)
+            .take_while(|(key, _)| key.instance == *instance)
+            .filter(|(key, _)| is_other(key) && key.ordinal < replicas)
+            .filter(|(_, located)| {
+                let of_it =
+                    |at: &&Located| Some(&at.container.identity.revision) == replica.revision;
+                let newest =
+                    located.iter().filter(of_it).max_by_key(|at| at.container.identity.incarnation);
+                newest.is_some_and(&on_its_way)
+            })
+            .map(|(key, _)| key.clone());
+        under_way.chain(planned).chain(not_ready).collect()
+    }
+}
+
+/// Whether one more replica may be away beside those that are changing.
+fn has_room(replica: &Replica<'_, '_>, changing: &BTreeSet<ReplicaKey>) -> Result<(), Reason> {
+    let update = replica.instance.declared.spec.more.update.as_ref();
+    let most = update.map_or(1, |update| update.max_unavailable);
+    match changing.first() {
+        Some(other) if changing.len() >= usize::try_from(most).unwrap_or(usize::MAX) => {
+            Err(Reason::WaitingOn { what: format!("{other} to be ready") })
+        }
+        Some(_) | None => Ok(()),
     }
 }

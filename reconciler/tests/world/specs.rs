@@ -11,7 +11,7 @@ use reconciler::model::spec::{
     Condition, Content, Dependency, Endpoint, FileSpec, Health, HealthProbe, ImageSource,
     ImageSpec, InstanceSpec, LocalFile, More, Mount, MountSource, NetworkName, NetworkSpec,
     NetworkUse, NodeSpec, Placement, Port, PortRange, Power, Protocol, Pull, Resources, Restart,
-    Stop, VolumeSpec,
+    Stop, Update, VolumeSpec,
 };
 use serde::Deserialize;
 
@@ -59,6 +59,7 @@ struct InstanceYaml {
     #[serde(default)]
     files: Vec<String>,
     placement: Option<PlacementYaml>,
+    max_unavailable: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -278,6 +279,7 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
                 node: Some(node),
                 selector: BTreeMap::new(),
             }),
+            update: yaml.max_unavailable.map(|max_unavailable| Update { max_unavailable }),
             ..More::default()
         }),
     }
