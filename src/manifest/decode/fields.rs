@@ -146,7 +146,9 @@ impl<'n, 't> Fields<'n, 't> {
         let node = self.take(name);
         #[cfg(test)]
         self.record.required(name);
-        if node.is_none() {
+        // A slip of the fingers is one error: the field that it made is unknown, and told as such.
+        let is_slip = |entry: &Entry<'_>| did_you_mean(&entry.key, [name].into_iter()).is_some();
+        if node.is_none() && !self.entries.iter().any(is_slip) {
             let place = self.entries.first().map_or(self.span, |entry| entry.key_span);
             context.note(
                 Problem::new(place, format!("missing field `{}{name}`", self.path))
