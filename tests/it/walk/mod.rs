@@ -2,7 +2,7 @@
 //!
 //! Most tests run the loop in this process, through [`windlass::app`]; those that kill it, or that
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
-//! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`images`],
+//! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
 //! [`fields`] (every field of a spec), [`networks`].
 
@@ -13,6 +13,7 @@ mod drift;
 mod examples;
 mod fields;
 mod guards;
+mod hang;
 mod health;
 mod images;
 mod life;
