@@ -12,7 +12,7 @@ use crate::model::desired::RootState;
 use crate::model::ids::{Digest, Name, ObjectId, ReplicaKey};
 use crate::model::journal::{Deed, Entry};
 use crate::model::quantity::Span;
-use crate::model::record::{ReplicaRecord, VolumeRecord};
+use crate::model::record::{Failure, ReplicaRecord, VolumeRecord};
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::InstanceSpec;
 use crate::report::{HeldSet, Reason};
@@ -194,19 +194,8 @@ impl Round<'_> {
                     // Its user goes first, in an earlier round.
                     continue;
                 }
-                let failure = record.failures.get(node).filter(|failure| {
-                    failure.waits(snapshot.now) && failure.goal == removal_goal()
-                });
-                if let Some(failure) = failure {
-                    self.report.wake(failure.retry_at);
-                    self.wait(&object, Some(node), super::needs::backing_off(failure));
-                    continue;
-                }
-                let cause = if snapshot.down { Cause::Down } else { Cause::NotDeclared };
-                let (node, kind, goal) = (node.clone(), ChangeKind::Destroy, removal_goal());
-                let change = Change { object, node, kind, cause, goal };
-                let actions = vec![Action::RemoveVolume { name }];
-                self.candidates.push(Candidate { change, actions, counts: true });
+                let failure = record.failures.get(node);
+                self.remove_unneeded(object, node, failure, Action::RemoveVolume { name }, true);
             }
         }
     }
@@ -278,22 +267,32 @@ impl Round<'_> {
                     // What is on it goes first, in an earlier round.
                     continue;
                 }
-                let failure = record.failures.get(node).filter(|failure| {
-                    failure.waits(snapshot.now) && failure.goal == removal_goal()
-                });
-                if let Some(failure) = failure {
-                    self.report.wake(failure.retry_at);
-                    self.wait(&object, Some(node), super::needs::backing_off(failure));
-                    continue;
-                }
-                let cause = if snapshot.down { Cause::Down } else { Cause::NotDeclared };
-                let (node, kind, goal) = (node.clone(), ChangeKind::Destroy, removal_goal());
-                let change = Change { object, node, kind, cause, goal };
-                let actions = vec![Action::RemoveNetwork { name }];
+                let failure = record.failures.get(node);
                 // It holds no data: one that is wanted again is made again.
-                self.candidates.push(Candidate { change, actions, counts: false });
+                self.remove_unneeded(object, node, failure, Action::RemoveNetwork { name }, false);
             }
         }
+    }
+
+    /// Has something removed that nothing needs any more, unless it failed just now.
+    fn remove_unneeded(
+        &mut self,
+        object: ObjectId,
+        node: &Name,
+        failure: Option<&Failure>,
+        action: Action,
+        counts: bool,
+    ) {
+        let now = self.snapshot.now;
+        let waits = |failure: &&Failure| failure.waits(now) && failure.goal == removal_goal();
+        if let Some(failure) = failure.filter(waits) {
+            self.report.wake(failure.retry_at);
+            return self.wait(&object, Some(node), super::needs::backing_off(failure));
+        }
+        let cause = if self.snapshot.down { Cause::Down } else { Cause::NotDeclared };
+        let (node, kind, goal) = (node.clone(), ChangeKind::Destroy, removal_goal());
+        let change = Change { object, node, kind, cause, goal };
+        self.candidates.push(Candidate { change, actions: vec![action], counts });
     }
 }
 
