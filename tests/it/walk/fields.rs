@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 
 use reconciler::diff::{Class, fields};
 
-use super::room::{LIVE, apply_well, assert_settled, instance, networks, one, seen};
+use windlass::app::Mode;
+
+use super::room::{
+    LIVE, Loop, apply_well, assert_settled, instance, networks, one, seen, settings,
+};
 use crate::lab::{Engine, Sandbox, docker};
 
 /// How a field is shown.
@@ -136,6 +140,8 @@ fn plain(field: &str) -> String {
 
 fn set(subnet: &str) -> String {
     let mut set = instance("job", "command: ['true']\nrestart: never");
+    // Engines take a profile where the kernel has no AppArmor, and enforce nothing.
+    set += &instance("confined", &format!("{LIVE}\nsecurity: {{ apparmor: docker-default }}"));
     for (field, shown) in rows() {
         let lines = match shown {
             Runs(lines) => lines.to_owned(),
@@ -163,6 +169,23 @@ fn set(subnet: &str) -> String {
 /// A system call filter that allows all.
 const PROFILE: &str = "{\n  \"defaultAction\": \"SCMP_ACT_ALLOW\"\n}\n";
 
+/// What the engine drops, or cannot enforce, is a condition, and only that.
+fn what_is_not_enforced_is_said(room: &Sandbox<'_>) {
+    let engine = room.engine();
+    let held = Loop::start(&settings(room), Mode::Look);
+    let says = |name: &str, part: &str| {
+        let conditions = held.status(name).conditions;
+        let of = |kind: &str| conditions.iter().find(|condition| condition.kind == kind).cloned();
+        of("NotEnforced").is_some_and(|condition| condition.message.contains(part))
+    };
+    let weight = &one(room, "resources-io", 0).0["HostConfig"]["BlkioWeight"];
+    assert_eq!(says("resources-io", "weight"), weight.as_u64() == Some(0), "{weight}");
+    let options = docker(engine, &["info", "--format", "{{.SecurityOptions}}"]);
+    let lacks = !options.contains("name=apparmor");
+    assert_eq!(says("confined", "AppArmor"), lacks, "{options}");
+    assert!(!says("security-apparmor", ""), "unconfined needs no AppArmor");
+}
+
 fn every_field_is_set_read_back_and_planned_again(engine: &Engine) {
     let known = rows();
     for row in fields() {
@@ -181,6 +204,8 @@ fn every_field_is_set_read_back_and_planned_again(engine: &Engine) {
     apply_well(&room);
     assert_settled(&room);
     assert_eq!(apply_well(&room).steps, 0);
+
+    what_is_not_enforced_is_said(&room);
 
     // What containers see of it, beside what the engine says of it.
     let run = |name: &str, command: &[&str]| {
@@ -201,10 +226,7 @@ fn every_field_is_set_read_back_and_planned_again(engine: &Engine) {
     assert!(run("extrahosts", &["cat", "/etc/hosts"]).contains("10.1.2.3\tdb.example.org"));
     assert_eq!(one(&room, "flavor", 0).memory(), 24 << 20);
     // Taken away as a whole: networks go when nothing is on them any more.
-    let looped = super::room::Loop::start(
-        &super::room::settings(&room),
-        windlass::app::Mode::Act { hold: false },
-    );
+    let looped = Loop::start(&settings(&room), Mode::Act { hold: false });
     assert!(looped.down().is_good());
     looped.stop();
     assert!(seen(&room).is_empty());
