@@ -123,7 +123,7 @@ fn check_pipes(room: &Sandbox<'_>) {
 /// What holds on a terminal.
 fn check_terminal(room: &Sandbox<'_>) {
     let mut terminal = Terminal::start(room, &["exec", "-it", "web/0", "--", "sh"], 30, 100);
-    let modes = settings(&terminal.modes());
+    let modes = settings(&terminal.before);
     terminal.wait_until_raw();
     // Quotes tell what is printed from the echo of what is typed.
     let until = |size: &str, say: &str| {
@@ -190,7 +190,7 @@ fn a_signal_ends_it_and_leaves_the_terminal_as_it_was() {
     for (signal, code) in [("TERM", 143), ("HUP", 129), ("INT", 130), ("QUIT", 131)] {
         let args = ["exec", "-it", "web/0", "--", "sleep", "1000"];
         let mut terminal = Terminal::start(&room, &args, 24, 80);
-        let modes = settings(&terminal.modes());
+        let modes = settings(&terminal.before);
         terminal.wait_until_raw();
         terminal.signal(signal);
         assert_eq!(terminal.end(), code, "{signal}");

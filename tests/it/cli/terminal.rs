@@ -19,6 +19,8 @@ pub(super) struct Terminal {
     keys: File,
     /// Our own end of the side that `windlass` has: how it is set is asked here.
     side: OwnedFd,
+    /// How it was set before anything ran on it.
+    pub(super) before: Termios,
     child: Child,
     screen: Arc<Screen>,
     /// What was waited for already.
@@ -41,6 +43,7 @@ impl Terminal {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let side = ioctl_tiocgptpeer(&keys, flags).expect("its other side");
         tcsetwinsize(&keys, size(rows, columns)).expect("it has a size");
+        let before = tcgetattr(&side).expect("it is a terminal");
         let windlass = room.command(args);
         let mut command = Command::new("setpriv");
         // A session of its own, whose terminal this is: then a new size is a signal to it.
@@ -68,7 +71,7 @@ impl Terminal {
                 heard.more.notify_all();
             }
         });
-        Self { keys, side, child, screen, seen: 0 }
+        Self { keys, side, before, child, screen, seen: 0 }
     }
 
     /// Types.
