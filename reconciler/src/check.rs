@@ -326,6 +326,12 @@ impl<'a> Check<'a> {
                     self.violation(step, format!("network {name} is there"));
                 }
             }
+            if let Action::RemoveCopy { id } = &step.action {
+                let held = seen.into_iter().flat_map(|seen| seen.networks.values());
+                if !held.flat_map(|held| &held.copies).any(|copy| copy == id) {
+                    self.violation(step, format!("network {id} is no copy of ours"));
+                }
+            }
             let Action::CreateContainer { name, image, config, .. } = &step.action else {
                 continue;
             };

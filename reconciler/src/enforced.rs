@@ -3,7 +3,8 @@
 use crate::model::ids::Key;
 use crate::model::observed::{EngineInfo, Limits, Missing, ObservedContainer};
 use crate::model::snapshot::Snapshot;
-use crate::model::spec::InstanceSpec;
+use crate::model::spec::{InstanceSpec, ProjectSpec, Quota};
+use crate::status::{Condition, Truth};
 
 /// What of an instance's spec is not enforced on the nodes that hold it, for people.
 #[must_use]
@@ -26,6 +27,18 @@ pub fn not_enforced(snapshot: &Snapshot, key: &Key) -> Vec<String> {
         }
     }
     found
+}
+
+/// That a project's quota is not enforced, if it has one.
+#[must_use]
+pub fn quota_not_enforced(project: &ProjectSpec) -> Option<Condition> {
+    (project.quota != Quota::default()).then(|| Condition {
+        kind: "QuotaNotEnforced".to_owned(),
+        status: Truth::True,
+        reason: "NotSupportedYet".to_owned(),
+        message: "the quota is kept and shown; this version enforces none".to_owned(),
+        last_transition_time: None,
+    })
 }
 
 fn of_container(

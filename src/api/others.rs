@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use reconciler::model::desired::Declared;
+use reconciler::enforced::quota_not_enforced;
+use reconciler::model::desired::{Declared, DesiredSet};
 use reconciler::model::ids::{Key, Name};
 use reconciler::model::snapshot::Snapshot;
-use reconciler::model::spec::{BUILT_IN_FLAVORS, FlavorSpec, NetworkName, ProjectSpec, Quota};
-use reconciler::status::{Condition, Truth};
+use reconciler::model::spec::{BUILT_IN_FLAVORS, FlavorSpec, NetworkName};
 use serde::Serialize;
 
 use super::protocol::PlainStatus;
@@ -61,26 +61,39 @@ pub(super) fn networks(snapshot: &Snapshot) -> Vec<PlainStatus> {
 
 /// Flavors that are declared, and those that are built in.
 pub(super) fn flavors(snapshot: &Snapshot) -> Vec<PlainStatus> {
-    let users = |name: &str, declared: Option<&FlavorSpec>| {
-        count(snapshot.desired.instances.values().filter(|instance| {
-            let named = instance.spec.flavor.as_deref().map(|named| named.rsplit('/').next());
-            named.flatten() == Some(name)
-                && declared.is_none_or(|flavor| flavor.resources == instance.spec.resources)
+    let desired = &snapshot.desired;
+    let users = |flavor: &str| {
+        count(desired.instances.iter().filter(|(key, instance)| {
+            let named = instance.spec.flavor.as_deref();
+            named.is_some_and(|named| flavor_meant(desired, &key.project, named) == flavor)
         }))
     };
-    let declared = snapshot.desired.flavors.iter().map(|(key, declared)| PlainStatus {
-        used_by: users(key.name.as_str(), Some(&declared.spec)),
-        ..plain(key.to_string(), Some(declared))
+    let declared = desired.flavors.iter().map(|(key, declared)| {
+        let name = key.to_string();
+        PlainStatus { used_by: users(&name), ..plain(name, Some(declared)) }
     });
     let built_in = BUILT_IN_FLAVORS.into_iter().map(|flavor| {
         let spec = FlavorSpec { resources: flavor.resources() };
         PlainStatus {
             spec: serde_json::to_value(spec).unwrap_or_default(),
-            used_by: users(flavor.name, None),
+            used_by: users(flavor.name),
             ..plain::<FlavorSpec>(flavor.name.to_owned(), None)
         }
     });
     declared.chain(built_in).collect()
+}
+
+/// The full name of the flavor that an instance of `project` names: its project's own, else the
+/// one of all projects, else a built-in one.
+fn flavor_meant(desired: &DesiredSet, project: &Name, named: &str) -> String {
+    let Ok(name) = Name::new(named) else { return named.to_owned() };
+    let own = Key::new(project.clone(), name.clone());
+    let key = if desired.flavors.contains_key(&own) {
+        own
+    } else {
+        Key::new(Name::default_project(), name)
+    };
+    key.to_string()
 }
 
 /// Projects that are declared, and those that objects name.
@@ -96,18 +109,11 @@ pub(super) fn projects(snapshot: &Snapshot) -> Vec<PlainStatus> {
     }
     let status = |(project, used_by): (&Name, u32)| {
         let declared = desired.projects.get(project);
-        let limited = declared.filter(|declared| declared.spec.quota != Quota::default());
-        let conditions = limited.map(|_: &Declared<ProjectSpec>| Condition {
-            kind: "QuotaNotEnforced".to_owned(),
-            status: Truth::True,
-            reason: "NotSupportedYet".to_owned(),
-            message: "the quota is kept and shown; this version enforces none".to_owned(),
-            last_transition_time: None,
-        });
+        let condition = declared.and_then(|declared| quota_not_enforced(&declared.spec));
         PlainStatus {
             used_by,
-            message: conditions.as_ref().map(|condition| condition.message.clone()),
-            conditions: conditions.into_iter().collect(),
+            message: condition.as_ref().map(|condition| condition.message.clone()),
+            conditions: condition.into_iter().collect(),
             ..plain(project.to_string(), declared)
         }
     };

@@ -2,11 +2,12 @@
 //! whatever becomes of those that it waited for.
 
 use super::Round;
+use super::goal::revision_now;
 use crate::model::desired::Declared;
 use crate::model::ids::{Key, ReplicaKey};
 use crate::model::observed::ContainerState;
 use crate::model::record::{Failure, Life};
-use crate::model::snapshot::Located;
+use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::{Condition, Dependency, InstanceSpec, Power};
 use crate::report::Reason;
 
@@ -24,8 +25,9 @@ impl Round<'_> {
                 let message = format!("instance {instance} is not declared, and it waits for that");
                 return Err(Reason::Stalled { message });
             };
-            let met = (0..declared.spec.replicas)
-                .all(|ordinal| self.meets(&ReplicaKey::new(instance.clone(), ordinal), *condition));
+            let met = (0..declared.spec.replicas).all(|ordinal| {
+                self.meets(&ReplicaKey::new(instance.clone(), ordinal), declared, *condition)
+            });
             if met {
                 continue;
             }
@@ -63,7 +65,12 @@ impl Round<'_> {
         let image = records.images.get(&spec.image);
         let image = image.into_iter().flat_map(|record| record.failures.values());
         let record = records.instances.get(instance);
-        let replicas = || record.into_iter().flat_map(|record| record.replicas.values());
+        // What became of an earlier revision says nothing of the one that is wanted.
+        let wanted = revision_now(&self.snapshot.desired, records, declared);
+        let replicas = || {
+            let replicas = record.into_iter().flat_map(|record| record.replicas.values());
+            replicas.filter(|record| record.incarnation == 0 || record.revision == wanted)
+        };
         let failed = |failure: &&Failure| failure.count >= FAILURES_MIN;
         let failures = replicas().filter_map(|record| record.failure.as_ref()).chain(image);
         if let Some(failure) = failures.filter(|failure| failed(failure)).max_by_key(|one| one.at) {
@@ -86,12 +93,23 @@ impl Round<'_> {
         })
     }
 
-    fn meets(&self, replica: &ReplicaKey, condition: Condition) -> bool {
+    fn meets(
+        &self,
+        replica: &ReplicaKey,
+        declared: &Declared<InstanceSpec>,
+        condition: Condition,
+    ) -> bool {
         let located = self.snapshot.containers.get(replica);
         let mut located = located.into_iter().flatten();
-        let record = self.snapshot.records.instances.get(&replica.instance);
+        let Snapshot { desired, records, .. } = self.snapshot;
+        let record = records.instances.get(&replica.instance);
         let record = record.and_then(|record| record.replicas.get(&replica.ordinal));
-        let completed = record.is_some_and(|record| matches!(record.life, Life::Completed { .. }));
+        // A job that completed in an earlier revision has to run again.
+        let completed = record.is_some_and(|record| {
+            matches!(record.life, Life::Completed { .. })
+                && record.revision.is_some()
+                && record.revision == revision_now(desired, records, declared)
+        });
         let mut runs =
             located.clone().map(|at| matches!(at.container.state, ContainerState::Running { .. }));
         match condition {

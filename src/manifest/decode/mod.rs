@@ -219,7 +219,11 @@ pub(crate) fn document(
         (Kind::Instance | Kind::Image | Kind::Node | Kind::Flavor, None) => None,
     };
     fields.finish(context, &["status"]);
-    let whole = context.problems.len() == before;
+    if body.is_none() && context.problems.len() == before {
+        // An object that vanished without a word would be taken for one that shall go.
+        let problem = Problem::new(node.span, "the spec cannot be read");
+        context.note(problem.label("something that it needs is missing"));
+    }
     let Metadata { name, name_span, labels, annotations, .. } = metadata?;
     let project = kind.is_in_project().then_some(project);
     if kind == Kind::Network
@@ -228,7 +232,7 @@ pub(crate) fn document(
         let label = "every engine has a network of that name: name yours differently";
         context.invalid(name_span, "metadata.name", label);
     }
-    let whole = whole && context.problems.len() == before;
+    let whole = context.problems.len() == before;
     let identity = Identity { kind, project, name: name? };
     let body = body.filter(|_| whole);
     Some(Draft { identity, span: node.span, name_span, labels, annotations, body })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::is_false;
 #[cfg(feature = "schema")]
 use super::{defaults, form, limits};
 use crate::model::sparse::empty;
@@ -132,9 +133,4 @@ impl Namespaces {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
-fn is_false(value: &bool) -> bool {
-    !value
 }

@@ -1,0 +1,295 @@
+//! Journal entries, and the one function that turns them into records.
+//!
+//! Nothing changes a record but [`Records::apply`]: the running daemon calls it as it writes an
+//! entry, a restart calls it as it reads one, and both get the same records. An entry is durable
+//! before the effect that it announces.
+
+mod apply;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::desired::RootIdentity;
+use crate::model::ids::{
+    Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision,
+};
+use crate::model::observed::Limits;
+use crate::model::record::{Approval, Failure, Life, Records};
+use crate::model::suspend::Target;
+use crate::model::time::Timestamp;
+
+/// An entry with its place in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// Its number; without gaps, from 1.
+    pub seq: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// What it says.
+    pub entry: Entry,
+}
+
+/// What the journal says: decisions, intents before their effects, and results after.
+///
+/// Its serial form is the journal's: `{"placed":{"replica":…}}`. The kind stands outside and not in
+/// a field beside the others, since serde would then read a whole checkpoint twice, and could not
+/// read maps whose keys are numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Entry {
+    /// All records as of this entry: what stands before it is history.
+    Checkpoint {
+        /// The records.
+        records: Box<Records>,
+    },
+    /// Who we are.
+    Owner {
+        /// The random id.
+        owner: OwnerId,
+    },
+    /// The specs directory that the records belong to.
+    Root {
+        /// Which one.
+        identity: RootIdentity,
+    },
+    /// The last good text of a spec file, or that the file is gone.
+    Text {
+        /// Its path in the specs directory.
+        file: Arc<str>,
+        /// Its text.
+        text: Option<Arc<str>>,
+    },
+    /// A node's engine was seen for the first time.
+    Node {
+        /// The node.
+        node: Name,
+        /// The engine's id.
+        engine: String,
+        /// Where it listens.
+        endpoint: String,
+        /// The control group that containers live under.
+        cgroup_root: String,
+    },
+    /// An instance has a new spec.
+    Declared {
+        /// Which instance.
+        instance: Key,
+        /// Its unique id.
+        uid: String,
+        /// Digest of the spec.
+        digest: Digest,
+    },
+    /// A replica was given a node.
+    Placed {
+        /// Which replica.
+        replica: ReplicaKey,
+        /// Which node.
+        node: Name,
+    },
+    /// An image was resolved.
+    Resolved {
+        /// Which image.
+        image: ImageName,
+        /// The declaration that was resolved.
+        source: Digest,
+        /// The node that holds it.
+        node: Name,
+        /// The image's id there.
+        id: ImageId,
+        /// The reference with the digest, if a registry gave one.
+        pinned: Option<Arc<str>>,
+    },
+    /// An engine shall do something.
+    Intent {
+        /// To what.
+        object: ObjectId,
+        /// Where.
+        node: Name,
+        /// What.
+        deed: Deed,
+        /// Why, for readers.
+        cause: String,
+    },
+    /// An engine did it: it said so, or what it holds shows it.
+    Done {
+        /// To what.
+        object: ObjectId,
+        /// Where.
+        node: Name,
+        /// What.
+        deed: Deed,
+    },
+    /// An engine could not do it.
+    Failed {
+        /// To what.
+        object: ObjectId,
+        /// Where.
+        node: Name,
+        /// What it said, and when it is tried again.
+        failure: Failure,
+    },
+    /// What became of a replica without a step: it ended, and its restart policy lets it rest, or
+    /// it runs or is stopped by another hand, as declared.
+    Ended {
+        /// Which replica.
+        replica: ReplicaKey,
+        /// What it does now.
+        life: Life,
+    },
+    /// A replica's container is unhealthy, and another one takes its place: its intents follow.
+    Unhealthy {
+        /// Which replica.
+        replica: ReplicaKey,
+    },
+    /// A replica was healthy for so long that its replacements before count no longer.
+    Healthy {
+        /// Which replica.
+        replica: ReplicaKey,
+    },
+    /// Nothing is left of a replica that is no longer declared. Of an instance without replicas:
+    /// nothing is left of the instance.
+    Gone {
+        /// Which replica.
+        replica: ReplicaKey,
+    },
+    /// An operator agreed to removals.
+    Approved {
+        /// To which.
+        approval: Approval,
+    },
+    /// An operator asked that what is backing off be tried at once.
+    Retried,
+    /// An operator told us to leave something alone.
+    Suspended {
+        /// What.
+        target: Target,
+        /// Who: `user@host`.
+        by: String,
+        /// Why, if they said so.
+        why: Option<String>,
+    },
+    /// An operator let something go on that was suspended.
+    Resumed {
+        /// What.
+        target: Target,
+    },
+    /// Things have been settled for a while: removals are counted anew.
+    Settled {
+        /// How many replicas and volumes are managed now.
+        managed: u32,
+    },
+}
+
+/// What an intent says of an action: its kind, and what records need of it. Nothing that could be
+/// a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "do")]
+pub enum Deed {
+    /// Fetch an image.
+    FetchImage {
+        /// How, for readers: `pull REFERENCE`, `load FILE`, `import FILE`.
+        how: String,
+    },
+    /// Make a volume.
+    CreateVolume {
+        /// Whether its data stays when the declaration goes.
+        retain: bool,
+    },
+    /// Remove a volume and its data.
+    RemoveVolume,
+    /// Make a network.
+    CreateNetwork,
+    /// Remove a network.
+    RemoveNetwork,
+    /// Remove a network of a name that another one has, too.
+    RemoveCopy,
+    /// Create a container.
+    Create {
+        /// Which one in the row.
+        incarnation: u64,
+        /// What from.
+        revision: Revision,
+        /// The image, as the spec names it.
+        image: ImageName,
+        /// With which limits.
+        limits: Limits,
+    },
+    /// Start a container.
+    Start {
+        /// Whether it had ended by itself.
+        restart: bool,
+        /// Whether its earlier restarts still count, since it had not run stably.
+        in_a_row: bool,
+    },
+    /// Stop a container.
+    Stop {
+        /// Whether its spec says that it shall be stopped; else it makes way for another one.
+        power: bool,
+    },
+    /// Freeze a container.
+    Pause,
+    /// Go on with a frozen container.
+    Unpause,
+    /// Change limits.
+    Update {
+        /// To these.
+        limits: Limits,
+    },
+    /// Give a container its name back.
+    Rename,
+    /// Put a container on a network.
+    Connect {
+        /// The engine's name of it.
+        network: String,
+    },
+    /// Take a container off a network.
+    Disconnect {
+        /// The engine's name of it.
+        network: String,
+    },
+    /// Put files into a container that was not started yet.
+    PutFiles,
+    /// Remove a container.
+    Remove {
+        /// Which incarnation.
+        incarnation: u64,
+        /// Whether nothing shall come in its place: the guard counts these.
+        for_good: bool,
+    },
+}
+
+impl Deed {
+    /// The word for it in messages.
+    #[must_use]
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::FetchImage { .. } => "fetch image",
+            Self::CreateVolume { .. } => "create volume",
+            Self::RemoveVolume => "remove volume",
+            Self::CreateNetwork => "create network",
+            Self::RemoveNetwork => "remove network",
+            Self::RemoveCopy => "remove copy",
+            Self::Connect { .. } => "connect",
+            Self::Disconnect { .. } => "disconnect",
+            Self::PutFiles => "put files",
+            Self::Create { .. } => "create",
+            Self::Start { restart: false, .. } => "start",
+            Self::Start { restart: true, .. } => "restart",
+            Self::Stop { .. } => "stop",
+            Self::Pause => "pause",
+            Self::Unpause => "unpause",
+            Self::Update { .. } => "update",
+            Self::Rename => "rename",
+            Self::Remove { .. } => "remove",
+        }
+    }
+}
+
+impl Deed {
+    /// Whether `verb` is a word for it. A restart is a start.
+    fn is_called(&self, verb: &str) -> bool {
+        self.verb() == verb
+            || matches!(self, Self::Start { .. }) && matches!(verb, "start" | "restart")
+    }
+}
