@@ -30,7 +30,9 @@ impl Engine {
         self.watch_health();
         self.ask_due();
         self.read_last_lines();
-        (self.plan, self.report) = plan::plan(&self.snapshot, &self.policies);
+        (self.plan, self.report) =
+            plan::plan_again(&self.snapshot, &self.policies, &mut self.memo);
+        self.assert_planned();
         let violations: Vec<String> =
             check(&self.snapshot, &self.plan).into_iter().map(|rule| rule.0).collect();
         if !violations.is_empty() && violations != self.violations {
@@ -50,6 +52,19 @@ impl Engine {
         self.relist_due(now);
         self.watch_settling(now);
         self.effects.push(Effect::Planned);
+    }
+
+    /// A build with assertions plans without the memo, too: both must come to the same.
+    fn assert_planned(&self) {
+        if cfg!(debug_assertions) {
+            let (plan, report) = plan::plan(&self.snapshot, &self.policies);
+            assert!(
+                plan == self.plan && report == self.report,
+                "the memo was not told of a change:\n{}{:#?}\ninstead of\n{plan}{report:#?}",
+                self.plan,
+                self.report
+            );
+        }
     }
 
     /// Brings those chains under way whose first step waits for nothing.
@@ -107,6 +122,7 @@ impl Engine {
         let steps: VecDeque<Action> = row.into_iter().map(|step| step.action).collect();
         let what = steps.front().map_or("nothing", Action::verb);
         let since = self.snapshot.now;
+        self.touch(&change.object);
         self.snapshot.in_flight.insert(change.object.clone(), InFlight { what, since });
         let chain = Chain {
             node: change.node.clone(),
@@ -445,6 +461,7 @@ impl Engine {
     }
 
     fn forget_chain(&mut self, object: &ObjectId) {
+        self.touch(object);
         self.chains.remove(object);
         self.snapshot.in_flight.remove(object);
     }

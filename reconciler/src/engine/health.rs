@@ -212,7 +212,7 @@ impl Engine {
         let now = *now;
         let watched = &mut self.health;
         let mut old = std::mem::take(&mut watched.tracks);
-        notes.clear();
+        let notes_before = std::mem::take(notes);
         let mut declared = desired.instances.iter().peekable();
         let mut instance = None;
         let mut check: Option<(&Health, Option<Revision>)> = None;
@@ -252,7 +252,11 @@ impl Engine {
                         track.turn(now, at.container.health, String::new());
                     }
                 }
-                at.container.health = track.state;
+                if std::mem::replace(&mut at.container.health, track.state) != track.state
+                    || notes_before.get(&place).map(|note| note.since) != Some(track.since)
+                {
+                    self.memo.touch(&replica.instance);
+                }
                 let note = HealthNote { since: track.since, reason: track.reason.clone() };
                 notes.insert(place.clone(), note);
                 watched.tracks.insert(place, track);

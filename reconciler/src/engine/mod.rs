@@ -32,7 +32,7 @@ use crate::model::record::{Approval, Records};
 use crate::model::snapshot::{Config, Snapshot};
 use crate::model::spec::Endpoint;
 use crate::model::time::Timestamp;
-use crate::plan::{Plan, managed};
+use crate::plan::{Memo, Plan, managed};
 use crate::policy::Policies;
 use crate::report::{HeldSet, Report};
 
@@ -57,6 +57,8 @@ pub struct Engine {
     policies: Policies,
     plan: Plan,
     report: Report,
+    /// Who need not be planned again. Each change of the snapshot is told to it.
+    memo: Memo,
     effects: Vec<Effect>,
     chains: BTreeMap<ObjectId, chain::Chain>,
     nodes: BTreeMap<Name, observe::NodeState>,
@@ -112,6 +114,7 @@ impl Engine {
             policies,
             plan: Plan::default(),
             report: Report::default(),
+            memo: Memo::default(),
             effects: Vec::new(),
             chains: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -157,6 +160,7 @@ impl Engine {
     #[must_use]
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Effect> {
         if now < self.snapshot.now {
+            self.memo.forget();
             self.clock_was_put_back(now);
         }
         self.snapshot.now = now;
@@ -270,6 +274,7 @@ impl Engine {
         self.snapshot.root = root;
         self.snapshot.broken = broken;
         self.specs_read = true;
+        self.memo.forget();
         self.want_round();
     }
 
@@ -277,6 +282,11 @@ impl Engine {
     fn specs_changed(&mut self, change: SpecsChange) {
         let SpecsChange { objects, texts } = change;
         self.texts(texts);
+        if objects.len() == objects.instances.len() {
+            objects.instances.keys().for_each(|key| self.memo.touch(key));
+        } else {
+            self.memo.forget();
+        }
         self.snapshot.desired.renew(objects);
         self.want_round();
     }
@@ -290,6 +300,7 @@ impl Engine {
     }
 
     fn operator(&mut self, operator: Operator) {
+        self.memo.forget();
         match operator {
             Operator::Approve { digest } => {
                 let held = self.report.held.as_ref();
@@ -361,9 +372,45 @@ impl Engine {
 
     /// Changes records by an entry, which rides on the next commit.
     fn record(&mut self, entry: Entry) {
+        self.remember_change(&entry);
         self.snapshot.records.apply(self.snapshot.now, &entry);
         self.riding.push(Stamped { seq: self.next_seq, at: self.snapshot.now, entry });
         self.next_seq += 1;
+    }
+}
+
+impl Engine {
+    /// Has the next round plan whatever an entry changes something for.
+    fn remember_change(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Declared { instance, .. } => self.memo.touch(instance),
+            Entry::Placed { replica, .. }
+            | Entry::Ended { replica, .. }
+            | Entry::Unhealthy { replica }
+            | Entry::Healthy { replica }
+            | Entry::Gone { replica } => self.memo.touch(&replica.instance),
+            Entry::Intent { object, .. }
+            | Entry::Done { object, .. }
+            | Entry::Failed { object, .. } => self.touch(object),
+            // Texts are for the next start, the rest for what is removed, which no memo leaves out.
+            Entry::Text { .. } | Entry::Root { .. } | Entry::Settled { .. } => {}
+            Entry::Checkpoint { .. }
+            | Entry::Owner { .. }
+            | Entry::Node { .. }
+            | Entry::Resolved { .. }
+            | Entry::Approved { .. }
+            | Entry::Retried
+            | Entry::Suspended { .. }
+            | Entry::Resumed { .. } => self.memo.forget(),
+        }
+    }
+
+    /// Has the next round plan an object. Images, volumes and networks are looked at by each round
+    /// for those that wait for them, and nobody else.
+    fn touch(&mut self, object: &ObjectId) {
+        if let ObjectId::Replica(replica) = object {
+            self.memo.touch(&replica.instance);
+        }
     }
 }
 

@@ -57,6 +57,7 @@ impl Engine {
             inspect_again: BTreeSet::new(),
         };
         self.nodes.insert(node.clone(), state);
+        self.memo.forget();
         self.snapshot.nodes.entry(node.clone()).or_default().reach = Reach::Unseen;
         self.effects.push(Effect::Connect { node: node.clone(), endpoint });
     }
@@ -101,6 +102,7 @@ impl Engine {
 
     pub(super) fn unreachable(&mut self, node: &Name, error: &DriverError) {
         let now = self.snapshot.now;
+        self.memo.forget();
         let Some(seen) = self.snapshot.nodes.get_mut(node) else { return };
         let since = match &seen.reach {
             Reach::Unreachable { since, .. } => *since,
@@ -153,6 +155,7 @@ impl Engine {
         if !self.is_our_engine(node, &engine.id) {
             return;
         }
+        self.memo.forget();
         let Some(seen) = self.snapshot.nodes.get_mut(node) else { return };
         let news = seen.reach != Reach::Reachable;
         seen.reach = Reach::Reachable;
@@ -335,6 +338,7 @@ impl Engine {
 
     /// Forgets what a node holds.
     pub(super) fn forget_containers(&mut self, node: &Name) {
+        self.memo.forget();
         self.snapshot.containers.retain(|_, located| {
             located.retain(|at| at.node != *node);
             !located.is_empty()
@@ -353,6 +357,7 @@ impl Engine {
         replica: ReplicaKey,
         found: Option<(ContainerId, ObservedContainer)>,
     ) {
+        self.memo.touch(&replica.instance);
         let located = self.snapshot.containers.entry(replica.clone()).or_insert_with(one);
         let mut writes = Vec::new();
         located.retain(|at| {

@@ -5,13 +5,15 @@
 //! (whether it runs, rests or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
 //! instances that do),
-//! [`removal`] (what is no longer declared, and the guard that holds removals back).
+//! [`removal`] (what is no longer declared, and the guard that holds removals back), [`memo`] (who
+//! need not be planned again).
 
 mod containers;
 mod dependencies;
 pub mod goal;
 mod health;
 mod make;
+mod memo;
 mod needs;
 mod power;
 mod removal;
@@ -33,6 +35,7 @@ use crate::policy::{Policies, Subject, Verdict};
 use crate::report::{Note, Reason, Report};
 use crate::step::{Action, Cause, Step, StepId};
 
+pub use memo::Memo;
 pub use removal::managed;
 
 /// What to do, as data. Steps of one object stand in a row; steps of different objects may run at
@@ -113,8 +116,22 @@ pub enum ChangeKind {
 /// denies it; the report says so. It cannot fail.
 #[must_use]
 pub fn plan(snapshot: &Snapshot, policies: &Policies) -> (Plan, Report) {
+    plan_again(snapshot, policies, &mut Memo::default())
+}
+
+/// As [`plan`], without a look at instances that nothing happened to since the last round with
+/// this memo. Whoever keeps the memo tells it of each change of the snapshot.
+#[must_use]
+pub fn plan_again(snapshot: &Snapshot, policies: &Policies, memo: &mut Memo) -> (Plan, Report) {
     let mut round = Round::new(snapshot, policies);
-    round.walk();
+    if snapshot.down {
+        memo.forget();
+    }
+    match memo.to_plan(snapshot.now) {
+        None => round.walk(memo),
+        Some(instances) => round.visit(memo, &instances),
+    }
+    memo.filled(&mut round.report);
     round.declared_volumes();
     round.undeclared_volumes();
     round.doubled_networks();
@@ -158,14 +175,14 @@ impl<'a> Round<'a> {
     }
 
     /// Walks declarations, records and containers side by side: all three are sorted by key.
-    fn walk(&mut self) {
+    fn walk(&mut self, memo: &mut Memo) {
         let snapshot = self.snapshot;
         let mut records = snapshot.records.instances.iter().peekable();
         let mut containers = snapshot.containers.iter().peekable();
         let mut group: Group<'a> = Vec::new();
         if !snapshot.down {
             for (key, declared) in &snapshot.desired.instances {
-                self.undeclared_before(Some(key), &mut records, &mut containers);
+                self.left_over_before(memo, Some(key), &mut records, &mut containers);
                 let record = records.next_if(|(at, _)| *at == key).map(|(_, record)| record);
                 group.clear();
                 while let Some((replica, located)) =
@@ -173,36 +190,85 @@ impl<'a> Round<'a> {
                 {
                     group.push((replica, located));
                 }
+                let mark = self.mark();
                 self.instance(key, declared, record, &group);
+                self.remember(memo, key, &mark);
             }
         }
-        self.undeclared_before(None, &mut records, &mut containers);
+        self.left_over_before(memo, None, &mut records, &mut containers);
+    }
+
+    /// Looks at these instances alone. What is left of one that is not declared stands among them.
+    fn visit(&mut self, memo: &mut Memo, instances: &[Key]) {
+        let snapshot = self.snapshot;
+        let mut group: Group<'a> = Vec::new();
+        for key in instances {
+            let record = snapshot.records.instances.get_key_value(key);
+            group.clear();
+            group.extend(
+                snapshot
+                    .containers
+                    .range(ReplicaKey::new(key.clone(), 0)..)
+                    .take_while(|(replica, _)| replica.instance == *key)
+                    .map(|(replica, located)| (replica, &**located)),
+            );
+            match snapshot.desired.instances.get_key_value(key) {
+                Some((key, declared)) => {
+                    let mark = self.mark();
+                    self.instance(key, declared, record.map(|(_, record)| record), &group);
+                    self.remember(memo, key, &mark);
+                }
+                None => self.left_over(memo, key, record.map(|(_, record)| record), &group),
+            }
+        }
     }
 
     /// Notes what stands before `key` in records and containers: no declaration is left for it.
-    fn undeclared_before(
+    fn left_over_before(
         &mut self,
+        memo: &mut Memo,
         key: Option<&Key>,
         records: &mut Peekable<impl Iterator<Item = (&'a Key, &'a InstanceRecord)>>,
         containers: &mut Peekable<impl Iterator<Item = (&'a ReplicaKey, &'a Vec<Located>)>>,
     ) {
-        while let Some((instance, record)) =
-            records.next_if(|(at, _)| key.is_none_or(|key| *at < key))
-        {
-            for (ordinal, replica) in &record.replicas {
-                self.undeclared(ReplicaKey::new(instance.clone(), *ordinal)).record = Some(replica);
+        let is_before = |at: &Key| key.is_none_or(|key| at < key);
+        let mut group: Group<'a> = Vec::new();
+        loop {
+            let recorded = records.peek().map(|(at, _)| *at);
+            let held = containers.peek().map(|(at, _)| &at.instance);
+            let first = recorded.into_iter().chain(held).min().filter(|first| is_before(first));
+            let Some(instance) = first else { return };
+            let record = records.next_if(|(at, _)| *at == instance).map(|(_, record)| record);
+            group.clear();
+            while let Some((replica, located)) =
+                containers.next_if(|(replica, _)| replica.instance == *instance)
+            {
+                group.push((replica, located));
             }
-            let first = ReplicaKey::new(instance.clone(), 0);
-            let mut left = self.snapshot.containers.range(&first..);
-            let is_left = left.next().is_some_and(|(at, _)| at.instance == *instance);
-            if record.replicas.is_empty() && !is_left {
-                self.decide(Entry::Gone { replica: first });
-            }
+            self.left_over(memo, instance, record, &group);
         }
-        while let Some((replica, located)) =
-            containers.next_if(|(at, _)| key.is_none_or(|key| at.instance < *key))
-        {
-            self.undeclared(replica.clone()).containers = located;
+    }
+
+    /// Notes what is left of an instance that is not declared.
+    fn left_over(
+        &mut self,
+        memo: &mut Memo,
+        instance: &Key,
+        record: Option<&'a InstanceRecord>,
+        group: &Group<'a>,
+    ) {
+        if record.is_none() && group.is_empty() {
+            return;
+        }
+        memo.note_left_over(instance);
+        for (ordinal, replica) in record.into_iter().flat_map(|record| &record.replicas) {
+            self.undeclared(ReplicaKey::new(instance.clone(), *ordinal)).record = Some(replica);
+        }
+        for (replica, located) in group {
+            self.undeclared((*replica).clone()).containers = located;
+        }
+        if group.is_empty() && record.is_some_and(|record| record.replicas.is_empty()) {
+            self.decide(Entry::Gone { replica: ReplicaKey::new(instance.clone(), 0) });
         }
     }
 
