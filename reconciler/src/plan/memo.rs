@@ -130,7 +130,8 @@ impl Round<'_> {
             && self.plan.decisions.len() == mark.decisions
             && self.report.notes.len() == mark.notes
             && self.undeclared.len() == mark.undeclared
-            && self.report.counts == Counts { settled: mark.counts.settled + settled, ..mark.counts };
+            && self.report.counts
+                == Counts { settled: mark.counts.settled + settled, ..mark.counts };
         if is_quiet {
             self.report.counts = mark.counts;
             memo.note(instance, Some(Quiet { settled, wake_at }));
