@@ -57,7 +57,7 @@ impl Memo {
     }
 
     /// The instances that a round at `now` has to plan; `None` for all of them.
-    pub(super) fn to_plan(&mut self, now: Timestamp) -> Option<Vec<Key>> {
+    pub(super) fn due(&mut self, now: Timestamp) -> Option<Vec<Key>> {
         if !self.is_filled {
             return None;
         }

@@ -127,7 +127,7 @@ pub fn plan_again(snapshot: &Snapshot, policies: &Policies, memo: &mut Memo) -> 
     if snapshot.down {
         memo.forget();
     }
-    match memo.to_plan(snapshot.now) {
+    match memo.due(snapshot.now) {
         None => round.walk(memo),
         Some(instances) => round.visit(memo, &instances),
     }
