@@ -239,6 +239,7 @@ pub fn outcome(engine: &Engine) -> Option<Outcome> {
         Reason::InFlight { .. } | Reason::WaitingOn { .. } => true,
         Reason::Unknown { .. }
         | Reason::NodeNotDeclared
+        | Reason::Stays { .. }
         | Reason::Unplaced { .. }
         | Reason::Stalled { .. }
         | Reason::Unhealthy { retry_at: None, .. }
@@ -270,7 +271,11 @@ fn outcome_now(engine: &Engine) -> Outcome {
     let is_trouble = |reason: &Reason| {
         !matches!(
             reason,
-            Reason::Completed | Reason::Retained | Reason::Held | Reason::Suspended { .. }
+            Reason::Completed
+                | Reason::Retained
+                | Reason::Held
+                | Reason::Stays { .. }
+                | Reason::Suspended { .. }
         )
     };
     let troubles = report

@@ -310,6 +310,7 @@ fn conditions(
             Reason::Suspended { .. } => "Suspended",
             Reason::Unknown { .. }
             | Reason::NodeNotDeclared
+            | Reason::Stays { .. }
             | Reason::Completed
             | Reason::Retained => continue,
         };
