@@ -111,7 +111,7 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             (NotedKind::Operator, of(target), None, "let go on".to_owned())
         }
         Entry::NodeOrder { node, order, by } => {
-            (NotedKind::Operator, None, Some(node.clone()), format!("{order} (by {by})"))
+            (NotedKind::Operator, None, Some(node), format!("{order} (by {by})"))
         }
         Entry::Settled { managed } => {
             (NotedKind::Settled, None, None, format!("{managed} objects are as declared"))

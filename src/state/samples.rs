@@ -147,9 +147,9 @@ pub(crate) fn entries() -> Vec<Entry> {
             order: NodeOrder::Cordon { drain: true, why: Some("its disk is old".to_owned()) },
             by: "ops@host".to_owned(),
         },
-        Entry::NodeOrder { node: name("n2"), order: NodeOrder::Uncordon, by: String::new() },
+        Entry::NodeOrder { node: name("n1"), order: NodeOrder::Uncordon, by: String::new() },
         Entry::NodeOrder {
-            node: name("n2"),
+            node: name("n1"),
             order: NodeOrder::Accept { engine: "BBBB".to_owned() },
             by: "ops@host".to_owned(),
         },

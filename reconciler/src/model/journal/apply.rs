@@ -135,14 +135,14 @@ impl Records {
                     record.ids.remove(node);
                     record.failures.remove(node);
                 }
-                self.volumes.retain(|_, record| {
+                for record in self.volumes.values_mut() {
+                    record.nodes.remove(node);
                     record.failures.remove(node);
-                    !record.nodes.remove(node) || !record.nodes.is_empty()
-                });
-                self.networks.retain(|_, record| {
+                }
+                for record in self.networks.values_mut() {
+                    record.nodes.remove(node);
                     record.failures.remove(node);
-                    !record.nodes.remove(node) || !record.nodes.is_empty()
-                });
+                }
             }
         }
     }
