@@ -270,10 +270,7 @@ impl<'a> Round<'a> {
             Reason::Denied { .. } => self.report.counts.denied += 1,
             Reason::Held => self.report.counts.held += 1,
             Reason::Suspended { .. } => self.report.counts.suspended += 1,
-            Reason::Completed
-            | Reason::Retained
-            | Reason::Failed { .. }
-            | Reason::Stays { .. } => {
+            Reason::Completed | Reason::Retained | Reason::Failed { .. } | Reason::Stays { .. } => {
                 self.report.counts.settled += 1;
             }
             Reason::InFlight { .. }

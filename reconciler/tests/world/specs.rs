@@ -186,8 +186,7 @@ pub(super) fn read(text: &str) -> Result<DesiredSet, String> {
                     said => from(said)?,
                 };
                 let endpoint = Endpoint::Unix(format!("/{name}.sock"));
-                let spec =
-                    NodeSpec { capacity, reserved, cordon, drain, ..NodeSpec::at(endpoint) };
+                let spec = NodeSpec { capacity, reserved, cordon, drain, ..NodeSpec::at(endpoint) };
                 let declared = Declared { labels, ..Declared::new(spec, source()) };
                 set.nodes.insert(name, declared);
             }
