@@ -44,6 +44,12 @@ fn places(room: &Sandbox<'_>, engines: &[&Engine]) -> BTreeMap<String, usize> {
     all(room, engines).into_iter().map(one).collect()
 }
 
+/// The same, once nothing is left to do.
+fn converged(room: &Sandbox<'_>, held: &Loop, engines: &[&Engine]) -> BTreeMap<String, usize> {
+    held.wait_until_settled();
+    places(room, engines)
+}
+
 fn status(held: &Loop, node: &str) -> String {
     let overview = held.overview();
     let found = overview.nodes.iter().find(|one| one.name.as_str() == node);
@@ -80,6 +86,8 @@ fn three_engines_are_one() {
         Err(reason) => skip!("{reason}"),
     };
     let engines: Vec<&Engine> = owned.iter().collect();
+    let t0 = std::time::Instant::now();
+    macro_rules! mark { ($w:expr) => { eprintln!("MARK {} {:?}", $w, t0.elapsed()) } }
     let room = Sandbox::new(engines[0]);
     same_image(&room, &engines);
     let sockets: Vec<_> = (0..3).map(|at| room.path().join(format!("n{at}.sock"))).collect();
@@ -105,6 +113,7 @@ fn three_engines_are_one() {
         spread_out.iter().map(|(replica, at)| ((*replica).to_owned(), *at)).collect();
     assert_eq!(places(&room, &engines), expected);
 
+    mark!("spread");
     // One is killed. The others go on without it, and its replica is there once it is back.
     engines[0].kill();
     wait_for_status(&held, "n0", "Unknown");
@@ -113,10 +122,10 @@ fn three_engines_are_one() {
     eventually("the others take more", LONG, || places(&room, &engines[1..]).len() == 5);
     engines[0].start();
     wait_for_status(&held, "n0", "Ready");
-    held.wait_until_settled();
-    let now = places(&room, &engines);
+    let now = converged(&room, &held, &engines);
     assert_eq!((now.len(), now["web/0"], now["web/1"], now["web/2"]), (6, 0, 2, 1), "{now:?}");
 
+    mark!("killed");
     // With live restore its containers never knew.
     let before = seen_on(engines[1], room.project());
     let since = held.now();
@@ -129,19 +138,26 @@ fn three_engines_are_one() {
     assert_eq!(lives(&seen_on(engines[1], room.project())), lives(&before));
     assert_eq!(places(&room, &engines), now, "{:#?}", &held.happened()[since..]);
 
-    // Cut off in the middle of everything: what it holds is unknown, and what it runs runs on.
+    mark!("live restore");
+    // Cut off: what it holds is unknown, and what it runs runs on; the others go on.
     ways[2].set(true);
-    room.spec("more.yaml", &instance("more", &format!("{LIVE}\nreplicas: 2\nenv: {{ N: '2' }}")));
+    room.spec("extra.yaml", &instance("extra", &format!("{LIVE}\nplacement: {{ node: n0 }}")));
+    // It has all nodes looked at, and waits for none of them.
+    drop(held.apply());
+    wait_for_status(&held, "n2", "Unknown");
     let outcome = held.apply();
     assert!(outcome.troubles.iter().all(|trouble| trouble.reason == "NodeUnreachable"));
     assert!(!outcome.troubles.is_empty(), "{outcome:#?}");
-    assert_eq!(status(&held, "n2"), "Unknown");
-    assert_eq!(places(&room, &engines), now);
+    let mut cut = places(&room, &engines);
+    assert_eq!(cut.remove("extra/0"), Some(0));
+    assert_eq!(cut, now);
     ways[2].set(false);
     wait_for_status(&held, "n2", "Ready");
-    held.wait_until_settled();
-    assert_eq!(places(&room, &engines), now);
+    room.remove_spec("extra.yaml");
+    assert!(held.apply().is_good());
+    assert_eq!(converged(&room, &held, &engines), now);
 
+    mark!("cut");
     // One is emptied, but for what is pinned there.
     let out = room.windlass(&["node", "drain", "n1", "--reason", "its disk is old"]);
     assert_eq!(out.code, 1, "{out:?}");
@@ -159,13 +175,15 @@ fn three_engines_are_one() {
     assert_eq!(room.windlass(&["node", "drain", "n1"]).code, 0);
     let out = room.windlass(&["node", "uncordon", "n1"]);
     assert_eq!(out.code, 0, "{out:?}");
-    held.wait_until_settled();
-    let rest = places(&room, &engines);
+    let rest = converged(&room, &held, &engines);
     assert_eq!(rest.len(), 5, "{rest:?}");
 
+    mark!("drained");
     another_engine(&room, &held, &engines, &ways[2]);
+    mark!("another");
     held.stop();
     assert_settled(&room);
+    mark!("end");
 }
 
 /// The engine of n1, which is empty, answers in the place of the one of n2.
@@ -188,8 +206,7 @@ fn another_engine(room: &Sandbox<'_>, held: &Loop, engines: &[&Engine], way: &su
     assert_eq!(out.code, 0, "{out:?}");
     assert!(out.stderr.contains("made anew"), "{out:?}");
     wait_for_status(held, "n2", "Ready");
-    held.wait_until_settled();
-    let now = places(room, &engines[..2]);
+    let now = converged(room, held, &engines[..2]);
     assert_eq!(now.len(), before.len(), "{now:?}");
     assert_eq!(now.values().filter(|at| **at == 1).count(), on_two, "{now:?}");
 }
