@@ -121,9 +121,7 @@ impl<'a> Checker<'_, 'a> {
         let label = format!("one engine is one node: {endpoint}");
         self.found.problems.push((
             member.file,
-            problem
-                .label(label)
-                .within(Some(&Arc::from(member.draft.identity.to_string()))),
+            problem.label(label).within(Some(&Arc::from(member.draft.identity.to_string()))),
         ));
     }
 }

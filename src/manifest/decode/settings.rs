@@ -90,8 +90,8 @@ pub(super) fn placement(
     let name = name.map(|node| value::name(context, node, "placement.node"));
     let selector = fields.take("selector");
     spans.selector = selector.map(|node| node.span);
-    let selector = selector
-        .and_then(|node| value::texts(context, node, "placement.selector", |_| Ok(())));
+    let selector =
+        selector.and_then(|node| value::texts(context, node, "placement.selector", |_| Ok(())));
     let spread = fields.take("spread");
     spans.spread = spread.map(|node| node.span);
     let spread = spread.and_then(|node| {

@@ -70,10 +70,10 @@ fn three() -> Result<[Engine; 3], String> {
 }
 
 /// Gives all engines the image that the first one holds: imported twice, it would be two images.
-pub(super) fn same_image(room: &Sandbox<'_>, engines: &[&Engine]) {
+pub(super) fn same_image(room: &Sandbox<'_>, engines: &[&Engine], image: &str) {
     let file = room.path().join("busybox.tar");
     let file = file.to_str().expect("a path");
-    docker(engines[0], &["save", "-o", file, "busybox:latest"]);
+    docker(engines[0], &["save", "-o", file, image]);
     for engine in &engines[1..] {
         docker(engine, &["load", "-i", file]);
     }
@@ -86,10 +86,8 @@ fn three_engines_are_one() {
         Err(reason) => skip!("{reason}"),
     };
     let engines: Vec<&Engine> = owned.iter().collect();
-    let t0 = std::time::Instant::now();
-    macro_rules! mark { ($w:expr) => { eprintln!("MARK {} {:?}", $w, t0.elapsed()) } }
     let room = Sandbox::new(engines[0]);
-    same_image(&room, &engines);
+    same_image(&room, &engines, "busybox:latest");
     let sockets: Vec<_> = (0..3).map(|at| room.path().join(format!("n{at}.sock"))).collect();
     let ways: Vec<_> =
         engines.iter().zip(&sockets).map(|(engine, at)| proxy(at, engine.endpoint())).collect();
@@ -112,8 +110,6 @@ fn three_engines_are_one() {
     let expected: BTreeMap<String, usize> =
         spread_out.iter().map(|(replica, at)| ((*replica).to_owned(), *at)).collect();
     assert_eq!(places(&room, &engines), expected);
-
-    mark!("spread");
     // One is killed. The others go on without it, and its replica is there once it is back.
     engines[0].kill();
     wait_for_status(&held, "n0", "Unknown");
@@ -124,8 +120,6 @@ fn three_engines_are_one() {
     wait_for_status(&held, "n0", "Ready");
     let now = converged(&room, &held, &engines);
     assert_eq!((now.len(), now["web/0"], now["web/1"], now["web/2"]), (6, 0, 2, 1), "{now:?}");
-
-    mark!("killed");
     // With live restore its containers never knew.
     let before = seen_on(engines[1], room.project());
     let since = held.now();
@@ -137,8 +131,6 @@ fn three_engines_are_one() {
     let lives = |all: &BTreeMap<String, Seen>| all.values().map(Seen::life).collect::<Vec<_>>();
     assert_eq!(lives(&seen_on(engines[1], room.project())), lives(&before));
     assert_eq!(places(&room, &engines), now, "{:#?}", &held.happened()[since..]);
-
-    mark!("live restore");
     // Cut off: what it holds is unknown, and what it runs runs on; the others go on.
     ways[2].set(true);
     room.spec("extra.yaml", &instance("extra", &format!("{LIVE}\nplacement: {{ node: n0 }}")));
@@ -156,8 +148,6 @@ fn three_engines_are_one() {
     room.remove_spec("extra.yaml");
     assert!(held.apply().is_good());
     assert_eq!(converged(&room, &held, &engines), now);
-
-    mark!("cut");
     // One is emptied, but for what is pinned there.
     let out = room.windlass(&["node", "drain", "n1", "--reason", "its disk is old"]);
     assert_eq!(out.code, 1, "{out:?}");
@@ -177,13 +167,9 @@ fn three_engines_are_one() {
     assert_eq!(out.code, 0, "{out:?}");
     let rest = converged(&room, &held, &engines);
     assert_eq!(rest.len(), 5, "{rest:?}");
-
-    mark!("drained");
     another_engine(&room, &held, &engines, &ways[2]);
-    mark!("another");
     held.stop();
     assert_settled(&room);
-    mark!("end");
 }
 
 /// The engine of n1, which is empty, answers in the place of the one of n2.
