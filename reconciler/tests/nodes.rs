@@ -126,7 +126,10 @@ fn a_lost_node_is_asked_again_with_growing_waits() {
         world.send(Event::Wake);
     }
     let (first, last) = (waits[0], waits[9]);
-    assert!(first >= Duration::from_millis(250) && first <= Duration::from_millis(500), "{waits:?}");
+    assert!(
+        first >= Duration::from_millis(250) && first <= Duration::from_millis(500),
+        "{waits:?}"
+    );
     assert!(last >= Duration::from_secs(15) && last <= Duration::from_secs(30), "{waits:?}");
     world.nodes.get_mut(&name("n1")).unwrap().reachable = true;
     // That its stream is open is enough to look at once.
