@@ -221,6 +221,7 @@ impl Snapshot {
             Reason::InFlight { .. }
             | Reason::Unknown { .. }
             | Reason::NodeNotDeclared
+            | Reason::Stays { .. }
             | Reason::Unplaced { .. }
             | Reason::WaitingOn { .. }
             | Reason::Stalled { .. }

@@ -1,6 +1,8 @@
 //! What only the whole set can tell: objects declared twice, references that lead nowhere, and
 //! host ports that two instances want.
 
+mod nodes;
+
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
@@ -28,6 +30,7 @@ pub(crate) fn check(universe: &Universe<'_>, written: &Universe<'_>) -> Findings
         universe,
         written,
         names: OnceCell::new(),
+        nodes: OnceCell::new(),
         uncertain: uncertain(universe),
         found: Findings::default(),
     };
@@ -45,6 +48,10 @@ pub(crate) fn check(universe: &Universe<'_>, written: &Universe<'_>) -> Findings
             checker.flavor(member, instance);
             checker.dependencies(member, instance);
             checker.image(member, instance);
+            checker.placement(member, instance);
+        }
+        if let Some(Body::Node(node)) = &member.draft.body {
+            checker.endpoint(member, &node.endpoint);
         }
     }
     checker.host_ports();
@@ -55,6 +62,8 @@ struct Checker<'c, 'a> {
     universe: &'c Universe<'a>,
     written: &'c Universe<'a>,
     names: OnceCell<Names<'a>>,
+    /// All declarations of Nodes.
+    nodes: OnceCell<Vec<Member<'a>>>,
     /// Files of which nobody knows all that they declare.
     uncertain: Vec<usize>,
     found: Findings,

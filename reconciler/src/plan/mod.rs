@@ -4,12 +4,12 @@
 //! life of one replica), [`turns`] (one after the other), [`containers`] (which of them is in force), [`make`] (another container, and how it takes its place), [`power`]
 //! (whether it runs, rests or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
-//! instances that do),
-//! [`removal`] (what is no longer declared, and the guard that holds removals back), [`memo`] (who
-//! need not be planned again).
+//! instances that do), [`drain`] (off a node that shall be empty), [`removal`] (what is no longer
+//! declared, and the guard that holds removals back), [`memo`] (who need not be planned again).
 
 mod containers;
 mod dependencies;
+mod drain;
 pub mod goal;
 mod health;
 mod make;
@@ -20,7 +20,7 @@ mod removal;
 mod replica;
 mod turns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::iter::Peekable;
 
@@ -148,7 +148,9 @@ struct Round<'a> {
     report: Report,
     images: BTreeMap<&'a ImageName, needs::ImageState<'a>>,
     needs: BTreeMap<ObjectId, needs::Need>,
-    load: Option<Load>,
+    load: Option<Load<'a>>,
+    /// Replicas that were given another node in this round, since theirs is drained.
+    moved: BTreeSet<ReplicaKey>,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
     candidates: Vec<removal::Candidate>,
     /// A node that is declared and answers: most replicas are on the same one.
@@ -168,6 +170,7 @@ impl<'a> Round<'a> {
             images: BTreeMap::new(),
             needs: BTreeMap::new(),
             load: None,
+            moved: BTreeSet::new(),
             undeclared: BTreeMap::new(),
             candidates: Vec::new(),
             answering: std::cell::RefCell::default(),
@@ -331,7 +334,7 @@ impl<'a> Round<'a> {
             Reason::Denied { .. } => self.report.counts.denied += 1,
             Reason::Held => self.report.counts.held += 1,
             Reason::Suspended { .. } => self.report.counts.suspended += 1,
-            Reason::Completed | Reason::Retained | Reason::Failed { .. } => {
+            Reason::Completed | Reason::Retained | Reason::Failed { .. } | Reason::Stays { .. } => {
                 self.report.counts.settled += 1;
             }
             Reason::InFlight { .. }

@@ -159,13 +159,20 @@ fn document() -> impl Strategy<Value = String> {
     let network = prop::option::weighted(0.2, prop::sample::select(vec!["web", "db"]));
     let waits = prop::option::weighted(0.2, prop::sample::select(vec!["a", "b", "c"]));
     let flavor = prop::option::weighted(0.2, prop::sample::select(vec!["web", "db", "m1.tiny"]));
-    let names = (network, waits, flavor);
+    let place = prop::option::weighted(
+        0.2,
+        prop::sample::select(vec!["node: n", "node: m", "selector: { zone: a }", "spread: zone"]),
+    );
+    let names = (network, waits, flavor, place);
     let spec = (name, image, volume, port, 1..3_u32, 64..67_u32, names);
     prop_oneof![
         6 => spec.prop_map(move |(name, image, volume, port, replicas, memory, names)| {
             let mut text = head("Instance", name);
             text.push_str(&format!("spec:\n  image: {image}\n  replicas: {replicas}\n"));
-            let (network, waits, flavor) = names;
+            let (network, waits, flavor, place) = names;
+            if let Some(place) = place {
+                text.push_str(&format!("  placement: {{ {place} }}\n"));
+            }
             match flavor {
                 Some(flavor) => text.push_str(&format!("  flavor: {flavor}\n")),
                 None => text.push_str(&format!("  resources: {{ memory: {memory}Mi }}\n")),
@@ -202,9 +209,11 @@ fn document() -> impl Strategy<Value = String> {
         1 => (thing, 1..3_u32).prop_map(move |(name, n)| {
             format!("{}spec: {{ quota: {{ instances: {n} }} }}\n", head("Project", name))
         }),
-        1 => (0..2_u32).prop_map(move |n| {
-            format!("{}spec: {{ endpoint: \"unix:///{n}.sock\" }}\n", head("Node", "n"))
-        }),
+        1 => (0..2_u32, prop::sample::select(vec!["n", "m"]), prop::sample::select(vec!["a", "b"]))
+            .prop_map(move |(n, name, zone)| {
+                let name = format!("{name}, labels: {{ zone: {zone} }}");
+                format!("{}spec: {{ endpoint: \"unix:///{n}.sock\" }}\n", head("Node", &name))
+            }),
     ]
 }
 

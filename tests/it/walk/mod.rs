@@ -4,7 +4,7 @@
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
-//! [`fields`] (every field of a spec), [`networks`].
+//! [`fields`] (every field of a spec), [`networks`], [`nodes`] (several engines as one).
 
 mod apply;
 mod crash;
@@ -18,6 +18,7 @@ mod health;
 mod images;
 mod life;
 mod networks;
+mod nodes;
 mod plans;
 mod room;
 mod state;

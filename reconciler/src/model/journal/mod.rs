@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::cordon::NodeOrder;
 use crate::model::desired::RootIdentity;
 use crate::model::ids::{
     Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision,
@@ -173,6 +174,15 @@ pub enum Entry {
     Resumed {
         /// What.
         target: Target,
+    },
+    /// An operator said something of a node.
+    NodeOrder {
+        /// Which node.
+        node: Name,
+        /// What.
+        order: NodeOrder,
+        /// Who: `user@host`.
+        by: String,
     },
     /// Things have been settled for a while: removals are counted anew.
     Settled {
