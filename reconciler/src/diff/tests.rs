@@ -59,6 +59,7 @@ fn full() -> InstanceSpec {
             source: MountSource::Bind(text("/srv")),
             target: text("/srv"),
             read_only: true,
+            shared: false,
         }],
         restart: Restart::Always,
         health: Some(Health {
@@ -87,7 +88,7 @@ fn full() -> InstanceSpec {
                 options: vec![text("ndots:2")],
             }),
             extra_hosts: map(),
-            update: Some(Update { max_unavailable: 1 }),
+            update: Some(Update::default()),
             placement: Some(Placement { node: Some(name("n1")), selector: map() }),
             depends_on: vec![Dependency {
                 instance: "shop/db".parse().unwrap(),

@@ -98,8 +98,7 @@ impl Round<'_> {
 
 /// Whether one more replica may be away beside those that are changing.
 fn has_room(replica: &Replica<'_, '_>, changing: &BTreeSet<ReplicaKey>) -> Result<(), Reason> {
-    let update = replica.instance.declared.spec.more.update.as_ref();
-    let most = update.map_or(1, |update| update.max_unavailable);
+    let most = replica.instance.declared.spec.update().max_unavailable;
     match changing.first() {
         Some(other) if changing.len() >= usize::try_from(most).unwrap_or(usize::MAX) => {
             Err(Reason::WaitingOn { what: format!("{other} to be ready") })

@@ -168,7 +168,8 @@ pub(crate) fn spec(small: &Small) -> InstanceSpec {
     }
     if small.volume {
         let source = MountSource::Volume(volume(NAMES[small.name]));
-        spec.volumes = vec![Mount { source, target: "/data".to_owned(), read_only: false }];
+        spec.volumes =
+            vec![Mount { source, target: "/data".to_owned(), read_only: false, shared: false }];
     }
     spec
 }

@@ -10,8 +10,8 @@ use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{
     Condition, Content, Dependency, Endpoint, FileSpec, Health, HealthProbe, ImageSource,
     ImageSpec, InstanceSpec, LocalFile, More, Mount, MountSource, NetworkName, NetworkSpec,
-    NetworkUse, NodeSpec, Placement, Port, PortRange, Power, Protocol, Pull, Resources, Restart,
-    Stop, Update, VolumeSpec,
+    NetworkUse, NodeSpec, Order, Placement, Port, PortRange, Power, Protocol, Pull, Resources,
+    Restart, Stop, Update, VolumeSpec,
 };
 use serde::Deserialize;
 
@@ -60,6 +60,8 @@ struct InstanceYaml {
     files: Vec<String>,
     placement: Option<PlacementYaml>,
     max_unavailable: Option<u32>,
+    /// Says `start-first` too.
+    max_surge: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -231,6 +233,7 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
                 source: MountSource::Volume(Key::new(project.clone(), mount.volume)),
                 target: mount.target,
                 read_only: false,
+                shared: false,
             })
             .collect(),
         restart: yaml.restart,
@@ -279,10 +282,21 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
                 node: Some(node),
                 selector: BTreeMap::new(),
             }),
-            update: yaml.max_unavailable.map(|max_unavailable| Update { max_unavailable }),
+            update: update(yaml.max_unavailable, yaml.max_surge),
             ..More::default()
         }),
     }
+}
+
+fn update(max_unavailable: Option<u32>, max_surge: Option<u32>) -> Option<Update> {
+    let order = if max_surge.is_some() { Order::StartFirst } else { Order::StopFirst };
+    let usual = Update::usual(order);
+    let update = Update {
+        max_unavailable: max_unavailable.unwrap_or(usual.max_unavailable),
+        max_surge: max_surge.unwrap_or(usual.max_surge),
+        ..usual
+    };
+    (max_unavailable.is_some() || max_surge.is_some()).then_some(update)
 }
 
 fn image(yaml: ImageYaml) -> ImageSpec {
