@@ -150,6 +150,7 @@ const POSSIBLE: [(&str, &[&str]); 20] = [
             "Unhealthy",
             "Ended",
             "Power",
+            "Superseded",
             "NotDeclared",
             "ScaledDown",
             "Down",
