@@ -225,10 +225,9 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
             .map(|port| Port {
                 container: port.container,
                 protocol: Protocol::Tcp,
-                host: port.host.map(|first| PortRange {
-                    first,
-                    last: port.host_last.unwrap_or(first),
-                }),
+                host: port
+                    .host
+                    .map(|first| PortRange { first, last: port.host_last.unwrap_or(first) }),
                 address: None,
             })
             .collect(),
