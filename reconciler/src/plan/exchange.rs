@@ -6,8 +6,9 @@
 //! middle changes nothing.
 
 use super::Round;
-use super::containers::{StopFor, remove, stop};
+use super::containers::{StopFor, is_running, remove, stop};
 use super::replica::Replica;
+use super::slots::bound;
 use super::turns::serves;
 use crate::model::observed::{ContainerState, HealthState};
 use crate::model::snapshot::Located;
@@ -54,6 +55,17 @@ impl<'a> Round<'a> {
         let stays =
             starts_first(spec) || best.may_be_ready() && self.room_to_be_away(replica).is_err();
         stays.then_some(best)
+    }
+
+    /// Whether the container in force cannot start beside the one that goes on, since both have one
+    /// host port: nobody knew that the other one runs when it was made.
+    pub(super) fn collides(&self, replica: &Replica<'a, '_>, target: &Located) -> bool {
+        let spec = &replica.instance.declared.spec;
+        let Some(best) = best(&replica.others).filter(|_| starts_first(spec)) else { return false };
+        let taken = &best.container.config.ports;
+        !is_running(target)
+            && bound(&target.container.config.ports)
+                .any(|port| bound(taken).any(|other| other == port))
     }
 
     /// Ends and removes containers of the replica that nothing is expected of any more.

@@ -236,6 +236,9 @@ impl<'a> Round<'a> {
             Some(Ok(cause)) => return self.make(replica, ChangeKind::Replace, cause),
             Some(Err(reason)) => Some(reason),
         };
+        if self.collides(replica, target) {
+            return self.make(replica, ChangeKind::Replace, Cause::Unfinished);
+        }
         let after = self.networks(replica, &mut found, &mut left);
         let mut in_place = in_place(replica, target, found);
         if let Some((Cause::Drifted { fields }, _)) = &in_place

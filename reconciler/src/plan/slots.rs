@@ -90,6 +90,6 @@ impl<'a> Round<'a> {
 }
 
 /// The host ports of bindings.
-fn bound(ports: &[PortBinding]) -> impl Iterator<Item = (Protocol, u16)> + '_ {
+pub(super) fn bound(ports: &[PortBinding]) -> impl Iterator<Item = (Protocol, u16)> + '_ {
     ports.iter().filter_map(|port| Some((port.protocol, port.host.as_ref()?.port)))
 }

@@ -4,7 +4,7 @@
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
-//! [`fields`] (every field of a spec), [`networks`].
+//! [`fields`] (every field of a spec), [`networks`], [`surge`] (new ones start first).
 
 mod apply;
 mod crash;
@@ -21,4 +21,5 @@ mod networks;
 mod plans;
 mod room;
 mod state;
+mod surge;
 mod watching;
