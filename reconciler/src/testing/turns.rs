@@ -9,7 +9,7 @@ use crate::model::health::Probed;
 use crate::model::ids::{ContainerId, Key, Name, ObjectId, ReplicaKey};
 use crate::model::observed::{ContainerState, ObservedContainer};
 use crate::model::snapshot::{Located, Snapshot};
-use crate::model::spec::{Power, Restart};
+use crate::model::spec::{InstanceSpec, Power, Restart};
 use crate::step::Action;
 
 type Nodes = BTreeMap<Name, FakeEngine>;
@@ -34,7 +34,13 @@ pub(super) struct Before {
 impl Turns {
     /// Looks at what is back, and at what is declared.
     pub(super) fn look(&mut self, snapshot: &Snapshot, nodes: &Nodes) {
-        self.away.retain(|replica| !is_ready(snapshot, nodes, replica));
+        // What no longer serves, or is no longer declared, may be away.
+        self.away.retain(|replica| {
+            let declared = snapshot.desired.instances.get(&replica.instance);
+            declared.is_some_and(|declared| {
+                serves(&declared.spec) && replica.ordinal < declared.spec.replicas
+            }) && !is_ready(snapshot, nodes, replica)
+        });
         self.twice.retain(|replica| live(nodes, replica).count() > 1);
         let busy: BTreeSet<&Key> = snapshot
             .in_flight
@@ -47,10 +53,9 @@ impl Turns {
         self.limits.retain(|key, _| busy.contains(key));
         for (key, declared) in &snapshot.desired.instances {
             let spec = &declared.spec;
-            let serves = spec.power == Power::Running && spec.restart == Restart::Always;
             let update = spec.update();
             let limits = (update.max_unavailable, update.max_surge);
-            let (away, twice) = if serves { limits } else { (u32::MAX, u32::MAX) };
+            let (away, twice) = if serves(spec) { limits } else { (u32::MAX, u32::MAX) };
             let most = self.limits.entry(key.clone()).or_default();
             *most = (most.0.max(away), most.1.max(twice));
         }
@@ -142,6 +147,10 @@ fn live<'a>(
 /// Whether the loop knows that it runs: what another hand copied or started may be news.
 fn seen_live(all: &[Located], id: &ContainerId) -> bool {
     all.iter().any(|at| at.id == *id && runs(&at.container.state))
+}
+
+fn serves(spec: &InstanceSpec) -> bool {
+    spec.power == Power::Running && spec.restart == Restart::Always
 }
 
 fn runs(state: &ContainerState) -> bool {
