@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use crate::model::ids::{Digest, Revision, hex};
-use crate::model::spec::{Content, FileSpec, HealthProbe, InstanceSpec, More, MountSource};
+use crate::model::spec::{Content, FileSpec, HealthProbe, InstanceSpec, More, Mount, MountSource};
 
 /// Version of the list. A change of an existing line needs a new version, and re-creates every
 /// container; a new line with a default does not.
@@ -55,12 +55,14 @@ pub fn revision_basis(spec: &InstanceSpec) -> Digest {
         line("port", json!([port.container, port.protocol.as_str(), host, port.address]));
     }
     for mount in volumes {
-        let (name, source) = match &mount.source {
+        // Whether it is shared says how it changes, not what it is.
+        let Mount { source, target, read_only, shared: _ } = mount;
+        let (name, source) = match source {
             MountSource::Volume(key) => ("volume", json!(key)),
             MountSource::Bind(path) => ("bind", json!(path)),
             MountSource::Tmpfs(size) => ("tmpfs", json!(size.map(|size| size.0))),
         };
-        line(name, json!([source, mount.target, mount.read_only]));
+        line(name, json!([source, target, read_only]));
     }
     match health.as_ref().map(|health| (&health.check, health)) {
         None => {}

@@ -58,7 +58,8 @@ pub(super) fn documents(
     put(&mut spec, "restart", restart(&mut part, deploy.as_mut(), set));
     put(&mut spec, "stop", stop(&mut part, set));
     if let Some(deploy) = &mut deploy {
-        put(&mut spec, "update", update(service, deploy, replicas, set));
+        let update = update(service, deploy, replicas, &spec, set);
+        put(&mut spec, "update", update);
     }
     put(&mut spec, "security", security::of(&mut part, read_only, set));
     for (theirs, ours) in [("init", "init"), ("tty", "tty")] {
@@ -383,26 +384,65 @@ fn stop(part: &mut Part<'_>, set: &mut Set<'_>) -> Mapping {
     spec
 }
 
-fn update(service: &str, deploy: &mut Part<'_>, replicas: u64, set: &mut Set<'_>) -> Mapping {
+fn update(
+    service: &str,
+    deploy: &mut Part<'_>,
+    replicas: u64,
+    of: &Mapping,
+    set: &mut Set<'_>,
+) -> Mapping {
     let mut spec = Mapping::new();
     let Some(item) = deploy.take("update_config") else { return spec };
     let mut config = Part::new(Some(service), "deploy.update_config.", item);
     let most = replicas.max(1);
-    if let Some(number) = config.take("parallelism").and_then(Item::number) {
-        let number = u64::try_from(number).unwrap_or(1);
-        // None at all means all at once.
-        let number = if number == 0 { most } else { number.min(most) };
-        if number > 1 {
-            put(&mut spec, "maxUnavailable", number);
-        }
+    let number = config.take("parallelism").and_then(Item::number);
+    let number = number.map_or(1, |number| u64::try_from(number).unwrap_or(1));
+    // None at all means all at once.
+    let number = if number == 0 { most } else { number.min(most) };
+    let order = config.take("order").filter(|order| order.text() != Some("stop-first"));
+    let hindrance = order.and_then(|_| hindrance(of, replicas + number));
+    if let (Some(order), Some(why)) = (order, hindrance) {
+        let why = format!("the old one stops before the new one starts, since {why}");
+        config.lost(&mut set.notes, "order", order.line, &why);
     }
-    if let Some(order) = config.take("order").filter(|order| order.text() != Some("stop-first")) {
-        let why =
-            "the old one stops before the new one starts; starting first is not supported yet";
-        config.lost(&mut set.notes, "order", order.line, why);
+    let starts_first = order.is_some() && hindrance.is_none();
+    if starts_first {
+        put(&mut spec, "order", "start-first");
+    }
+    if number > 1 {
+        put(&mut spec, if starts_first { "maxSurge" } else { "maxUnavailable" }, number);
     }
     config.finish(&mut set.notes);
     spec
+}
+
+/// Why two containers of one replica cannot run at once, if they cannot: with so many of them
+/// in all.
+fn hindrance(spec: &Mapping, containers: u64) -> Option<&'static str> {
+    let list = |name: &str| spec.get(name).and_then(Yaml::as_sequence).into_iter().flatten();
+    let is_true = |one: &Yaml, name: &str| one.get(name).and_then(Yaml::as_bool) == Some(true);
+    if list("volumes").any(|one| one.get("tmpfs").is_none() && !is_true(one, "readOnly")) {
+        return Some("both would write to its volumes at once; if they may, say `shared: true`");
+    }
+    let ports = |one: &Yaml| -> Option<u64> {
+        let text = match one.get("host")? {
+            Yaml::String(text) => text.clone(),
+            other => other.as_u64()?.to_string(),
+        };
+        let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+        Some(last.parse::<u64>().ok()?.saturating_sub(first.parse().ok()?) + 1)
+    };
+    if list("ports").filter_map(ports).any(|ports| ports < containers) {
+        return Some("its host ports are too few for both; give each range some more");
+    }
+    if list("networks").any(|one| one.get("address").is_some()) {
+        return Some("both would need its fixed address");
+    }
+    if list("networks").any(|one| one.as_str() == Some("host")) && list("ports").next().is_some() {
+        return Some("both would listen on one port of the node");
+    }
+    let restart = spec.get("restart").and_then(Yaml::as_str).unwrap_or("always");
+    (restart != "always").then_some("what runs to its end would run twice; say `restart: always`")
 }
 
 fn labels(part: &mut Part<'_>, set: &mut Set<'_>) -> Yaml {

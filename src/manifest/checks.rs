@@ -352,8 +352,8 @@ impl<'a> Checker<'_, 'a> {
             let Some(Body::Instance(instance)) = &in_set.draft.body else { continue };
             for PortUse { span, protocol, host, address } in &instance.ports {
                 let Some(range) = host else { continue };
-                // Replica n takes the n-th port; the rest of a range is room to grow.
-                let used = instance.spec.replicas.min(range.len());
+                // Each container takes one of the first; the rest of a range is room to grow.
+                let used = instance.spec.slots().min(range.len());
                 let Some(last) = used.checked_sub(1).and_then(|last| range.nth(last)) else {
                     continue;
                 };

@@ -198,7 +198,7 @@ fn same_uses(old: &InstanceDraft, new: &InstanceDraft) -> bool {
     let ports = |draft: &InstanceDraft| -> Vec<_> {
         let published = draft.ports.iter().filter(|port| port.host.is_some());
         let wanted = published.map(|PortUse { span: _, protocol, host, address }| {
-            (*protocol, *host, *address, draft.spec.replicas)
+            (*protocol, *host, *address, draft.spec.slots())
         });
         wanted.collect()
     };

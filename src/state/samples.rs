@@ -64,6 +64,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         revision: Revision(Arc::from("00112233aabbccdd")),
         image: declared.clone(),
         limits: limits(),
+        slot: None,
     };
     let intent = |object: &ObjectId, deed: Deed| Entry::Intent {
         object: object.clone(),
@@ -115,7 +116,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         intent(&object, Deed::Pause),
         intent(&object, Deed::Unpause),
         intent(&object, Deed::Rename),
-        intent(&object, Deed::Stop { power: true }),
+        intent(&object, Deed::Stop { power: true, retired: false }),
         Entry::Failed { object: object.clone(), node: node.clone(), failure: failure() },
         Entry::Failed { object: image.clone(), node: node.clone(), failure: failure() },
         Entry::Failed { object: volume.clone(), node: node.clone(), failure: failure() },

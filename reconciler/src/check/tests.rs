@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::model::observed::HealthState;
 use crate::model::quantity::{Bytes, Span};
+use crate::model::sparse::Sparse;
+use crate::model::spec::{More, Update};
 use crate::plan::{Plan, plan};
 use crate::policy::Policies;
 use crate::testing::{World, instance};
@@ -246,7 +249,12 @@ fn power_and_limits() {
         bad
     };
     let timeout = Span::seconds(1);
-    let stop = |power| Action::StopContainer { container: container.clone(), timeout, power };
+    let stop = |power| Action::StopContainer {
+        container: container.clone(),
+        timeout,
+        power,
+        retired: false,
+    };
     broken(&snapshot, &with(stop(true)), "nothing says that it shall be stopped");
     broken(&snapshot, &with(stop(false)), "nothing is there to take its place");
     let pause = Action::PauseContainer { container: container.clone() };
@@ -274,4 +282,71 @@ fn decisions() {
     broken(&snapshot, &plan, "is forgotten");
     plan.decisions = vec![Entry::Placed { replica, node: Name::new("n1").unwrap() }];
     broken(&snapshot, &plan, "cannot be placed");
+}
+
+/// What is planned once `web`, of three replicas, runs another image.
+fn rollout(update: Update) -> (Snapshot, Plan) {
+    let spec = |image: &str| {
+        let mut web = instance(image);
+        web.replicas = 3;
+        web.more = Sparse::new(More { update: Some(update), ..More::default() });
+        web
+    };
+    let mut world = World::new(&["n1"]);
+    world.declare(&[("web", spec("web:1"))]);
+    world.run().unwrap();
+    world.declare(&[("web", spec("web:2"))]);
+    for _ in 0..100 {
+        let (plan, _) = plan(world.engine.snapshot(), &Policies::allow_all());
+        if plan.steps.iter().any(|step| step.action.created().is_some()) {
+            break;
+        }
+        world.step();
+    }
+    planned(world.engine.snapshot().clone())
+}
+
+/// The same plan, under other limits.
+fn under(snapshot: &Snapshot, update: Update) -> Snapshot {
+    let mut other = snapshot.clone();
+    for declared in other.desired.instances.values_mut() {
+        let mut spec = (*declared.spec).clone();
+        spec.more = Sparse::new(More { update: Some(update), ..More::default() });
+        declared.spec = Arc::new(spec);
+    }
+    other
+}
+
+#[test]
+fn turns() {
+    let two = Update { max_unavailable: 2, ..Update::default() };
+    let (snapshot, plan) = rollout(two);
+    assert_eq!(plan.changes.len(), 2);
+    broken(&under(&snapshot, Update::default()), &plan, "1 replicas stay ready, and 2 have to");
+    // What is not ready before is not taken away, and leaves no room for others.
+    let mut bad = snapshot.clone();
+    let last = bad.containers.last_entry().unwrap().into_mut();
+    last[0].container.health = HealthState::Unhealthy;
+    broken(&bad, &plan, "0 replicas stay ready, and 1 have to");
+    let mut bad = snapshot;
+    let what = crate::model::snapshot::InFlight { what: "stop", since: bad.now };
+    let other = ReplicaKey::new("web".parse().unwrap(), 2);
+    bad.in_flight.insert(ObjectId::Replica(other), what);
+    broken(&bad, &plan, "0 replicas stay ready, and 1 have to");
+
+    let beside = Update { max_surge: 2, ..Update::usual(Order::StartFirst) };
+    let (snapshot, plan) = rollout(beside);
+    assert_eq!(plan.changes.len(), 2);
+    let one = Update::usual(Order::StartFirst);
+    broken(&under(&snapshot, one), &plan, "2 containers beside others, and 1 may");
+    broken(&under(&snapshot, two), &plan, "another container of its replica runs");
+    let mut bad = plan;
+    bad.steps.insert(1, {
+        let mut step = bad.steps[0].clone();
+        let container = snapshot.containers.values().next().unwrap()[0].id.to_string();
+        let timeout = Span::seconds(1);
+        step.action = Action::StopContainer { container, timeout, power: false, retired: false };
+        step
+    });
+    broken(&snapshot, &bad, "2 replicas stay ready, and 3 have to");
 }

@@ -59,6 +59,7 @@ fn full() -> InstanceSpec {
             source: MountSource::Bind(text("/srv")),
             target: text("/srv"),
             read_only: true,
+            shared: false,
         }],
         restart: Restart::Always,
         health: Some(Health {
@@ -87,7 +88,7 @@ fn full() -> InstanceSpec {
                 options: vec![text("ndots:2")],
             }),
             extra_hosts: map(),
-            update: Some(Update { max_unavailable: 1 }),
+            update: Some(Update::default()),
             placement: Some(Placement {
                 node: Some(name("n1")),
                 selector: map(),
@@ -172,7 +173,7 @@ fn container(spec: &InstanceSpec, replica: &ReplicaKey) -> ObservedContainer {
         state: ContainerState::Created,
         health: HealthState::None,
         image: ImageId("sha256:1".into()),
-        config: want::config(spec, replica, ""),
+        config: want::config(spec, replica, replica.ordinal, ""),
         address: None,
         created_at: Timestamp(0),
     }

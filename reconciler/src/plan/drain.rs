@@ -92,8 +92,8 @@ impl<'a> Round<'a> {
         key: &ReplicaKey,
         node: &Name,
     ) -> Result<(), Reason> {
-        let update = instance.declared.spec.more.update.as_ref();
-        let most = update.map_or(1, |update| update.max_unavailable);
+        let update = instance.declared.spec.update();
+        let most = update.max_unavailable.saturating_add(update.max_surge);
         let is_on_its_way = |(ordinal, record): (&u32, &ReplicaRecord)| {
             let other = ReplicaKey::new(instance.key.clone(), *ordinal);
             if other == *key {

@@ -1,8 +1,10 @@
 //! Decides what to do: one function from a snapshot to a plan and a report.
 //!
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
-//! life of one replica), [`turns`] (one after the other), [`containers`] (which of them is in force), [`make`] (another container, and how it takes its place), [`power`]
-//! (whether it runs, rests or is started again), [`health`] (what is unhealthy gets another
+//! life of one replica; [`rest`] and [`settle`] are its ends), [`containers`] (which of them is in
+//! force), [`make`] (another container), [`exchange`] (how it takes the place of one that is there),
+//! [`turns`] (how many at once), [`slots`] (with which host ports), [`power`] (whether it runs, rests
+//! or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
 //! instances that do), [`drain`] (off a node that shall be empty), [`removal`] (what is no longer
 //! declared, and the guard that holds removals back), [`memo`] (who need not be planned again).
@@ -10,6 +12,7 @@
 mod containers;
 mod dependencies;
 mod drain;
+mod exchange;
 pub mod goal;
 mod health;
 mod make;
@@ -18,6 +21,9 @@ mod needs;
 mod power;
 mod removal;
 mod replica;
+mod rest;
+mod settle;
+mod slots;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,6 +157,8 @@ struct Round<'a> {
     load: Option<Load<'a>>,
     /// Replicas that were given another node in this round, since theirs is drained.
     moved: BTreeSet<ReplicaKey>,
+    /// Of the instance whose replicas are being planned.
+    standing: Option<turns::Standing>,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
     candidates: Vec<removal::Candidate>,
     /// A node that is declared and answers: most replicas are on the same one.
@@ -171,6 +179,7 @@ impl<'a> Round<'a> {
             needs: BTreeMap::new(),
             load: None,
             moved: BTreeSet::new(),
+            standing: None,
             undeclared: BTreeMap::new(),
             candidates: Vec::new(),
             answering: std::cell::RefCell::default(),

@@ -10,8 +10,8 @@ use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{
     Condition, Content, Dependency, Endpoint, FileSpec, Health, HealthProbe, ImageSource,
     ImageSpec, InstanceSpec, LocalFile, More, Mount, MountSource, NetworkName, NetworkSpec,
-    NetworkUse, NodeSpec, Placement, Port, PortRange, Power, Protocol, Pull, Resources, Restart,
-    Room, Stop, Update, VolumeSpec,
+    NetworkUse, NodeSpec, Order, Placement, Port, PortRange, Power, Protocol, Pull, Resources,
+    Restart, Room, Stop, Update, VolumeSpec,
 };
 use serde::Deserialize;
 
@@ -72,6 +72,8 @@ struct InstanceYaml {
     files: Vec<String>,
     placement: Option<PlacementYaml>,
     max_unavailable: Option<u32>,
+    /// Says `start-first` too.
+    max_surge: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +113,9 @@ struct ResourcesYaml {
 struct PortYaml {
     container: u16,
     host: Option<u16>,
+    /// The end of a range.
+    #[serde(rename = "hostLast")]
+    host_last: Option<u16>,
 }
 
 #[derive(Deserialize)]
@@ -246,7 +251,9 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
             .map(|port| Port {
                 container: port.container,
                 protocol: Protocol::Tcp,
-                host: port.host.map(|host| PortRange { first: host, last: host }),
+                host: port
+                    .host
+                    .map(|first| PortRange { first, last: port.host_last.unwrap_or(first) }),
                 address: None,
             })
             .collect(),
@@ -257,6 +264,7 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
                 source: MountSource::Volume(Key::new(project.clone(), mount.volume)),
                 target: mount.target,
                 read_only: false,
+                shared: false,
             })
             .collect(),
         restart: yaml.restart,
@@ -306,10 +314,21 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
                 selector,
                 spread,
             }),
-            update: yaml.max_unavailable.map(|max_unavailable| Update { max_unavailable }),
+            update: update(yaml.max_unavailable, yaml.max_surge),
             ..More::default()
         }),
     }
+}
+
+fn update(max_unavailable: Option<u32>, max_surge: Option<u32>) -> Option<Update> {
+    let order = if max_surge.is_some() { Order::StartFirst } else { Order::StopFirst };
+    let usual = Update::usual(order);
+    let update = Update {
+        max_unavailable: max_unavailable.unwrap_or(usual.max_unavailable),
+        max_surge: max_surge.unwrap_or(usual.max_surge),
+        ..usual
+    };
+    (max_unavailable.is_some() || max_surge.is_some()).then_some(update)
 }
 
 fn image(yaml: ImageYaml) -> ImageSpec {

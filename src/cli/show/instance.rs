@@ -230,14 +230,16 @@ fn port(port: &Port) -> String {
 }
 
 fn mount(mount: &Mount) -> String {
-    let Mount { source, target, read_only } = mount;
+    let Mount { source, target, read_only, shared } = mount;
     let source = match source {
         MountSource::Volume(key) => format!("volume {key}"),
         MountSource::Bind(path) => format!("bind {path}"),
         MountSource::Tmpfs(Some(size)) => format!("tmpfs of {size}"),
         MountSource::Tmpfs(None) => "tmpfs".to_owned(),
     };
-    format!("{source} at {target}{}", if *read_only { ", read only" } else { "" })
+    let read_only = if *read_only { ", read only" } else { "" };
+    let shared = if *shared { ", shared" } else { "" };
+    format!("{source} at {target}{read_only}{shared}")
 }
 
 fn why(status: &InstanceStatus, rows: &[PlanRow]) -> String {

@@ -134,19 +134,21 @@ fn change(row: &PlanRow, kind: ChangeKind, specs: &str) -> Words {
         )
         | None => row.why.clone(),
     };
+    // What goes on for now is neither stopped nor removed.
+    let goes_on = !row.steps.iter().any(|verb| matches!(verb.as_str(), "stop" | "remove"));
+    let replacement =
+        if goes_on { "# forces replacement, start-first" } else { "# forces replacement" };
     let (sign, ink, note) = match kind {
         ChangeKind::Prepare => (">", Ink::Dim, row.steps.join(", ")),
         ChangeKind::Create => ("+", Ink::Good, String::new()),
         ChangeKind::InPlace => ("~", Ink::Odd, "in place".to_owned()),
         ChangeKind::Power | ChangeKind::Restart => ("~", Ink::Odd, row.steps.join(", ")),
-        ChangeKind::Replace => ("-/+", Ink::Bad, "# forces replacement".to_owned()),
+        ChangeKind::Replace => ("-/+", Ink::Bad, replacement.to_owned()),
         ChangeKind::Tidy => ("-", Ink::Dim, "only leftovers of it".to_owned()),
         ChangeKind::Destroy => ("-", Ink::Bad, String::new()),
     };
     match (drift, kind) {
-        (true, ChangeKind::Replace) => {
-            ("!", Ink::Drift, what, "drift  # forces replacement".into())
-        }
+        (true, ChangeKind::Replace) => ("!", Ink::Drift, what, format!("drift  {replacement}")),
         (true, ChangeKind::Power | ChangeKind::Restart | ChangeKind::InPlace) => {
             ("!", Ink::Drift, what, "drift, repaired in place".to_owned())
         }

@@ -18,7 +18,7 @@ use super::mounts::{self, VolumeUse};
 use super::networks::{self, NetworkRef};
 use super::ports::{self, PortUse};
 use super::resources::{self, FlavorUse};
-use super::{Surroundings, files, health, reference, security, settings, value};
+use super::{Surroundings, files, health, reference, security, settings, update, value};
 
 /// Labels of ours begin like this.
 const RESERVED_LABELS: &str = "io.windlass.";
@@ -213,15 +213,18 @@ pub(crate) fn decode(
     let ports = fields.take("ports");
     let ports = ports.and_then(|node| value::items(context, node, "ports", ports::decode));
     let (ports, port_uses): (Vec<_>, Vec<_>) = ports.unwrap_or_default().into_iter().unzip();
-    ports::check_replicas(context, &port_uses, replicas, replicas_node.map(|node| node.span));
+    let update = fields.take("update").and_then(|node| update::decode(context, node, replicas));
+    let surge = update.map_or(0, |given| given.update.max_surge);
+    let replicas_span = replicas_node.map(|node| node.span);
+    ports::check_replicas(context, &port_uses, (replicas, surge), replicas_span);
     let volumes = fields.take("volumes");
     let volumes = volumes.and_then(|node| {
         value::items(context, node, "volumes", |context, node, field| {
             mounts::decode(context, node, field, project)
         })
     });
-    let volumes = mounts::check_targets(context, volumes.unwrap_or_default());
-    let restart = fields.take("restart").and_then(|node| restart(context, node));
+    let restart_node = fields.take("restart");
+    let restart = restart_node.and_then(|node| restart(context, node));
     let health = fields.take("health").and_then(|node| health::decode(context, node));
     let stop = fields.take("stop").and_then(|node| stop(context, node));
     let labels = fields.take("labels");
@@ -230,7 +233,16 @@ pub(crate) fn decode(
         more(context, &mut fields, &Owner { name, project, replicas, around });
     fields.moved(context, &MOVED);
     fields.finish(context, &UNBUILT);
-    let more = More { env_files, ..more };
+    let volumes = volumes.unwrap_or_default();
+    if let Some(given) = update {
+        let restart = restart.zip(restart_node.map(|node| node.span));
+        update::check(context, given, &volumes, &networks.uses, &port_uses, restart);
+    }
+    let volumes = mounts::check_targets(context, volumes);
+    let networks::Networks { uses, refs: networks } = networks;
+    let uses = uses.into_iter().map(|(one, _)| one).collect();
+    let update = update.map(|given| given.update);
+    let more = More { env_files, update, networks: uses, ..more };
     host_network(context, &more, &port_uses);
     let (image, reference) = image?;
     let (mounts, volume_uses): (Vec<_>, Vec<_>) = volumes.into_iter().unzip();
@@ -274,12 +286,12 @@ struct Owner<'o, 's> {
     around: &'o Surroundings<'s>,
 }
 
-/// The fields that most instances leave out, but for `envFiles`.
+/// The fields that most instances leave out, but for `envFiles`, `networks` and `update`.
 fn more(
     context: &mut Context<'_>,
     fields: &mut Fields<'_, '_>,
     owner: &Owner<'_, '_>,
-) -> (More, Vec<NetworkRef>, Vec<DependencyUse>, PlacementSpans) {
+) -> (More, networks::Networks, Vec<DependencyUse>, PlacementSpans) {
     let Owner { name, project, replicas, around } = *owner;
     let workdir = fields.take("workdir");
     let workdir = workdir.and_then(|node| value::absolute_path(context, node, "workdir"));
@@ -299,11 +311,9 @@ fn more(
     let networks = fields.take("networks");
     let networks =
         networks.and_then(|node| networks::of_instance(context, node, project, replicas));
-    let networks::Networks { uses: networks, refs } = networks.unwrap_or_default();
     let dns = fields.take("dns").and_then(|node| settings::dns(context, node));
     let extra_hosts = fields.take("extraHosts");
     let extra_hosts = extra_hosts.and_then(|node| settings::extra_hosts(context, node));
-    let update = fields.take("update").and_then(|node| settings::update(context, node, replicas));
     let placement = fields.take("placement").and_then(|node| settings::placement(context, node));
     let (placement, spans) = placement.unzip();
     let spans = spans.unwrap_or_default();
@@ -336,10 +346,10 @@ fn more(
         files: files.unwrap_or_default(),
         user_data,
         hostname,
-        networks,
+        networks: Vec::new(),
         dns: Sparse::new(dns.unwrap_or_default()),
         extra_hosts: extra_hosts.unwrap_or_default(),
-        update,
+        update: None,
         placement,
         depends_on,
         security,
@@ -347,7 +357,7 @@ fn more(
         tty: tty.unwrap_or(false),
         log,
     };
-    (more, refs, dependency_uses, spans)
+    (more, networks.unwrap_or_default(), dependency_uses, spans)
 }
 
 /// A container on the node's own network has no ports of its own, nor one without any.

@@ -21,6 +21,7 @@ pub(crate) mod reference;
 mod resources;
 mod security;
 mod settings;
+mod update;
 mod value;
 mod volume;
 

@@ -53,8 +53,11 @@ pub(crate) fn decode(
     let read_only = fields.take("readOnly");
     let read_only =
         read_only.map(|node| value::boolean(context, node, &format!("{field}.readOnly")));
+    let shared_entry = fields.entry("shared");
+    let shared =
+        shared_entry.map(|entry| value::boolean(context, &entry.value, &format!("{field}.shared")));
     let span = fields.span;
-    fields.finish(context, &["shared", "propagation", "subPath", "options"]);
+    fields.finish(context, &["propagation", "subPath", "options"]);
     let given: Vec<_> = sources.into_iter().flatten().collect();
     let entry = match given.as_slice() {
         [one] => *one,
@@ -81,9 +84,20 @@ pub(crate) fn decode(
             MountSource::Volume(key)
         }
         "bind" => MountSource::Bind(value::absolute_path(context, &entry.value, &name)?),
-        _ => MountSource::Tmpfs(tmpfs(context, &entry.value, &name)?),
+        _ => {
+            if let Some(shared) = shared_entry {
+                let label = "memory is each container's own; take it out";
+                context.invalid(shared.key_span, &format!("{field}.shared"), label);
+            }
+            MountSource::Tmpfs(tmpfs(context, &entry.value, &name)?)
+        }
     };
-    let mount = Mount { source, target: target?, read_only: read_only.unwrap_or(Some(false))? };
+    let mount = Mount {
+        source,
+        target: target?,
+        read_only: read_only.unwrap_or(Some(false))?,
+        shared: shared.unwrap_or(Some(false))?,
+    };
     Some((mount, used, target_node.map_or(span, |node| node.span)))
 }
 

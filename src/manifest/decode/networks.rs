@@ -24,7 +24,8 @@ pub(crate) struct NetworkRef {
 /// What an instance says of its networks.
 #[derive(Debug, Default)]
 pub(super) struct Networks {
-    pub(super) uses: Vec<NetworkUse>,
+    /// Each with the place of its fixed address.
+    pub(super) uses: Vec<(NetworkUse, Option<Span>)>,
     pub(super) refs: Vec<NetworkRef>,
 }
 
@@ -38,7 +39,7 @@ pub(super) fn of_instance(
     let mut refs = Vec::new();
     let mut spans: Vec<(NetworkName, Span)> = Vec::new();
     let uses = value::items(context, node, "networks", |context, node, field| {
-        let (one, span) = network_use(context, node, field, project, replicas)?;
+        let (one, span, address) = network_use(context, node, field, project, replicas)?;
         if let Some((_, first)) = spans.iter().find(|(name, _)| *name == one.network) {
             let problem = Problem::new(span, format!("network {} is named twice", one.network));
             context.note(problem.also(*first, "the first stands here"));
@@ -48,7 +49,7 @@ pub(super) fn of_instance(
         if let NetworkName::Declared(key) = &one.network {
             refs.push(NetworkRef { span, key: key.clone() });
         }
-        Some(one)
+        Some((one, address))
     })?;
     for (name, span) in &spans {
         let alone = matches!(name, NetworkName::Engine(name) if name.as_str() != "bridge");
@@ -67,10 +68,11 @@ fn network_use(
     field: &str,
     project: &Name,
     replicas: u32,
-) -> Option<(NetworkUse, Span)> {
+) -> Option<(NetworkUse, Span, Option<Span>)> {
     if node.is_scalar() {
         let network = network_name(context, node, field, project)?;
-        return Some((NetworkUse { network, aliases: Vec::new(), address: None }, node.span));
+        let one = NetworkUse { network, aliases: Vec::new(), address: None };
+        return Some((one, node.span, None));
     }
     let path = format!("{field}.");
     let mut fields = Fields::of(context, node, field, &path)?;
@@ -97,7 +99,8 @@ fn network_use(
         aliases: names.unwrap_or_else(|| Some(Vec::new()))?,
         address: fixed.map_or(Some(None), |fixed| fixed.map(Some))?,
     };
-    Some((one, name_node.map_or(node.span, |node| node.span)))
+    let address = address.map(|entry| entry.value.span);
+    Some((one, name_node.map_or(node.span, |node| node.span), address))
 }
 
 fn network_name(

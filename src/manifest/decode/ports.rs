@@ -108,24 +108,37 @@ fn address(context: &mut Context<'_>, node: &Node<'_>, field: &str) -> Option<Ip
     address
 }
 
-/// Every replica needs a host port of its own.
+/// Every replica needs a host port of its own, and so does each container that starts beside the
+/// one that it replaces.
 pub(crate) fn check_replicas(
     context: &mut Context<'_>,
     ports: &[PortUse],
-    replicas: u32,
+    (replicas, surge): (u32, u32),
     replicas_span: Option<Span>,
 ) {
+    let needed = if replicas == 0 { 0 } else { replicas.saturating_add(surge) };
     for port in ports {
         let Some(range) = port.host else { continue };
-        if range.len() >= replicas {
+        if range.len() >= needed {
             continue;
         }
-        let last = u32::from(range.first) + replicas - 1;
+        let last = u32::from(range.first) + needed - 1;
         let problem = Problem::new(port.span, "too few host ports");
-        let ports = if range.len() == 1 { "port".to_owned() } else { "ports".to_owned() };
-        let mut problem = problem.label(format!("{} {ports} for {replicas} replicas", range.len()));
+        let ports = if range.len() == 1 { "port" } else { "ports" };
+        let each = if replicas == 1 { "replica" } else { "replicas" };
+        let beside = match surge {
+            0 => String::new(),
+            1 => " and 1 container beside them".to_owned(),
+            more => format!(" and {more} containers beside them"),
+        };
+        let label = format!("{} {ports} for {replicas} {each}{beside}", range.len());
+        let mut problem = problem.label(label);
         if last <= 65535 {
-            problem = problem.help(format!("give each replica one: `{}-{last}`", range.first));
+            let help = match surge {
+                0 => "give each replica one",
+                _ => "give each replica one, and `update.maxSurge` more",
+            };
+            problem = problem.help(format!("{help}: `{}-{last}`", range.first));
         }
         if let Some(span) = replicas_span {
             problem = problem.also(span, "so many replicas");

@@ -1,10 +1,10 @@
-//! Small parts of an Instance: names, logs, updates, places, dependencies.
+//! Small parts of an Instance: names, logs, places, dependencies.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use reconciler::model::ids::{Key, Name};
-use reconciler::model::spec::{Condition, Dependency, Dns, Log, Placement, Update, defaults};
+use reconciler::model::spec::{Condition, Dependency, Dns, Log, Placement};
 
 use super::super::problem::Problem;
 use super::super::tree::Node;
@@ -66,17 +66,6 @@ pub(super) fn log(context: &mut Context<'_>, node: &Node<'_>) -> Option<Log> {
     let options = options.and_then(|node| value::texts(context, node, "log.options", |_| Ok(())));
     fields.finish(context, &[]);
     Some(Log { driver: driver?.to_owned(), options: options.unwrap_or_default() })
-}
-
-pub(super) fn update(context: &mut Context<'_>, node: &Node<'_>, replicas: u32) -> Option<Update> {
-    let mut fields = Fields::of(context, node, "update", "update.")?;
-    let most = u64::from(replicas.max(1));
-    let max_unavailable = match fields.take("maxUnavailable") {
-        None => Some(u64::from(defaults::max_unavailable())),
-        Some(node) => value::integer(context, node, "update.maxUnavailable", (1, most)),
-    };
-    fields.finish(context, &["order", "maxSurge", "healthTimeout", "onFailure", "minReady"]);
-    Some(Update { max_unavailable: u32::try_from(max_unavailable?).ok()? })
 }
 
 pub(super) fn placement(

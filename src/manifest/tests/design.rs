@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use reconciler::model::ids::ImageName;
 use reconciler::model::quantity::{Bytes, Cpus, Span};
-use reconciler::model::spec::{HealthProbe, MountSource, PortRange, Power, Restart};
+use reconciler::model::spec::{
+    HealthProbe, MountSource, OnFailure, Order, PortRange, Power, Restart, Update,
+};
 
 use super::{Specs, messages};
 
@@ -14,27 +16,14 @@ const SET: &str = include_str!("design.yaml");
 fn what_is_not_built_of_the_design_is_said() {
     let mut specs = Specs::new(&[("set.yaml", SET)]);
     let reading = specs.read();
-    assert_eq!(
-        messages(&reading),
-        [
-            "set.yaml:37: `update.order` is not supported yet in Instance shop/web",
-            // Without `start-first` one replica has to be away.
-            "set.yaml:37: `update.maxUnavailable` is out of range in Instance shop/web",
-            "set.yaml:37: `update.maxSurge` is not supported yet in Instance shop/web",
-            "set.yaml:37: `update.healthTimeout` is not supported yet in Instance shop/web",
-            "set.yaml:37: `update.onFailure` is not supported yet in Instance shop/web",
-            "set.yaml:44: `kind: Link` is not supported yet",
-        ]
-    );
+    assert_eq!(messages(&reading), ["set.yaml:44: `kind: Link` is not supported yet",]);
     assert!(reading.specs.desired.is_empty());
     assert_eq!(reading.specs.broken.len(), 1);
 }
 
 #[test]
 fn the_rest_of_the_design_is_read_whole() {
-    let lines = SET.lines().filter(|line| !line.starts_with("  update:"));
-    let text = lines.collect::<Vec<_>>().join("\n");
-    let documents = text.split("---\n").filter(|document| !document.contains("kind: Link"));
+    let documents = SET.split("---\n").filter(|document| !document.contains("kind: Link"));
     let text = documents.collect::<Vec<_>>().join("---\n");
     let mut specs = Specs::new(&[("set.yaml", &text)]);
     let reading = specs.read();
@@ -63,6 +52,12 @@ fn the_rest_of_the_design_is_read_whole() {
     assert_eq!((web.replicas, web.power), (2, Power::Running));
     let path = "/".to_owned();
     assert_eq!(web.health.as_ref().unwrap().check, HealthProbe::Http { port: 8080, path });
+    let update = Update { max_unavailable: 0, max_surge: 1, ..Update::usual(Order::StartFirst) };
+    assert_eq!(web.more.update, Some(update));
+    assert_eq!(
+        (update.health_timeout, update.on_failure),
+        (Span::seconds(60), OnFailure::Rollback)
+    );
     assert!(web.more.security.read_only_root && web.more.security.no_new_privileges);
     assert_eq!(web.more.security.cap_drop, BTreeSet::from(["ALL".to_owned()]));
     assert_eq!(web.more.placement.as_ref().unwrap().selector["zone"], "a");

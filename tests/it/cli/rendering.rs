@@ -107,6 +107,7 @@ fn everything() -> PlanView {
         change("shop/lost/0", ChangeKind::Create, Cause::Missing, &["create", "start"]),
         change("shop/cache/0", ChangeKind::InPlace, drifted(), &["update"]),
         change("shop/odd/0", ChangeKind::Replace, drifted(), &["stop"]),
+        change("shop/two/0", ChangeKind::Replace, drifted(), &["create", "start"]),
         change(
             "shop/off/0",
             ChangeKind::Power,

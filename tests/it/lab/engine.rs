@@ -190,6 +190,14 @@ impl Engine {
         }
     }
 
+    /// The docker command line for this engine, ready to be run.
+    pub(crate) fn docker_command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.facts.docker);
+        command.args(["-H", self.endpoint()]).args(args);
+        command.env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT").stdin(Stdio::null());
+        command
+    }
+
     /// The process id, on this host, of a container's first process; `None` if it does not run.
     pub(crate) fn container_pid(&self, container: &str) -> Option<u32> {
         let text = self.try_docker(&["inspect", "--format", "{{.State.Pid}}", container]).ok()?;

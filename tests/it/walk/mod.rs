@@ -4,7 +4,8 @@
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
-//! [`fields`] (every field of a spec), [`networks`], [`nodes`] (several engines as one).
+//! [`fields`] (every field of a spec), [`networks`], [`nodes`] (several engines as one), [`surge`]
+//! (new ones start first).
 
 mod apply;
 mod crash;
@@ -22,4 +23,5 @@ mod nodes;
 mod plans;
 mod room;
 mod state;
+mod surge;
 mod watching;

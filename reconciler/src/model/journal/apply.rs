@@ -14,7 +14,7 @@ use crate::model::time::Timestamp;
 
 impl ReplicaRecord {
     /// A container of that number is there.
-    fn confirm(&mut self, incarnation: u64, revision: &Revision) {
+    fn confirm(&mut self, incarnation: u64, revision: &Revision, slot: Option<u32>) {
         match &self.revision {
             Some(recorded) if recorded == revision => {}
             // Its successor was begun and is not wanted any more: how it ended says nothing, since
@@ -25,6 +25,9 @@ impl ReplicaRecord {
             None => {}
         }
         self.revision = Some(revision.clone());
+        if incarnation >= self.incarnation {
+            self.slot = slot;
+        }
         self.incarnation = self.incarnation.max(incarnation);
         self.confirmed = true;
     }
@@ -171,7 +174,8 @@ impl Records {
         }
         let record = self.replica(replica);
         match deed {
-            Deed::Create { incarnation, revision, limits, .. } => {
+            Deed::Create { incarnation, revision, image: _, limits, slot } => {
+                record.slot = *slot;
                 record.node = Some(node.clone());
                 record.incarnation = *incarnation;
                 if record.revision.as_ref() != Some(revision) {
@@ -194,8 +198,9 @@ impl Records {
             // Also where it makes way: should its successor no longer be wanted, it did not end by
             // itself. The start of a successor stands later in the same row.
             // What is left of it on an earlier node says nothing of the one in force.
-            Deed::Stop { power: _ } if record.node.as_ref().is_some_and(|at| at != node) => {}
-            Deed::Stop { power: _ } => record.life = Life::Stopped,
+            Deed::Stop { .. } if record.node.as_ref().is_some_and(|at| at != node) => {}
+            Deed::Stop { power: _, retired: false } => record.life = Life::Stopped,
+            Deed::Stop { power: _, retired: true } => {}
             Deed::Update { limits } => record.applied = limits.clone(),
             Deed::Pause
             | Deed::Unpause
@@ -228,8 +233,8 @@ impl Records {
                     {
                         record.failure = None;
                     }
-                    if let Deed::Create { incarnation, revision, .. } = deed {
-                        record.confirm(*incarnation, revision);
+                    if let Deed::Create { incarnation, revision, slot, .. } = deed {
+                        record.confirm(*incarnation, revision, *slot);
                     }
                 }
             }

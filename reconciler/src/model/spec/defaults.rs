@@ -52,10 +52,22 @@ pub fn http_path() -> String {
     "/".to_owned()
 }
 
-/// Replicas that may be away for a new revision.
+/// Replicas that may be away for a new revision, if the old container stops first.
 #[must_use]
 pub const fn max_unavailable() -> u32 {
     1
+}
+
+/// Replicas that may have a second container, if the old one stops first.
+#[must_use]
+pub const fn max_surge() -> u32 {
+    0
+}
+
+/// When a new container that is not ready has failed: what is slower says so.
+#[must_use]
+pub const fn update_health_timeout() -> Span {
+    Span::seconds(60)
 }
 
 /// Permissions of a file: its owner writes, and everybody reads.

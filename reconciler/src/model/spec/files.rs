@@ -23,6 +23,11 @@ pub struct Mount {
     /// Whether it cannot be written to.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub read_only: bool,
+    /// Whether two containers may write to the volume or path at once, so that a new one can start
+    /// while the old one still runs (`update.order: start-first`).
+    #[serde(default, skip_serializing_if = "super::is_false")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub shared: bool,
 }
 
 /// What a mount shows.

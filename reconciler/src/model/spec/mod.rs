@@ -2,7 +2,7 @@
 //!
 //! A spec holds no place in a file and no name: those stand beside it, in
 //! [`Declared`](super::desired::Declared). Field docs are user documentation too. Instances are in
-//! this file; [`ports`], [`files`], [`resources`], [`security`] and [`network`] hold parts of them;
+//! this file; [`ports`], [`files`], [`resources`], [`security`], [`network`] and [`update`] hold parts;
 //! the other kinds are in [`objects`], Networks and Flavors beside what instances say of them.
 
 pub mod defaults;
@@ -15,6 +15,7 @@ pub mod objects;
 pub mod ports;
 pub mod resources;
 pub mod security;
+pub mod update;
 
 use std::collections::BTreeMap;
 
@@ -32,6 +33,7 @@ pub use self::objects::{
 pub use self::ports::{Port, PortRange, Protocol};
 pub use self::resources::{BUILT_IN_FLAVORS, BlockIo, Flavor, FlavorSpec, Resources, Swap};
 pub use self::security::{Device, Namespaces, Security, Ulimit};
+pub use self::update::{OnFailure, Order, Update};
 
 /// Containers that shall run, all alike: `replicas` of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,16 +184,6 @@ impl Log {
     pub fn usual() -> Self {
         Self { driver: "json-file".to_owned(), options: BTreeMap::new() }
     }
-}
-
-/// How a new revision takes the place of an earlier one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Update {
-    /// So many replicas may be away for it at once; 1 if not said.
-    #[cfg_attr(feature = "schema", schemars(default = "defaults::max_unavailable", range(min = 1, max = limits::REPLICAS_MAX)))]
-    pub max_unavailable: u32,
 }
 
 /// Which nodes may hold an instance. All that is said must hold.
