@@ -1,6 +1,7 @@
 //! Whether the loop keeps to turns, told by what engines hold and not by what was planned: no step
 //! of its own takes more replicas away than `maxUnavailable`, or has more of them run twice than
-//! `maxSurge`. What another hand does is not counted, nor what the loop cannot know.
+//! `maxSurge`. What another hand does is not counted, nor what the loop cannot know, nor what a
+//! replica left on a node that it moved away from.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +42,11 @@ impl Turns {
                 serves(&declared.spec) && replica.ordinal < declared.spec.replicas
             }) && !is_ready(snapshot, nodes, replica)
         });
-        self.twice.retain(|replica| live(nodes, replica).count() > 1);
+        self.twice.retain(|replica| {
+            let places: Vec<&Name> = live(nodes, replica).map(|(node, ..)| node).collect();
+            let distinct: BTreeSet<&Name> = places.iter().copied().collect();
+            places.len() > distinct.len()
+        });
         let busy: BTreeSet<&Key> = snapshot
             .in_flight
             .keys()
@@ -96,10 +101,10 @@ impl Turns {
             }
         }
         if let Action::StartContainer { container, .. } = action
-            && live(nodes, &replica)
-                .any(|(id, found)| *id.0 == **container || found.name == *container)
-            && live(nodes, &replica).any(|(id, found)| {
-                let is_other = *id.0 != **container && found.name != *container;
+            && let Some((at, ..)) = live(nodes, &replica)
+                .find(|(_, id, found)| *id.0 == **container || found.name == *container)
+            && live(nodes, &replica).any(|(node, id, found)| {
+                let is_other = *id.0 != **container && found.name != *container && node == at;
                 is_other && snapshot.containers.get(&replica).is_some_and(|all| seen_live(all, id))
             })
         {
@@ -116,9 +121,9 @@ impl Turns {
 fn containers<'a>(
     nodes: &'a Nodes,
     replica: &ReplicaKey,
-) -> impl Iterator<Item = (&'a ContainerId, &'a FakeEngine, &'a ObservedContainer)> {
-    let all = nodes.values().flat_map(|engine| {
-        engine.containers.iter().map(move |(id, container)| (id, engine, container))
+) -> impl Iterator<Item = (&'a Name, &'a ContainerId, &'a FakeEngine, &'a ObservedContainer)> {
+    let all = nodes.iter().flat_map(|(node, engine)| {
+        engine.containers.iter().map(move |(id, container)| (node, id, engine, container))
     });
     all.filter(|(.., container)| container.identity.replica == *replica)
 }
@@ -126,7 +131,7 @@ fn containers<'a>(
 /// Whether one of its containers is ready, or looks like it.
 fn is_ready(snapshot: &Snapshot, nodes: &Nodes, replica: &ReplicaKey) -> bool {
     let known = snapshot.containers.get(replica);
-    containers(nodes, replica).any(|(id, engine, container)| {
+    containers(nodes, replica).any(|(_, id, engine, container)| {
         let runs = matches!(container.state, ContainerState::Running { .. });
         let felt = engine.health.get(replica);
         let is_well = !matches!(felt, Some(Probed::Unhealthy { .. }));
@@ -139,9 +144,9 @@ fn is_ready(snapshot: &Snapshot, nodes: &Nodes, replica: &ReplicaKey) -> bool {
 fn live<'a>(
     nodes: &'a Nodes,
     replica: &ReplicaKey,
-) -> impl Iterator<Item = (&'a ContainerId, &'a ObservedContainer)> {
-    let all = containers(nodes, replica).map(|(id, _, container)| (id, container));
-    all.filter(|(_, container)| runs(&container.state))
+) -> impl Iterator<Item = (&'a Name, &'a ContainerId, &'a ObservedContainer)> {
+    let all = containers(nodes, replica).map(|(node, id, _, container)| (node, id, container));
+    all.filter(|(.., container)| runs(&container.state))
 }
 
 /// Whether the loop knows that it runs: what another hand copied or started may be news.
