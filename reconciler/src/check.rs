@@ -508,6 +508,16 @@ impl<'a> Check<'a> {
                 | Entry::Retried
                 | Entry::Suspended { .. }
                 | Entry::Resumed { .. }
+                | Entry::Kept { .. }
+                | Entry::RolledOut { .. }
+                | Entry::RolloutFailed { .. }
+                | Entry::SetAside { .. }
+                | Entry::Undone { .. }
+                | Entry::Ahead { .. }
+                | Entry::RolloutPaused { .. }
+                | Entry::RolloutResumed { .. }
+                | Entry::RestartAsked { .. }
+                | Entry::Restarted { .. }
                 | Entry::Settled { .. } => {}
             }
         }

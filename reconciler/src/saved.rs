@@ -385,6 +385,8 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
         nodes,
         guard: _, // stands apart: see GUARD
         suspended,
+        rollouts,
+        kept: _,  // nothing is planned from it but what rollouts name
         texts: _, // stand in the declarations
     } = records;
     let mut parts = BTreeMap::new();
@@ -402,7 +404,8 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
                     applied,
                     life,
                     restarts,
-                    replaced: _, // how often says when, not what
+                    started_at: _, // says when, not what
+                    replaced: _,   // how often says when, not what
                     failure: _,
                 } = record;
                 let made = (node, incarnation, revision, confirmed);
@@ -434,6 +437,9 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
     for (name, record) in nodes.iter().filter(|_| has_owner) {
         let NodeRecord { engine, endpoint: _, cgroup_root } = record;
         add(format!("node {name}"), seal.part(String::new(), &(engine, cgroup_root)));
+    }
+    for (key, rollout) in rollouts {
+        add(format!("rollout {key}"), seal.part(String::new(), rollout));
     }
     for (target, _) in suspended.all() {
         add(format!("{SUSPENSION}{target}"), seal.part(String::new(), &()));

@@ -77,6 +77,7 @@ fn cause_word(cause: &Cause) -> &'static str {
         Cause::Missing => "Missing",
         Cause::Ended { .. } => "Ended",
         Cause::Unhealthy { .. } => "Unhealthy",
+        Cause::Restarted { .. } => "Restarted",
         Cause::Power { .. } => "Power",
         Cause::Unfinished => "Unfinished",
         Cause::Superseded => "Superseded",
@@ -102,6 +103,10 @@ fn reason_word(reason: &Reason) -> &'static str {
         Reason::Failed { .. } => "Failed",
         Reason::Denied { .. } => "Denied",
         Reason::DriftReported { .. } => "DriftReported",
+        Reason::SetAside { .. } => "SetAside",
+        Reason::Undone { .. } => "Undone",
+        Reason::RolloutPaused { .. } => "RolloutPaused",
+        Reason::RolloutFailed { .. } => "RolloutFailed",
         Reason::Held => "Held",
         Reason::Retained => "Retained",
         Reason::Suspended { .. } => "Suspended",
@@ -132,19 +137,19 @@ const POSSIBLE: [(&str, &[&str]); 20] = [
     ("create network", &["Needed"]),
     ("remove network", &["NotDeclared", "Down"]),
     ("remove copy", &["Superseded"]),
-    ("connect", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"]),
+    ("connect", &["Restarted", "Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"]),
     ("disconnect", &["Changed", "Drifted"]),
     (
         "put files",
-        &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Power"],
+        &["Restarted", "Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Power"],
     ),
-    ("create", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"]),
-    ("start", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Power"]),
+    ("create", &["Restarted", "Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"]),
+    ("start", &["Restarted", "Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Power"]),
     ("restart", &["Changed", "Drifted", "Ended"]),
     (
         "stop",
         &[
-            "Changed",
+            "Restarted", "Changed",
             "Drifted",
             "Unfinished",
             "Unhealthy",
@@ -155,14 +160,14 @@ const POSSIBLE: [(&str, &[&str]); 20] = [
             "Down",
         ],
     ),
-    ("pause", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Power"]),
+    ("pause", &["Restarted", "Declared", "Changed", "Drifted", "Missing", "Unfinished", "Power"]),
     ("unpause", &["Changed", "Drifted", "Power"]),
     ("update", &["Changed", "Drifted"]),
     ("rename", &["Changed", "Drifted"]),
     (
         "remove",
         &[
-            "Changed",
+            "Restarted", "Changed",
             "Drifted",
             "Missing",
             "Unfinished",
@@ -178,7 +183,7 @@ const POSSIBLE: [(&str, &[&str]); 20] = [
 ];
 
 /// Why nothing may happen.
-const REASONS: [&str; 18] = [
+const REASONS: [&str; 22] = [
     "Settled",
     "InFlight",
     "Unknown",
@@ -194,6 +199,10 @@ const REASONS: [&str; 18] = [
     "Failed",
     "Denied",
     "DriftReported",
+    "SetAside",
+    "Undone",
+    "RolloutPaused",
+    "RolloutFailed",
     "Held",
     "Retained",
     "Suspended",

@@ -246,6 +246,10 @@ pub fn outcome(engine: &Engine) -> Option<Outcome> {
         | Reason::Failed { .. }
         | Reason::Denied { .. }
         | Reason::DriftReported { .. }
+        | Reason::SetAside { .. }
+        | Reason::Undone { .. }
+        | Reason::RolloutPaused { .. }
+        | Reason::RolloutFailed { .. }
         | Reason::Held
         | Reason::Retained
         | Reason::Suspended { .. } => false,
@@ -270,7 +274,12 @@ fn outcome_now(engine: &Engine) -> Outcome {
     let is_trouble = |reason: &Reason| {
         !matches!(
             reason,
-            Reason::Completed | Reason::Retained | Reason::Held | Reason::Suspended { .. }
+            Reason::Completed
+                | Reason::Retained
+                | Reason::Held
+                | Reason::Suspended { .. }
+                | Reason::Undone { .. }
+                | Reason::RolloutPaused { .. }
         )
     };
     let troubles = report
@@ -317,6 +326,7 @@ pub fn happened(happening: &Happening) -> Happened {
             last: *last,
             change: *change,
         },
+        Happening::Attention { message } => Happened::Attention { message: message.clone() },
         Happening::Node { node, error } => {
             Happened::Node { node: node.to_string(), error: error.clone() }
         }

@@ -35,6 +35,7 @@ use crate::model::time::Timestamp;
 use crate::plan::{Plan, managed};
 use crate::policy::Policies;
 use crate::report::{HeldSet, Report};
+use crate::rollout::overlay;
 
 pub use self::events::{Effect, Event, Happening, Operator};
 
@@ -143,6 +144,12 @@ impl Engine {
     pub fn looking(mut self) -> Self {
         self.acts = false;
         self
+    }
+
+    /// Whether it looks and plans, and does nothing.
+    #[must_use]
+    pub fn only_looks(&self) -> bool {
+        !self.acts
     }
 
     /// Names the owner, where records have none yet.
@@ -266,7 +273,9 @@ impl Engine {
             self.forget_containers(node);
             self.effects.push(Effect::Disconnect { node: node.clone() });
         }
+        self.snapshot.asked.clear();
         self.snapshot.desired = desired;
+        overlay::lay(&mut self.snapshot);
         self.snapshot.root = root;
         self.snapshot.broken = broken;
         self.specs_read = true;
@@ -277,7 +286,9 @@ impl Engine {
     fn specs_changed(&mut self, change: SpecsChange) {
         let SpecsChange { objects, texts } = change;
         self.texts(texts);
+        overlay::forget(&mut self.snapshot, &objects);
         self.snapshot.desired.renew(objects);
+        overlay::lay(&mut self.snapshot);
         self.want_round();
     }
 
@@ -326,6 +337,11 @@ impl Engine {
                 for target in targets {
                     self.record(Entry::Resumed { target });
                 }
+                self.flush();
+            }
+            Operator::Rollout(entry) => {
+                self.record(*entry);
+                overlay::lay(&mut self.snapshot);
                 self.flush();
             }
             Operator::Checkpoint => {

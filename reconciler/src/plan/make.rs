@@ -75,8 +75,27 @@ impl<'a> Round<'a> {
             return Err(Reason::Stalled { message });
         };
         self.dependencies(spec)?;
-        if let Cause::Changed { .. } = cause {
-            self.turn(replica)?;
+        match cause {
+            Cause::Changed { .. } => {
+                // What has the wanted revision changes none.
+                if let (None, Some(reason)) = (replica.target, &replica.instance.gate.shut) {
+                    return Err(reason.clone());
+                }
+                self.turn(replica)?;
+            }
+            Cause::Restarted { .. } => self.turn(replica)?,
+            Cause::Declared
+            | Cause::Needed { .. }
+            | Cause::Drifted { .. }
+            | Cause::Missing
+            | Cause::Ended { .. }
+            | Cause::Unhealthy { .. }
+            | Cause::Power { .. }
+            | Cause::Unfinished
+            | Cause::Superseded
+            | Cause::NotDeclared
+            | Cause::ScaledDown
+            | Cause::Down => {}
         }
         let incarnation = next_incarnation(replica, revision);
         let name = replica.key.container_name(incarnation);
@@ -158,6 +177,13 @@ impl<'a> Round<'a> {
         for field in fields.iter_mut().filter(|change| change.field == "image") {
             if let Some(past) = past {
                 field.from = past.image.to_string();
+            }
+            // Gone back to, it is asked for by its content; people know it by its name.
+            let back = record.filter(|_| replica.instance.gate.back.is_some());
+            let back = back.zip(replica.revision).and_then(|(record, of)| record.past(of));
+            if let Some(back) = back {
+                let name = declared.spec.image.to_string();
+                field.to = field.to.replacen(&name, &back.image.to_string(), 1);
             }
         }
         if fields.is_empty() {

@@ -1,7 +1,7 @@
 //! Decides what to do: one function from a snapshot to a plan and a report.
 //!
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
-//! life of one replica), [`turns`] (one after the other), [`containers`] (which of them is in force), [`make`] (another container, and how it takes its place), [`power`]
+//! life of one replica), [`turns`] (one after the other), [`rollout`] (what becomes of a revision), [`containers`] (which of them is in force), [`make`] (another container, and how it takes its place), [`power`]
 //! (whether it runs, rests or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
 //! instances that do),
@@ -16,6 +16,7 @@ mod needs;
 mod power;
 mod removal;
 mod replica;
+pub mod rollout;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -268,7 +269,11 @@ impl<'a> Round<'a> {
             Reason::Completed | Reason::Retained | Reason::Failed { .. } => {
                 self.report.counts.settled += 1;
             }
+            // They stand beside what is settled.
+            Reason::SetAside { .. } | Reason::Undone { .. } => self.report.counts.settled += 1,
             Reason::InFlight { .. }
+            | Reason::RolloutPaused { .. }
+            | Reason::RolloutFailed { .. }
             | Reason::Unplaced { .. }
             | Reason::WaitingOn { .. }
             | Reason::Stalled { .. }

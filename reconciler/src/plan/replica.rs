@@ -4,6 +4,7 @@ use super::containers::{
     can_be_left_out, in_force, in_place, is_running, removals_of_others, remove, stop,
 };
 use super::needs::{Need, backing_off};
+use super::rollout::Gate;
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
 use crate::diff::{self, Class, Want, differences};
 use crate::model::desired::Declared;
@@ -27,6 +28,7 @@ pub(super) struct Instance<'a, 'r> {
     pub(super) declared: &'a Declared<InstanceSpec>,
     pub(super) record: Option<&'a InstanceRecord>,
     pub(super) limits: &'r Limits,
+    pub(super) gate: &'r Gate,
 }
 
 /// A replica in this round, once its node is known and answers.
@@ -67,7 +69,10 @@ impl<'a> Round<'a> {
         group: &Group<'a>,
     ) {
         let limits = want::limits(&declared.spec.resources);
-        let instance = Instance { key, declared, record, limits: &limits };
+        let open = Gate::default();
+        let instance = Instance { key, declared, record, limits: &limits, gate: &open };
+        let gate = self.gate(instance, group);
+        let instance = Instance { gate: &gate, ..instance };
         if record.is_none_or(|record| record.digest.as_ref() != Some(&declared.digest)) {
             self.decide(Entry::Declared {
                 instance: key.clone(),
@@ -122,6 +127,10 @@ impl<'a> Round<'a> {
         if let Some(reason) = self.suspended(&object) {
             let node = record.and_then(|record| record.node.as_ref());
             return self.wait(&object, node, reason);
+        }
+        if let Some(reason) = &instance.gate.over {
+            let node = record.and_then(|record| record.node.as_ref());
+            return self.wait(&object, node, reason.clone());
         }
         let placement = instance.declared.spec.more.placement.as_ref();
         let node = match self.node_of(key, record, containers, placement) {
@@ -211,6 +220,10 @@ impl<'a> Round<'a> {
     /// A container is in force: brings it to its declared state.
     fn live(&mut self, replica: &Replica<'a, '_>, target: &'a Located) {
         self.adopt(replica, target);
+        if let Some(by) = self.asked_to_restart(replica) {
+            let cause = Cause::Restarted { by: by.to_owned() };
+            return self.make(replica, ChangeKind::Replace, cause);
+        }
         if self.rests(replica) {
             return self.rest(replica);
         }
@@ -337,6 +350,9 @@ impl<'a> Round<'a> {
     /// Whether the replica came to its end in this revision and rests.
     fn rests(&self, replica: &Replica<'_, '_>) -> bool {
         let Some(record) = replica.record else { return false };
+        if self.asked_to_restart(replica).is_some() {
+            return false;
+        }
         let of_this_revision =
             replica.revision.is_none() || record.revision.as_ref() == replica.revision;
         let spec = &replica.instance.declared.spec;
@@ -411,7 +427,10 @@ impl<'a> Round<'a> {
             .rfind(|at| Some(&at.container.identity.revision) != replica.revision);
         let (kind, cause) = match newest {
             Some(present) => (ChangeKind::Replace, self.why_replaced(replica, present)),
-            None if made.is_some() => (ChangeKind::Create, Cause::Missing),
+            None if made.is_some() => match self.asked_to_restart(replica) {
+                Some(by) => (ChangeKind::Create, Cause::Restarted { by: by.to_owned() }),
+                None => (ChangeKind::Create, Cause::Missing),
+            },
             None if record.is_some_and(|record| {
                 record.incarnation > 0 && record.revision.as_ref() == replica.revision
             }) =>
@@ -479,7 +498,10 @@ impl<'a> Round<'a> {
             );
             return self.wait(replica.object, Some(replica.node), Reason::Stalled { message });
         }
-        self.report.counts.settled += 1;
+        match &replica.instance.gate.back {
+            Some(reason) => self.wait(replica.object, Some(replica.node), reason.clone()),
+            None => self.report.counts.settled += 1,
+        }
     }
 
     /// Has records say what another hand did to it.

@@ -20,7 +20,7 @@ impl Round<'_> {
     pub(super) fn turn(&self, replica: &Replica<'_, '_>) -> Result<(), Reason> {
         let spec = &replica.instance.declared.spec;
         let serves = spec.power == Power::Running && spec.restart == Restart::Always;
-        let is_up = replica.others.iter().any(|at| at.may_be_ready());
+        let is_up = replica.others.iter().chain(&replica.target).any(|at| at.may_be_ready());
         if spec.replicas < 2 || !serves || !is_up {
             return Ok(());
         }

@@ -67,6 +67,10 @@ pub fn differs(row: &PlanRow) -> bool {
             | Reason::Unhealthy { .. }
             | Reason::Failed { .. }
             | Reason::Denied { .. }
+            | Reason::SetAside { .. }
+            | Reason::Undone { .. }
+            | Reason::RolloutPaused { .. }
+            | Reason::RolloutFailed { .. }
             | Reason::DriftReported { .. }
             | Reason::Held => true,
         },
