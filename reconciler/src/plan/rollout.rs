@@ -170,8 +170,13 @@ impl<'a> Round<'a> {
         record: &InstanceRecord,
         past: &PastRevision,
     ) -> Result<u64, String> {
-        if instance.declared.spec.update().on_failure == OnFailure::Hold {
+        let spec = &instance.declared.spec;
+        if spec.update().on_failure == OnFailure::Hold {
             return Err("it is held there, as `onFailure: hold` says".to_owned());
+        }
+        if spec.restart != Restart::Always {
+            // It may have completed long ago.
+            return Err("an earlier revision of a job is not run again by itself".to_owned());
         }
         let Some(good) = last_good(record, &past.revision, past.number) else {
             return Err("there is no earlier good revision to go back to".to_owned());
