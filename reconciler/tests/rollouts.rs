@@ -12,7 +12,8 @@ use reconciler::model::quantity::Span;
 use reconciler::model::rollout::Outcome;
 use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{
-    Health, HealthProbe, InstanceSpec, More, OnFailure, Restart, Update,
+    Content, FileSpec, Health, HealthProbe, InstanceSpec, LocalFile, More, OnFailure, Restart,
+    Update,
 };
 use reconciler::report::Reason;
 use reconciler::rollout::ask::{Ask, Refusal, answer};
@@ -391,4 +392,29 @@ fn what_is_kept_is_nowhere_shown() {
     let status = status::instance(snapshot, world.engine.report(), &key()).unwrap();
     assert!(!serde_json::to_string(&status).unwrap().contains("s3cret"));
     assert!(!format!("{:?}{:?}", world.engine.plan(), world.engine.report()).contains("s3cret"));
+}
+
+#[test]
+fn what_is_no_longer_there_keeps_it_from_going_back() {
+    let local = |digest: &str| {
+        let local = LocalFile { path: "a.conf".to_owned(), digest: digest.to_owned() };
+        let content = Content::File(local);
+        FileSpec { path: "/etc/a.conf".to_owned(), content, mode: 0o644, uid: 0, gid: 0 }
+    };
+    let with = |which, is_bad, digest| {
+        let more = Sparse::new(More { files: vec![local(digest)], ..More::default() });
+        InstanceSpec { more, ..spec(which, is_bad) }
+    };
+    let mut world = world(&with("good", false, "sha256:one"));
+    declare(&mut world, &with("bad", true, "sha256:two"));
+    run(&mut world, 60);
+    let record = &world.engine.snapshot().records.instances[&key()];
+    let Outcome::Failed { why, .. } = &record.history[1].outcome else { panic!("{record:?}") };
+    assert!(why.ends_with("its file a.conf has another content by now"), "{why}");
+    let refused = ask(&mut world, &Ask::Undo { to: Some(1) }).unwrap_err();
+    assert!(refused.message.ends_with("its file a.conf has another content by now"), "{refused:?}");
+    // With the same content it can.
+    declare(&mut world, &with("bad", true, "sha256:one"));
+    run(&mut world, 60);
+    assert!(all_run(&world, "good", 3), "{:?}", running(&world));
 }

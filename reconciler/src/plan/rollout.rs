@@ -186,7 +186,7 @@ impl<'a> Round<'a> {
             let number = good.number;
             return Err(format!("nothing was kept of revision {number} to go back to it"));
         };
-        match overlay::hindrance(instance.declared, kept) {
+        match overlay::hindrance(&self.snapshot.desired, instance.declared, kept) {
             Some(why) => Err(format!("it cannot go back to revision {}: {why}", good.number)),
             None => Ok(good.number),
         }

@@ -158,9 +158,9 @@ fn undo(
         );
         return Err(refusal(message, "write its spec again as it was"));
     };
-    if let Some(why) = overlay::hindrance(declared, kept) {
+    if let Some(why) = overlay::hindrance(desired, declared, kept) {
         let message = format!("{key} cannot go back to revision {number}: {why}");
-        return Err(refusal(message, "put that file back as it was"));
+        return Err(refusal(message, "put that back as it was, or write the spec anew"));
     }
     let message = format!(
         "{key} goes back to revision {number}, and stays there until its spec changes"

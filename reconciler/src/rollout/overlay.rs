@@ -13,7 +13,9 @@ use crate::model::record::Records;
 use crate::model::rollout::{Back, Kept};
 use crate::model::snapshot::Snapshot;
 use crate::model::sparse::Sparse;
-use crate::model::spec::{Content, InstanceSpec, More, Power, Restart, Update};
+use crate::model::spec::{
+    Content, InstanceSpec, More, MountSource, NetworkName, Power, Restart, Update,
+};
 use crate::plan::goal::source_in;
 use crate::want;
 
@@ -169,13 +171,32 @@ fn pinned(kept: &Kept) -> ImageName {
     ImageName::Reference(Arc::clone(reference))
 }
 
-/// What keeps an instance from going back to a revision, if something does: it cannot be read, or
-/// a file of it has another content by now, and the earlier one is nowhere.
+/// What keeps an instance from going back to a revision, if something does: it cannot be read, a
+/// volume or network of it is no longer declared, or a file of it has another content by now, and
+/// the earlier one is nowhere.
 #[must_use]
-pub fn hindrance(declared: &Declared<InstanceSpec>, kept: &Kept) -> Option<String> {
+pub fn hindrance(
+    desired: &DesiredSet,
+    declared: &Declared<InstanceSpec>,
+    kept: &Kept,
+) -> Option<String> {
     let Some(spec) = spec_of(kept) else {
         return Some("what was kept of it cannot be read by this windlass".to_owned());
     };
+    let mut volumes = spec.volumes.iter().filter_map(|mount| match &mount.source {
+        MountSource::Volume(key) => Some(key),
+        MountSource::Bind(_) | MountSource::Tmpfs(_) => None,
+    });
+    if let Some(key) = volumes.find(|key| !desired.volumes.contains_key(*key)) {
+        return Some(format!("its volume {key} is no longer declared"));
+    }
+    let mut networks = spec.more.networks.iter().filter_map(|one| match &one.network {
+        NetworkName::Declared(key) => Some(key),
+        NetworkName::Engine(_) => None,
+    });
+    if let Some(key) = networks.find(|key| !desired.networks.contains_key(*key)) {
+        return Some(format!("its network {key} is no longer declared"));
+    }
     let file_now = |path: &str| {
         want::files(&declared.spec).find_map(|file| match &file.content {
             Content::File(local) if local.path == path => Some(local.digest.clone()),

@@ -11,7 +11,7 @@ use reconciler::model::spec::{
     Endpoint, Health, HealthProbe, InstanceSpec, Mount, MountSource, NodeSpec, Power, Restart,
     VolumeSpec,
 };
-use reconciler::testing::{Fault, Hints, instance};
+use reconciler::testing::{Fault, Hints, NEVER_WELL, instance};
 
 pub(crate) const NAMES: [&str; 5] = ["p/a", "p/b", "p/c", "q/a", "q/d"];
 pub(crate) const NODES: [&str; 2] = ["n1", "n2"];
@@ -28,13 +28,15 @@ pub(crate) struct Small {
     pub(crate) variable: bool,
     pub(crate) volume: bool,
     pub(crate) health: u8,
+    /// Its containers never get healthy, if they have a check.
+    pub(crate) bad: bool,
 }
 
 pub(crate) fn small() -> impl Strategy<Value = Small> {
-    (0..NAMES.len(), any::<bool>(), 0..3_u32, 0..6_u8, 0..3_u8, 0..6_u8, any::<bool>(), 0..12_u8)
+    (0..NAMES.len(), any::<bool>(), 0..3_u32, 0..6_u8, 0..3_u8, 0..6_u8, any::<bool>(), 0..48_u8)
         .prop_map(|(name, image, replicas, power, memory, restart, variable, rest)| {
-            let (volume, health) = (rest % 4 == 0, rest / 4);
-            Small { name, image, replicas, power, memory, restart, variable, volume, health }
+            let (volume, health, bad) = (rest % 4 == 0, rest / 4 % 3, rest / 12 == 0);
+            Small { name, image, replicas, power, memory, restart, variable, volume, health, bad }
         })
 }
 
@@ -165,6 +167,9 @@ pub(crate) fn spec(small: &Small) -> InstanceSpec {
     });
     if small.variable {
         spec.env.insert("MODE".to_owned(), "other".to_owned());
+    }
+    if small.bad {
+        spec.env.insert(NEVER_WELL.to_owned(), "yes".to_owned());
     }
     if small.volume {
         let source = MountSource::Volume(volume(NAMES[small.name]));

@@ -4,7 +4,7 @@
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
-//! [`fields`] (every field of a spec), [`networks`].
+//! [`fields`] (every field of a spec), [`networks`], [`rollout`].
 
 mod apply;
 mod crash;
@@ -19,6 +19,7 @@ mod images;
 mod life;
 mod networks;
 mod plans;
+mod rollout;
 mod room;
 mod state;
 mod watching;
