@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{InstanceStatus, Notes, describe};
+use super::{HEALTH_UNKNOWN, InstanceStatus, Notes, ReplicaStatus, describe};
 use crate::model::ids::{ReplicaKey, Revision};
 use crate::model::record::PastRevision;
 use crate::model::rollout::{Back, BackWhy, Outcome, Rollout};
@@ -80,8 +80,11 @@ fn standing(
     };
     let reasons: Vec<&Reason> = (0..wanted).filter_map(reason).collect();
     let completed = reasons.iter().filter(|reason| rests(reason)).count();
-    let all_there = updated == wanted
-        && (!runs || of.replicas_ready == wanted)
+    // Nobody waits for what is not known from here.
+    let is_up = |one: &&ReplicaStatus| one.ready || one.state == HEALTH_UNKNOWN;
+    let mine = of.replicas.iter().filter(|one| one.replica.ordinal < wanted);
+    let up = u32::try_from(mine.filter(is_up).count()).unwrap_or(u32::MAX);
+    let all_there = updated == wanted && (!runs || up == wanted)
         || wanted > 0 && completed == usize::try_from(wanted).unwrap_or(usize::MAX);
     let back = asked.and_then(|asked| asked.back.as_ref());
     let back = back.filter(|_| snapshot.asked.contains_key(&of.key));
