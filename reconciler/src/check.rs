@@ -12,7 +12,7 @@ use crate::model::ids::{Name, ObjectId, ReplicaKey};
 use crate::model::journal::Entry;
 use crate::model::observed::{ContainerState, MountFrom, Reach};
 use crate::model::snapshot::Snapshot;
-use crate::model::spec::{InstanceSpec, Power};
+use crate::model::spec::{InstanceSpec, Order, Power, Restart};
 use crate::plan::Plan;
 use crate::step::{Action, Step, StepId};
 use crate::want::{DEFAULT_NETWORK, LABEL_PREFIX};
@@ -33,6 +33,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
     check.order();
     check.places();
     check.rows();
+    check.turns();
     check.needs();
     check.removals();
     check.found
@@ -242,7 +243,11 @@ impl<'a> Check<'a> {
             Action::StartContainer { .. } => {
                 let other_runs =
                     held.iter().enumerate().any(|(at, found)| at != index && found.runs);
-                if other_runs {
+                let may_run = declared.is_some_and(|declared| {
+                    declared.spec.update().order == Order::StartFirst
+                        && declared.spec.restart == Restart::Always
+                });
+                if other_runs && !may_run {
                     self.violation(step, "another container of its replica runs");
                 }
                 if power.is_none_or(|power| power == Power::Stopped) {
@@ -528,6 +533,8 @@ impl<'a> Check<'a> {
 fn is_of_container(action: &Action) -> bool {
     action.container().or(action.created()).is_some()
 }
+
+mod turns;
 
 #[cfg(test)]
 mod tests;

@@ -401,6 +401,7 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
                     incarnation,
                     revision,
                     confirmed,
+                    slot,
                     applied,
                     life,
                     restarts,
@@ -408,7 +409,7 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
                     replaced: _,   // how often says when, not what
                     failure: _,
                 } = record;
-                let made = (node, incarnation, revision, confirmed);
+                let made = (node, incarnation, revision, confirmed, slot);
                 (ordinal, made, applied, life, restarts)
             })
             .collect();

@@ -141,6 +141,8 @@ pub enum Action {
         revision: Revision,
         /// Which one in the row.
         incarnation: u64,
+        /// Which of the instance's host ports it takes, if that is not the one of its ordinal.
+        slot: Option<u32>,
     },
     /// Start a container.
     StartContainer {
@@ -159,6 +161,8 @@ pub enum Action {
         timeout: Span,
         /// Whether its spec says that it shall be stopped.
         power: bool,
+        /// Whether its successor is in service already: its end is not the replica's.
+        retired: bool,
     },
     /// Freeze a container.
     PauseContainer {
@@ -215,18 +219,21 @@ impl Action {
                 Deed::Disconnect { network: network.clone() }
             }
             Self::PutFiles { .. } => Deed::PutFiles,
-            Self::CreateContainer { image_name, config, revision, incarnation, .. } => {
+            Self::CreateContainer { image_name, config, revision, incarnation, slot, .. } => {
                 Deed::Create {
                     incarnation: *incarnation,
                     revision: revision.clone(),
                     image: image_name.clone(),
                     limits: config.limits.clone(),
+                    slot: *slot,
                 }
             }
             Self::StartContainer { restart, in_a_row, .. } => {
                 Deed::Start { restart: *restart, in_a_row: *in_a_row }
             }
-            Self::StopContainer { power, .. } => Deed::Stop { power: *power },
+            Self::StopContainer { power, retired, .. } => {
+                Deed::Stop { power: *power, retired: *retired }
+            }
             Self::PauseContainer { .. } => Deed::Pause,
             Self::UnpauseContainer { .. } => Deed::Unpause,
             Self::UpdateContainer { limits, .. } => {

@@ -160,22 +160,41 @@ pub fn files(spec: &InstanceSpec) -> impl Iterator<Item = &FileSpec> {
     spec.more.files.iter().chain(&spec.more.user_data)
 }
 
-/// The binding of one port for one replica.
+/// The binding of one port for the container in this slot: the *n*-th of its range.
 #[must_use]
-pub fn port(port: &Port, ordinal: u32) -> PortBinding {
+pub fn port(port: &Port, slot: u32) -> PortBinding {
     PortBinding {
         container: port.container,
         protocol: port.protocol,
         host: port
             .host
-            .and_then(|range| range.nth(ordinal))
+            .and_then(|range| range.nth(slot))
             .map(|host| HostPort { address: port.address.clone().unwrap_or_default(), port: host }),
     }
 }
 
-/// The complete configuration of a replica's container.
+/// The slot that a container is in, by the host ports that it has. `None` if it has none of those
+/// that its spec asks for.
 #[must_use]
-pub fn config(spec: &InstanceSpec, replica: &ReplicaKey, cgroup_parent: &str) -> ContainerConfig {
+pub fn slot(spec: &InstanceSpec, have: &[PortBinding]) -> Option<u32> {
+    spec.ports.iter().find_map(|declared| {
+        let range = declared.host?;
+        let bound = have.iter().find(|bound| {
+            bound.container == declared.container && bound.protocol == declared.protocol
+        })?;
+        let port = bound.host.as_ref()?.port;
+        range.contains(port).then(|| u32::from(port).saturating_sub(u32::from(range.first)))
+    })
+}
+
+/// The complete configuration of a replica's container in this slot.
+#[must_use]
+pub fn config(
+    spec: &InstanceSpec,
+    replica: &ReplicaKey,
+    slot: u32,
+    cgroup_parent: &str,
+) -> ContainerConfig {
     ContainerConfig {
         entrypoint: spec.command.clone(),
         cmd: spec.args.clone(),
@@ -185,7 +204,7 @@ pub fn config(spec: &InstanceSpec, replica: &ReplicaKey, cgroup_parent: &str) ->
             None if has_nodes_hostname(spec) => String::new(),
             Some(_) | None => hostname(spec, replica),
         },
-        ports: spec.ports.iter().map(|declared| port(declared, replica.ordinal)).collect(),
+        ports: spec.ports.iter().map(|declared| port(declared, slot)).collect(),
         mounts: spec
             .volumes
             .iter()

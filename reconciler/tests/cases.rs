@@ -155,6 +155,7 @@ const POSSIBLE: [(&str, &[&str]); 20] = [
             "Unhealthy",
             "Ended",
             "Power",
+            "Superseded",
             "NotDeclared",
             "ScaledDown",
             "Down",

@@ -100,7 +100,7 @@ fn settle(snapshot: &mut Snapshot) {
             state: ContainerState::Running { since: snapshot.now },
             health: HealthState::None,
             image: record.ids[&node].clone(),
-            config: want::config(&declared.spec, &replica, "/windlass/n1"),
+            config: want::config(&declared.spec, &replica, replica.ordinal, "/windlass/n1"),
             address: None,
             created_at: snapshot.now,
         };

@@ -162,7 +162,7 @@ fn name(object: &ObjectId) -> String {
 fn deed_words(deed: &Deed) -> String {
     match deed {
         Deed::FetchImage { how } => how.clone(),
-        Deed::Create { incarnation: _, revision, image, limits: _ } => {
+        Deed::Create { incarnation: _, revision, image, limits: _, slot: _ } => {
             format!("create revision {} of image {image}", short(&revision.0))
         }
         Deed::Update { limits } => {

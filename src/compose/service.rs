@@ -397,8 +397,8 @@ fn update(service: &str, deploy: &mut Part<'_>, replicas: u64, set: &mut Set<'_>
         }
     }
     if let Some(order) = config.take("order").filter(|order| order.text() != Some("stop-first")) {
-        let why =
-            "the old one stops before the new one starts; starting first is not supported yet";
+        let why = "the old one stops before the new one starts; where both can run at once, with \
+                   host ports for both, say `update: { order: start-first }`";
         config.lost(&mut set.notes, "order", order.line, why);
     }
     config.finish(&mut set.notes);

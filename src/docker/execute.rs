@@ -67,6 +67,7 @@ pub(super) async fn execute(
             image_name: _,
             revision: _,
             incarnation: _,
+            slot: _,
         } => {
             let operation = format!("create container {name}");
             let body = convert::container_body(image, config, labels);
@@ -89,7 +90,7 @@ pub(super) async fn execute(
                 .await?;
             Ok(Done::AsAsked)
         }
-        Action::StopContainer { container, timeout, power: _ } => {
+        Action::StopContainer { container, timeout, power: _, retired: _ } => {
             let operation = format!("stop container {container}");
             // The engine counts in seconds. Rounded up, nobody is killed early.
             let seconds = i32::try_from(timeout.0.div_ceil(1000)).unwrap_or(i32::MAX);

@@ -64,8 +64,10 @@ impl Shell {
         let containers = self.engine.snapshot().containers.get(&replica);
         let runs = |at: &&Located| matches!(at.container.state, ContainerState::Running { .. });
         let newest = containers.and_then(|located| {
-            // While it is being replaced there are two.
-            located.iter().max_by_key(|at| (runs(at), at.container.identity.incarnation))
+            // While it is being replaced there are two, and one of them may not be ready yet.
+            let order =
+                |at: &&Located| (at.is_ready(), runs(at), at.container.identity.incarnation);
+            located.iter().max_by_key(order)
         });
         let found = newest.and_then(|at| Some((self.nodes.get(&at.node)?.driver(), at.id.clone())));
         tokio::spawn(async move {

@@ -68,6 +68,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         revision: revision(),
         image: declared.clone(),
         limits: limits(),
+        slot: None,
     };
     let intent = |object: &ObjectId, deed: Deed| Entry::Intent {
         object: object.clone(),
@@ -128,7 +129,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         intent(&object, Deed::Pause),
         intent(&object, Deed::Unpause),
         intent(&object, Deed::Rename),
-        intent(&object, Deed::Stop { power: true }),
+        intent(&object, Deed::Stop { power: true, retired: false }),
         Entry::Failed { object: object.clone(), node: node.clone(), failure: failure() },
         Entry::Failed { object: image.clone(), node: node.clone(), failure: failure() },
         Entry::Failed { object: volume.clone(), node: node.clone(), failure: failure() },

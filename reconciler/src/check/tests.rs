@@ -246,7 +246,12 @@ fn power_and_limits() {
         bad
     };
     let timeout = Span::seconds(1);
-    let stop = |power| Action::StopContainer { container: container.clone(), timeout, power };
+    let stop = |power| Action::StopContainer {
+        container: container.clone(),
+        timeout,
+        power,
+        retired: false,
+    };
     broken(&snapshot, &with(stop(true)), "nothing says that it shall be stopped");
     broken(&snapshot, &with(stop(false)), "nothing is there to take its place");
     let pause = Action::PauseContainer { container: container.clone() };

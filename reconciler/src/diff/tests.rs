@@ -169,7 +169,7 @@ fn container(spec: &InstanceSpec, replica: &ReplicaKey) -> ObservedContainer {
         state: ContainerState::Created,
         health: HealthState::None,
         image: ImageId("sha256:1".into()),
-        config: want::config(spec, replica, ""),
+        config: want::config(spec, replica, replica.ordinal, ""),
         address: None,
         created_at: Timestamp(0),
     }

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::{Want, change};
 use crate::model::ids::ImageId;
 use crate::model::observed::{MountFrom, ObservedContainer, PortBinding};
-use crate::model::spec::{HealthProbe, MountSource};
+use crate::model::spec::{HealthProbe, MountSource, Port};
 use crate::step::FieldChange;
 use crate::want;
 
@@ -121,12 +121,20 @@ pub(super) fn ports(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn F
     let asked = declared.iter().filter(|port| port.host.is_some()).count();
     if !matched || published != asked {
         let from: Vec<String> = have.config.ports.iter().filter_map(show_bound).collect();
-        let to: Vec<String> = declared
-            .iter()
-            .filter_map(|port| show_bound(&want::port(port, want.replica.ordinal)))
-            .collect();
+        let to: Vec<String> = declared.iter().filter_map(show_declared).collect();
         found(change("ports", list(&from), list(&to)));
     }
+}
+
+/// Any port of the range will do.
+fn show_declared(port: &Port) -> Option<String> {
+    let range = port.host?;
+    let address = port.address.as_deref().filter(|address| !address.is_empty()).unwrap_or("*");
+    let host = match range.len() {
+        1 => range.first.to_string(),
+        _ => format!("{}-{}", range.first, range.last),
+    };
+    Some(format!("{address}:{host}->{}/{}", port.container, port.protocol.as_str()))
 }
 
 fn show_bound(port: &PortBinding) -> Option<String> {

@@ -126,6 +126,10 @@ pub struct ReplicaRecord {
     /// Whether the engine confirmed that incarnation. Until then the same number is tried again,
     /// so that a create that did happen is adopted and none happens twice.
     pub confirmed: bool,
+    /// Which of the instance's host ports that incarnation takes, if that is not the one of its
+    /// ordinal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u32>,
     /// The limits that were last asked for: others are drift.
     pub applied: Limits,
     /// What was last asked of it, or what became of it.

@@ -58,12 +58,24 @@ pub(super) fn start(container: String) -> Action {
     Action::StartContainer { container, restart: false, in_a_row: false }
 }
 
+/// What a container is stopped for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StopFor {
+    /// Its spec says that it shall be stopped.
+    Power,
+    /// Another one starts after it.
+    Successor,
+    /// Another one is in force already.
+    Retirement,
+}
+
 /// The step that stops a container, if it runs.
-pub(super) fn stop(located: &Located, spec: &InstanceSpec, power: bool) -> Option<Action> {
+pub(super) fn stop(located: &Located, spec: &InstanceSpec, why: StopFor) -> Option<Action> {
     is_running(located).then(|| Action::StopContainer {
         container: id(located),
         timeout: spec.stop.timeout,
-        power,
+        power: why == StopFor::Power,
+        retired: why == StopFor::Retirement,
     })
 }
 

@@ -3,7 +3,7 @@
 //! What can fail comes first: images and volumes, then the new container, and only then is the old
 //! one stopped. While the new one cannot be made, the old one is kept alive.
 
-use super::containers::{connect, is_running, put_files, removals_of_others, remove, start, stop};
+use super::containers::{StopFor, connect, is_running, put_files, remove, start, stop};
 use super::needs::Need;
 use super::power::PowerWork;
 use super::replica::{Instance, Replica, Work};
@@ -75,32 +75,23 @@ impl<'a> Round<'a> {
             return Err(Reason::Stalled { message });
         };
         self.dependencies(spec)?;
-        match cause {
-            Cause::Changed { .. } => {
-                // What has the wanted revision changes none.
-                if let (None, Some(reason)) = (replica.target, &replica.instance.gate.shut) {
-                    return Err(reason.clone());
-                }
-                self.turn(replica)?;
-            }
-            Cause::Restarted { .. } => self.turn(replica)?,
-            Cause::Declared
-            | Cause::Needed { .. }
-            | Cause::Drifted { .. }
-            | Cause::Missing
-            | Cause::Ended { .. }
-            | Cause::Unhealthy { .. }
-            | Cause::Power { .. }
-            | Cause::Unfinished
-            | Cause::Superseded
-            | Cause::NotDeclared
-            | Cause::ScaledDown
-            | Cause::Down => {}
+        if let (Cause::Changed { .. }, None, Some(reason)) =
+            (&cause, replica.target, &replica.instance.gate.shut)
+        {
+            // What has the wanted revision changes none.
+            return Err(reason.clone());
         }
+        let present: Vec<&Located> = replica.others.iter().copied().chain(replica.target).collect();
+        let goes_on = self.goes_on(replica, &present, false)?;
+        let going: Vec<&Located> = present
+            .into_iter()
+            .filter(|at| goes_on.is_none_or(|goes_on| goes_on.id != at.id))
+            .collect();
+        let slot = self.slot(replica, goes_on)?;
         let incarnation = next_incarnation(replica, revision);
         let name = replica.key.container_name(incarnation);
         let uid = self.uid(replica.instance);
-        let mut config = want::config(spec, replica.key, &self.cgroup_parent(replica));
+        let mut config = want::config(spec, replica.key, slot, &self.cgroup_parent(replica));
         config.limits.clone_from(limits);
         // The network mode is joined with the create; older engines take no other one there.
         let joined =
@@ -117,11 +108,11 @@ impl<'a> Round<'a> {
             labels,
             revision: revision.clone(),
             incarnation,
+            slot: Some(slot).filter(|slot| *slot != replica.key.ordinal),
         }];
         actions.extend(joins);
         actions.extend(put_files(spec, &name));
-        actions.extend(self.stops(replica));
-        actions.extend(replica.target.and_then(|target| stop(target, spec, false)));
+        actions.extend(going.iter().filter_map(|at| stop(at, spec, StopFor::Successor)));
         match spec.power {
             Power::Stopped => {}
             Power::Running => actions.push(start(name)),
@@ -130,8 +121,7 @@ impl<'a> Round<'a> {
                 actions.push(Action::PauseContainer { container: name });
             }
         }
-        actions.extend(removals_of_others(replica));
-        actions.extend(replica.target.map(remove));
+        actions.extend(going.iter().map(|at| remove(at)));
         Ok(Work { kind, cause, actions, after })
     }
 

@@ -1,14 +1,17 @@
 //! Decides what to do: one function from a snapshot to a plan and a report.
 //!
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
-//! life of one replica), [`turns`] (one after the other), [`rollout`] (what becomes of a revision), [`containers`] (which of them is in force), [`make`] (another container, and how it takes its place), [`power`]
-//! (whether it runs, rests or is started again), [`health`] (what is unhealthy gets another
+//! life of one replica; [`rest`] and [`settle`] are its ends), [`containers`] (which of them is in
+//! force), [`make`] (another container), [`exchange`] (how it takes the place of one that is there),
+//! [`turns`] (how many at once), [`rollout`] (what becomes of a revision), [`slots`] (with which host ports), [`power`] (whether it runs, rests
+//! or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
 //! instances that do),
 //! [`removal`] (what is no longer declared, and the guard that holds removals back).
 
 mod containers;
 mod dependencies;
+mod exchange;
 pub mod goal;
 mod health;
 mod make;
@@ -16,7 +19,10 @@ mod needs;
 mod power;
 mod removal;
 mod replica;
+mod rest;
 pub mod rollout;
+mod settle;
+mod slots;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -133,6 +139,8 @@ struct Round<'a> {
     images: BTreeMap<&'a ImageName, needs::ImageState<'a>>,
     needs: BTreeMap<ObjectId, needs::Need>,
     load: Option<Load>,
+    /// Of the instance whose replicas are being planned.
+    standing: Option<turns::Standing>,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
     candidates: Vec<removal::Candidate>,
     /// A node that is declared and answers: most replicas are on the same one.
@@ -152,6 +160,7 @@ impl<'a> Round<'a> {
             images: BTreeMap::new(),
             needs: BTreeMap::new(),
             load: None,
+            standing: None,
             undeclared: BTreeMap::new(),
             candidates: Vec::new(),
             answering: std::cell::RefCell::default(),

@@ -1,7 +1,7 @@
 //! Whether a replica's container runs, is stopped or frozen, and what happens when it ends by
 //! itself: windlass is the only restarter, so restarts, their waits and their end are decided here.
 
-use super::containers::{id, put_files, start, stop};
+use super::containers::{StopFor, id, put_files, start, stop};
 use super::replica::Replica;
 use super::{ChangeKind, Round};
 use crate::backoff;
@@ -54,7 +54,7 @@ impl<'a> Round<'a> {
                 power("paused", vec![pause(&container)], false)
             }
             (ContainerState::Running { .. } | ContainerState::Paused { .. }, Power::Stopped) => {
-                power("stopped", stop(target, spec, true).into_iter().collect(), false)
+                power("stopped", stop(target, spec, StopFor::Power).into_iter().collect(), false)
             }
             (ContainerState::Created, Power::Running) => {
                 let (kind, cause) = (ChangeKind::Create, Cause::Unfinished);

@@ -307,6 +307,7 @@ fn stop_for_good(located: &Located, spec: Option<&InstanceSpec>) -> Option<Actio
                 container: located.id.0.to_string(),
                 timeout,
                 power: false,
+                retired: false,
             })
         }
         ContainerState::Created | ContainerState::Exited(_) | ContainerState::Removing => None,

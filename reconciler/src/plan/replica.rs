@@ -1,8 +1,6 @@
 //! The life of one replica: which container is in force, and what brings it to what is declared.
 
-use super::containers::{
-    can_be_left_out, in_force, in_place, is_running, removals_of_others, remove, stop,
-};
+use super::containers::{StopFor, can_be_left_out, in_force, in_place, is_running, remove, stop};
 use super::needs::{Need, backing_off};
 use super::rollout::Gate;
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
@@ -10,10 +8,10 @@ use crate::diff::{self, Class, Want, differences};
 use crate::model::desired::Declared;
 use crate::model::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, ReplicaKey, Revision};
 use crate::model::journal::{Deed, Entry};
-use crate::model::observed::{ContainerState, Limits};
-use crate::model::record::{InstanceRecord, Life, ReplicaRecord};
+use crate::model::observed::Limits;
+use crate::model::record::{InstanceRecord, ReplicaRecord};
 use crate::model::snapshot::Located;
-use crate::model::spec::{InstanceSpec, NetworkName, Placement, Power, Restart};
+use crate::model::spec::{InstanceSpec, NetworkName, Placement};
 use crate::placement::{self, Load};
 use crate::policy::{Subject, Verdict};
 use crate::report::Reason;
@@ -262,6 +260,8 @@ impl<'a> Round<'a> {
         let (mut cause, mut actions) =
             in_place.map_or((None, Vec::new()), |(cause, actions)| (Some(cause), actions));
         let mut kind = ChangeKind::InPlace;
+        let mut kept = self.kept(replica, target);
+        let mut starts = false;
         match self.power(replica, target) {
             Ok(None) => {}
             Ok(Some(power)) => {
@@ -270,8 +270,17 @@ impl<'a> Round<'a> {
                 }
                 cause.get_or_insert(power.cause);
                 if power.starts {
-                    actions.extend(self.stops(replica));
+                    match self.goes_on(replica, &replica.others, true) {
+                        Ok(goes_on) => kept = goes_on,
+                        Err(reason) => {
+                            return self.wait(replica.object, Some(replica.node), reason);
+                        }
+                    }
+                    let spec = &declared.spec;
+                    let going = replica.others.iter().filter(|at| !is_one(kept, at));
+                    actions.extend(going.filter_map(|at| stop(at, spec, StopFor::Successor)));
                 }
+                starts = power.starts;
                 actions.extend(power.actions);
             }
             Err(reason) => {
@@ -282,14 +291,17 @@ impl<'a> Round<'a> {
                 };
             }
         }
-        let removals = removals_of_others(replica);
+        let going: Vec<&Located> =
+            replica.others.iter().copied().filter(|at| !is_one(kept, at)).collect();
         match cause {
             Some(cause) => {
-                actions.extend(removals);
+                // What still runs goes in a row of its own.
+                let going = going.iter().filter(|at| starts || !is_running(at));
+                actions.extend(going.map(|at| remove(at)));
                 self.commit(replica, Work { kind, cause, actions, after });
             }
-            None if !removals.is_empty() => self.tidy(replica, removals),
-            None => match left.or(ill) {
+            None if !going.is_empty() => self.retire(replica, &going),
+            None => match left.or(ill).or_else(|| kept.map(|_| waits_for_new(target))) {
                 Some(reason) => {
                     self.note_life(replica, target);
                     self.wait(replica.object, Some(replica.node), reason);
@@ -342,52 +354,13 @@ impl<'a> Round<'a> {
             let (object, node) = (replica.object.clone(), replica.node.clone());
             let image = replica.instance.declared.spec.image.clone();
             let limits = target.container.config.limits.clone();
-            let deed = Deed::Create { incarnation, revision: revision.clone(), image, limits };
+            let spec = &replica.instance.declared.spec;
+            let slot = want::slot(spec, &target.container.config.ports);
+            let slot = slot.filter(|slot| *slot != replica.key.ordinal);
+            let revision = revision.clone();
+            let deed = Deed::Create { incarnation, revision, image, limits, slot };
             self.decide(Entry::Done { object, node, deed });
         }
-    }
-
-    /// Whether the replica came to its end in this revision and rests.
-    fn rests(&self, replica: &Replica<'_, '_>) -> bool {
-        let Some(record) = replica.record else { return false };
-        if self.asked_to_restart(replica).is_some() {
-            return false;
-        }
-        let of_this_revision =
-            replica.revision.is_none() || record.revision.as_ref() == replica.revision;
-        let spec = &replica.instance.declared.spec;
-        // The restart policy may have changed since.
-        let may_rest = match (&record.life, spec.restart) {
-            (Life::Completed { .. }, Restart::OnFailure | Restart::Never)
-            | (Life::Failed { .. }, Restart::Never) => true,
-            (Life::Completed { .. }, Restart::Always)
-            | (Life::Failed { .. }, Restart::Always | Restart::OnFailure)
-            | (Life::New | Life::Started | Life::Stopped, _) => false,
-        };
-        of_this_revision
-            && may_rest
-            && spec.power != Power::Paused
-            && replica
-                .target
-                .is_none_or(|target| matches!(target.container.state, ContainerState::Exited(_)))
-    }
-
-    /// Notes how the replica rests; leftovers beside it go.
-    fn rest(&mut self, replica: &Replica<'a, '_>) {
-        let removals = removals_of_others(replica);
-        if !removals.is_empty() {
-            return self.tidy(replica, removals);
-        }
-        let reason = match replica.record.map(|record| &record.life) {
-            Some(Life::Failed { code, .. }) => Reason::Failed { code: *code },
-            _ => Reason::Completed,
-        };
-        self.wait(replica.object, Some(replica.node), reason);
-    }
-
-    fn tidy(&mut self, replica: &Replica<'a, '_>, actions: Vec<Action>) {
-        let (kind, cause) = (ChangeKind::Tidy, Cause::Superseded);
-        self.commit(replica, Work { kind, cause, actions, after: vec![] });
     }
 
     /// Why drift in these fields is left as it is, if policy says so.
@@ -397,49 +370,6 @@ impl<'a> Round<'a> {
             Verdict::Deny { .. } => Some(Reason::DriftReported { fields: fields.to_vec() }),
             Verdict::Allow => None,
         }
-    }
-
-    /// No container is in force: makes one, unless the replica rests without.
-    fn absent(&mut self, replica: &Replica<'a, '_>) {
-        if self.rests(replica) {
-            return self.rest(replica);
-        }
-        let record = replica.record;
-        let made = record.filter(|record| {
-            record.confirmed
-                && replica.revision.is_some()
-                && record.revision.as_ref() == replica.revision
-        });
-        if let Some(made) = made
-            && made.life == Life::Started
-            && replica.instance.declared.spec.restart == Restart::Never
-        {
-            // It ran, it is gone, and nobody knows how it ended.
-            let life = Life::Failed { at: self.snapshot.now, code: None };
-            self.decide(Entry::Ended { replica: replica.key.clone(), life });
-            let reason = Reason::Failed { code: None };
-            return self.wait(replica.object, Some(replica.node), reason);
-        }
-        // One of the very revision is not in force only if the engine is removing it.
-        let newest = replica
-            .others
-            .iter()
-            .rfind(|at| Some(&at.container.identity.revision) != replica.revision);
-        let (kind, cause) = match newest {
-            Some(present) => (ChangeKind::Replace, self.why_replaced(replica, present)),
-            None if made.is_some() => match self.asked_to_restart(replica) {
-                Some(by) => (ChangeKind::Create, Cause::Restarted { by: by.to_owned() }),
-                None => (ChangeKind::Create, Cause::Missing),
-            },
-            None if record.is_some_and(|record| {
-                record.incarnation > 0 && record.revision.as_ref() == replica.revision
-            }) =>
-            {
-                (ChangeKind::Create, Cause::Unfinished)
-            }
-            None => (ChangeKind::Create, Cause::Declared),
-        };
-        self.make(replica, kind, cause);
     }
 
     /// Adds the steps of `work`, or notes why they have to wait.
@@ -475,84 +405,22 @@ impl<'a> Round<'a> {
                 return Err(backing_off(failure));
             }
         }
+        self.turn(replica, &work.actions)?;
+        self.has_turn(replica, &work.actions);
         let Work { kind, cause, actions, after } = work;
         let (object, node) = (replica.object.clone(), replica.node.clone());
         self.chain(Change { object, node, kind, cause, goal }, actions, &after);
         Ok(())
     }
+}
 
-    fn settle(&mut self, replica: &Replica<'_, '_>, target: &Located) {
-        if let Some(reason) = &replica.pending {
-            return self.wait(replica.object, Some(replica.node), reason.clone());
-        }
-        self.note_life(replica, target);
-        if replica.all.len() > 1 && self.tidy_elsewhere(replica) {
-            return;
-        }
-        let placement = replica.instance.declared.spec.more.placement.as_ref();
-        if !placement::allows(self.snapshot, placement, replica.node) {
-            let message = format!(
-                "it is on {}, and its placement asks for {}; it stays there until it is removed",
-                replica.node,
-                placement::asked(placement)
-            );
-            return self.wait(replica.object, Some(replica.node), Reason::Stalled { message });
-        }
-        match &replica.instance.gate.back {
-            Some(reason) => self.wait(replica.object, Some(replica.node), reason.clone()),
-            None => self.report.counts.settled += 1,
-        }
-    }
+fn is_one(kept: Option<&Located>, located: &Located) -> bool {
+    kept.is_some_and(|kept| kept.id == located.id)
+}
 
-    /// Has records say what another hand did to it.
-    fn note_life(&mut self, replica: &Replica<'_, '_>, target: &Located) {
-        let runs = is_running(target);
-        let life = match replica.record.map(|record| &record.life) {
-            // It ended before it was asked to stop: the next start is no restart.
-            Some(Life::Started) if !runs => Some(Life::Stopped),
-            // Another hand started it, or its stop was called off: should it end, it ended by
-            // itself.
-            Some(life) if runs && *life != Life::Started => Some(Life::Started),
-            Some(_) | None => None,
-        };
-        if let Some(life) = life {
-            self.decide(Entry::Ended { replica: replica.key.clone(), life });
-        }
-    }
-
-    /// Removes the replica's containers on other nodes than its own, now that all is well there.
-    fn tidy_elsewhere(&mut self, replica: &Replica<'_, '_>) -> bool {
-        let elsewhere = |at: &&Located| at.node != *replica.node;
-        let mut strays: Vec<&Located> = replica.all.iter().filter(elsewhere).collect();
-        strays.sort_by_key(|at| (&at.node, &at.id));
-        let answers = |at: &&&Located| self.blocked_node(&at.node).is_none();
-        let Some(first) = strays.iter().find(answers).copied() else {
-            return false;
-        };
-        let actions =
-            strays.iter().copied().filter(|at| at.node == first.node).map(remove).collect();
-        let Instance { declared, limits, .. } = replica.instance;
-        let goal = goal::replica(replica.revision, declared.spec.power, limits);
-        let failure = replica.record.and_then(|record| record.failure.as_ref());
-        if let Some(failure) = failure
-            && failure.waits(self.snapshot.now)
-            && failure.goal == goal
-        {
-            self.report.wake(failure.retry_at);
-            self.wait(replica.object, Some(&first.node), backing_off(failure));
-            return true;
-        }
-        let (object, node) = (replica.object.clone(), first.node.clone());
-        let (kind, cause) = (ChangeKind::Tidy, Cause::Superseded);
-        self.chain(Change { object, node, kind, cause, goal }, actions, &[]);
-        true
-    }
-
-    /// Steps that stop the replica's other containers.
-    pub(super) fn stops(&self, replica: &Replica<'_, '_>) -> Vec<Action> {
-        let spec = &replica.instance.declared.spec;
-        replica.others.iter().filter_map(|other| stop(other, spec, false)).collect()
-    }
+/// Its earlier container serves on for so long.
+fn waits_for_new(target: &Located) -> Reason {
+    Reason::WaitingOn { what: format!("its new container {} to be ready", target.container.name) }
 }
 
 /// The fields that changed, if the spec lifts a limit that cannot be lifted in place.

@@ -1,30 +1,161 @@
-//! Replicas of one instance change one after the other, or as many at once as `maxUnavailable` says:
-//! while those are being replaced, or have been and are not ready yet, the others stay as they are. A
+//! Turns: how many replicas of an instance may be away, or have a second container, at once.
+//!
+//! Both are asked of each row, whatever it is for. A row that takes a ready replica away has to find
+//! room among `maxUnavailable`, where all replicas count that are not ready, whoever did it: what is
+//! not ready anyway waits for nobody. A row that starts a container beside one that goes on has to
+//! find room among `maxSurge`, where a replica counts until its earlier container is gone. So a
 //! revision that never gets ready takes so many replicas with it, and no more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Round;
+use super::containers::is_running;
 use super::replica::Replica;
-use crate::model::ids::{ObjectId, ReplicaKey};
+use crate::model::ids::{Key, ObjectId, ReplicaKey};
 use crate::model::observed::{ContainerState, HealthState};
-use crate::model::snapshot::Located;
-use crate::model::spec::{Power, Restart};
+use crate::model::snapshot::{Located, Snapshot};
+use crate::model::spec::{InstanceSpec, Power, Restart};
 use crate::report::Reason;
+use crate::step::Action;
+
+/// How the replicas of one instance stand, with what is planned of them in this round.
+pub(super) struct Standing {
+    instance: Key,
+    /// Those that are not ready, or may not stay so: they are worked on.
+    away: BTreeSet<ReplicaKey>,
+    /// Containers beside the one that each declared replica has; all of those that go.
+    beside: BTreeMap<ReplicaKey, u32>,
+    /// Those whose newest container ended or never ran, beside an earlier one that goes on.
+    unfinished: BTreeSet<ReplicaKey>,
+}
+
+impl Standing {
+    fn of(snapshot: &Snapshot, instance: &Key, replicas: u32) -> Self {
+        let key = |ordinal| ReplicaKey::new(instance.clone(), ordinal);
+        let mut away: BTreeSet<ReplicaKey> = (0..replicas).map(key).collect();
+        let (mut beside, mut unfinished) = (BTreeMap::new(), BTreeSet::new());
+        let of_it = snapshot.containers.range(key(0)..);
+        for (replica, located) in of_it.take_while(|(at, _)| at.instance == *instance) {
+            let live = located.iter().filter(|at| is_running(at)).count();
+            let live = u32::try_from(live).unwrap_or(u32::MAX);
+            let works = snapshot.in_flight.contains_key(&ObjectId::Replica(replica.clone()));
+            if replica.ordinal >= replicas {
+                beside.insert(replica.clone(), live);
+                continue;
+            }
+            if !works && located.iter().any(Located::may_be_ready) {
+                away.remove(replica);
+            }
+            // Who knows what comes of what is under way.
+            let more = live.saturating_sub(1).max(u32::from(works && live > 0));
+            if more > 0 {
+                beside.insert(replica.clone(), more);
+            }
+            let newest = located
+                .iter()
+                .filter(|at| at.container.state != ContainerState::Removing)
+                .max_by_key(|at| at.container.identity.incarnation);
+            if live > 0 && newest.is_some_and(|newest| !is_running(newest)) {
+                unfinished.insert(replica.clone());
+            }
+        }
+        Self { instance: instance.clone(), away, beside, unfinished }
+    }
+}
 
 impl Round<'_> {
-    /// Whether it is this replica's turn to be replaced by another revision.
+    /// Whether `replica` may be taken away while it is ready.
     ///
     /// # Errors
-    /// The replica that it waits for. A replica that is not ready anyway waits for none.
-    pub(super) fn turn(&self, replica: &Replica<'_, '_>) -> Result<(), Reason> {
-        let spec = &replica.instance.declared.spec;
-        let serves = spec.power == Power::Running && spec.restart == Restart::Always;
-        let is_up = replica.others.iter().chain(&replica.target).any(|at| at.may_be_ready());
-        if spec.replicas < 2 || !serves || !is_up {
+    /// What it waits for.
+    pub(super) fn room_to_be_away(&mut self, replica: &Replica<'_, '_>) -> Result<(), Reason> {
+        let most = replica.instance.declared.spec.update().max_unavailable;
+        let standing = self.standing(replica);
+        let is_other = |at: &&ReplicaKey| *at != replica.key;
+        let away = standing.away.iter().filter(is_other).count();
+        if away < usize::try_from(most).unwrap_or(usize::MAX) {
             return Ok(());
         }
-        has_room(replica, &self.changing(replica, |at| !at.may_be_ready()))
+        let what = match standing.away.iter().find(is_other) {
+            Some(other) => format!("{other} to be ready"),
+            None => "its new container to be ready".to_owned(),
+        };
+        Err(Reason::WaitingOn { what })
+    }
+
+    /// Whether another container of `replica` may run beside the one that goes on. One that is
+    /// started `again` has had its turn.
+    ///
+    /// # Errors
+    /// What it waits for.
+    pub(super) fn room_beside(
+        &mut self,
+        replica: &Replica<'_, '_>,
+        again: bool,
+    ) -> Result<(), Reason> {
+        let most = replica.instance.declared.spec.update().max_surge;
+        let standing = self.standing(replica);
+        let beside = standing.beside.iter().map(|(at, beside)| (at, *beside));
+        let unfinished = standing.unfinished.iter().filter(|_| !again);
+        let unfinished = unfinished.filter(|at| !standing.beside.contains_key(*at));
+        let others: Vec<(&ReplicaKey, u32)> = beside
+            .chain(unfinished.map(|at| (at, 1)))
+            .filter(|(at, beside)| *at != replica.key && *beside > 0)
+            .collect();
+        if others.iter().map(|(_, beside)| beside).sum::<u32>() < most {
+            return Ok(());
+        }
+        let what = match others.first() {
+            Some((other, _)) => format!("{other} to be replaced"),
+            None => "its earlier container to be replaced".to_owned(),
+        };
+        Err(Reason::WaitingOn { what })
+    }
+
+    /// Whether a row may do to its replica what it does.
+    ///
+    /// # Errors
+    /// What it waits for.
+    pub(super) fn turn(
+        &mut self,
+        replica: &Replica<'_, '_>,
+        actions: &[Action],
+    ) -> Result<(), Reason> {
+        if !serves(&replica.instance.declared.spec) {
+            return Ok(());
+        }
+        if takes_away(replica.all, actions) {
+            self.room_to_be_away(replica)?;
+        }
+        match starts_beside(replica.all, actions) {
+            None => Ok(()),
+            Some(again) => self.room_beside(replica, again),
+        }
+    }
+
+    /// Notes that a row is planned, for those that are planned after it.
+    pub(super) fn has_turn(&mut self, replica: &Replica<'_, '_>, actions: &[Action]) {
+        let away = takes_away(replica.all, actions);
+        let beside = starts_beside(replica.all, actions).is_some();
+        if !serves(&replica.instance.declared.spec) || !(away || beside) {
+            return;
+        }
+        let standing = self.standing(replica);
+        if away {
+            standing.away.insert(replica.key.clone());
+        }
+        if beside {
+            let planned = standing.beside.entry(replica.key.clone()).or_default();
+            *planned = (*planned).max(1);
+        }
+    }
+
+    fn standing(&mut self, replica: &Replica<'_, '_>) -> &mut Standing {
+        let instance = replica.instance.key;
+        let snapshot = self.snapshot;
+        let replicas = replica.instance.declared.spec.replicas;
+        let known = self.standing.take().filter(|standing| standing.instance == *instance);
+        self.standing.insert(known.unwrap_or_else(|| Standing::of(snapshot, instance, replicas)))
     }
 
     /// Whether it is this replica's turn to be replaced since it is unhealthy.
@@ -33,14 +164,22 @@ impl Round<'_> {
     /// The replica that it waits for: one that is being replaced, or has been and is starting. One
     /// that did not get healthy either holds nobody up.
     pub(super) fn turn_of_ill(&self, replica: &Replica<'_, '_>) -> Result<(), Reason> {
-        if replica.instance.declared.spec.replicas < 2 {
+        let spec = &replica.instance.declared.spec;
+        if spec.replicas < 2 {
             return Ok(());
         }
         let is_starting = |at: &Located| {
             matches!(at.container.state, ContainerState::Running { .. })
                 && at.container.health == HealthState::Starting
         };
-        has_room(replica, &self.changing(replica, is_starting))
+        let changing = self.changing(replica, is_starting);
+        let most = spec.update().max_unavailable.saturating_add(spec.update().max_surge);
+        match changing.first() {
+            Some(other) if changing.len() >= usize::try_from(most).unwrap_or(usize::MAX) => {
+                Err(Reason::WaitingOn { what: format!("{other} to be ready") })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The other replicas of the instance that are changing: they are worked on, or their newest
@@ -96,13 +235,51 @@ impl Round<'_> {
     }
 }
 
-/// Whether one more replica may be away beside those that are changing.
-fn has_room(replica: &Replica<'_, '_>, changing: &BTreeSet<ReplicaKey>) -> Result<(), Reason> {
-    let most = replica.instance.declared.spec.update().max_unavailable;
-    match changing.first() {
-        Some(other) if changing.len() >= usize::try_from(most).unwrap_or(usize::MAX) => {
-            Err(Reason::WaitingOn { what: format!("{other} to be ready") })
-        }
-        Some(_) | None => Ok(()),
+/// Whether the replicas of an instance serve: others count on them. What is to end, or rests, is
+/// asked for nothing.
+pub(super) fn serves(spec: &InstanceSpec) -> bool {
+    spec.power == Power::Running && spec.restart == Restart::Always
+}
+
+/// Whether these actions leave a replica without a ready container that has one.
+fn takes_away(all: &[Located], actions: &[Action]) -> bool {
+    let mut ready = all.iter().filter(|at| at.may_be_ready()).peekable();
+    ready.peek().is_some() && ready.all(|at| actions.iter().any(|action| ends(action, at)))
+}
+
+/// Whether these actions start a container while one of the replica runs that is to go on for now;
+/// if so, whether that had run before.
+fn starts_beside(all: &[Located], actions: &[Action]) -> Option<bool> {
+    let starts = |action: &Action| action.is_called("start");
+    let index = actions.iter().position(starts)?;
+    let (before, started) = (actions.get(..index)?, actions.get(index)?.container()?);
+    let goes_on = all.iter().any(|at| {
+        is_running(at) && *at.id.0 != *started && !before.iter().any(|action| ends(action, at))
+    });
+    goes_on.then(|| all.iter().any(|at| *at.id.0 == *started))
+}
+
+/// Whether an action ends what a container does.
+fn ends(action: &Action, located: &Located) -> bool {
+    match action {
+        Action::StopContainer { container, .. }
+        | Action::PauseContainer { container }
+        | Action::RemoveContainer { container, .. } => **container == *located.id.0,
+        Action::PullImage { .. }
+        | Action::LoadImage { .. }
+        | Action::ImportImage { .. }
+        | Action::CreateVolume { .. }
+        | Action::RemoveVolume { .. }
+        | Action::CreateNetwork { .. }
+        | Action::RemoveNetwork { .. }
+        | Action::RemoveCopy { .. }
+        | Action::ConnectNetwork { .. }
+        | Action::DisconnectNetwork { .. }
+        | Action::PutFiles { .. }
+        | Action::CreateContainer { .. }
+        | Action::StartContainer { .. }
+        | Action::UnpauseContainer { .. }
+        | Action::UpdateContainer { .. }
+        | Action::RenameContainer { .. } => false,
     }
 }

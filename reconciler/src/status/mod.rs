@@ -354,13 +354,13 @@ fn replica(snapshot: &Snapshot, notes: &Notes<'_>, key: ReplicaKey) -> ReplicaSt
         .instances
         .get(&key.instance)
         .and_then(|record| record.replicas.get(&key.ordinal));
-    let newest = snapshot
-        .containers
-        .get(&key)
-        .and_then(|located| located.iter().max_by_key(|at| at.container.identity.incarnation));
+    let located = snapshot.containers.get(&key).map_or(&[][..], Vec::as_slice);
+    let newest = located.iter().max_by_key(|at| at.container.identity.incarnation);
+    // Where a new one starts beside an earlier one, the replica is what serves.
+    let shown = located.iter().max_by_key(|at| (at.is_ready(), at.container.identity.incarnation));
     let note = notes.get(&key).copied();
     let node =
-        newest.map(|at| at.node.clone()).or_else(|| record.and_then(|record| record.node.clone()));
+        shown.map(|at| at.node.clone()).or_else(|| record.and_then(|record| record.node.clone()));
     let reachable = node.as_ref().is_none_or(|node| {
         snapshot.nodes.get(node).is_some_and(|seen| seen.reach == Reach::Reachable)
     });
@@ -371,27 +371,26 @@ fn replica(snapshot: &Snapshot, notes: &Notes<'_>, key: ReplicaKey) -> ReplicaSt
     let under_way = snapshot.in_flight.get(&object);
     let under_way = under_way.map(|one| Reason::InFlight { what: one.what.to_owned() });
     let note = note.or(under_way.as_ref());
-    let (state, since) = state(newest, life, spec, note, reachable);
+    let (state, since) = state(shown, life, spec, note, reachable);
     let message = note
         .map(|note| {
             let text = explain(snapshot, &object, node.as_ref(), note);
             with_last_lines(snapshot, newest, note, text)
         })
-        .or_else(|| ended(newest, &state))
-        .or_else(|| newest.and_then(|at| health_message(snapshot, at)))
+        .or_else(|| ended(shown, &state))
+        .or_else(|| shown.and_then(|at| health_message(snapshot, at)))
         .or_else(|| declared.is_none().then(|| "it is no longer declared".to_owned()));
     ReplicaStatus {
-        ready: reachable && newest.is_some_and(Located::is_ready),
+        ready: reachable && shown.is_some_and(Located::is_ready),
         state,
         since,
         running: reachable
-            && newest
-                .is_some_and(|at| matches!(at.container.state, ContainerState::Running { .. })),
-        container: newest.map(|at| at.container.name.clone()),
-        container_id: newest.map(|at| at.id.to_string()),
-        address: newest.and_then(|at| at.container.address.clone()),
-        revision: newest.map(|at| at.container.identity.revision.to_string()),
-        ports: newest.map(ports).unwrap_or_default(),
+            && shown.is_some_and(|at| matches!(at.container.state, ContainerState::Running { .. })),
+        container: shown.map(|at| at.container.name.clone()),
+        container_id: shown.map(|at| at.id.to_string()),
+        address: shown.and_then(|at| at.container.address.clone()),
+        revision: shown.map(|at| at.container.identity.revision.to_string()),
+        ports: shown.map(ports).unwrap_or_default(),
         restarts: record.map_or(0, |record| record.restarts.total),
         message,
         node,

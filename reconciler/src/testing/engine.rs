@@ -1,6 +1,6 @@
 //! The twin of an engine: it holds containers, images and volumes, and does what actions say.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::model::health::Probed;
@@ -10,6 +10,7 @@ use crate::model::observed::{
     NodeListing, ObservedContainer, ObservedImage, ObservedNetwork, ObservedVolume,
 };
 use crate::model::sparse::Sparse;
+use crate::model::spec::Protocol;
 use crate::model::time::Timestamp;
 use crate::ports::{Done, DriverError, DriverErrorKind, ExecCommand, ExecEnd, Usage};
 use crate::step::Action;
@@ -329,6 +330,10 @@ impl FakeEngine {
                 Ok(Done::Container(id))
             }
             Action::StartContainer { container, .. } => {
+                if let Some(port) = self.port_taken(container) {
+                    let message = format!("port {port} is already allocated");
+                    return Err(error(DriverErrorKind::Refused, message));
+                }
                 let health = self.health.clone();
                 self.change(container, |found| {
                     match found.state {
@@ -469,6 +474,22 @@ impl FakeEngine {
             .find(|(id, found)| &*id.0 == container || found.name == container)
             .map(|(id, _)| id.clone());
         found.ok_or_else(|| error(DriverErrorKind::NotFound, format!("no container {container}")))
+    }
+
+    /// The host port that a container asks for and another one that runs has.
+    fn port_taken(&self, container: &str) -> Option<u16> {
+        let id = self.find(container).ok()?;
+        let host_ports = |found: &ObservedContainer| -> BTreeSet<(Protocol, u16)> {
+            let bound = found.config.ports.iter();
+            bound.filter_map(|port| Some((port.protocol, port.host.as_ref()?.port))).collect()
+        };
+        let asked = host_ports(self.containers.get(&id)?);
+        let runs = |found: &ObservedContainer| {
+            matches!(found.state, ContainerState::Running { .. } | ContainerState::Paused { .. })
+        };
+        let others = self.containers.iter().filter(|(at, found)| **at != id && runs(found));
+        let mut taken = others.flat_map(|(_, found)| host_ports(found));
+        taken.find(|port| asked.contains(port)).map(|(_, port)| port)
     }
 
     fn change(

@@ -4,6 +4,7 @@
 //! [`engine`] is the twin of an engine; this file is the twin of the shell.
 
 mod engine;
+mod turns;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -67,6 +68,7 @@ pub struct World {
     queue: VecDeque<Event>,
     round_wanted: bool,
     policies: fn() -> Policies,
+    turns: turns::Turns,
 }
 
 /// What becomes of hints that engines give.
@@ -114,6 +116,7 @@ impl World {
             queue: VecDeque::new(),
             round_wanted: false,
             policies,
+            turns: turns::Turns::default(),
         };
         world.engine.adopt_owner(now, OwnerId("0011223344556677".to_owned()));
         world
@@ -288,6 +291,7 @@ impl World {
     }
 
     fn perform(&mut self, effect: Effect) {
+        self.turns.look(self.engine.snapshot(), &self.nodes);
         match effect {
             Effect::Commit { ticket, entries } => {
                 let result = self.append(entries);
@@ -296,6 +300,7 @@ impl World {
             Effect::Run { object, node, action } => {
                 self.actions.push(format!("{node}: {} {object}", action.verb()));
                 let now = self.now;
+                let turn = turns::Turns::before(self.engine.snapshot(), &self.nodes, &object);
                 let Some(engine) = self.nodes.get_mut(&node) else {
                     return self.send(Event::Finished { object, result: Err(unreachable()) });
                 };
@@ -306,6 +311,11 @@ impl World {
                 }
                 let before = engine.containers.clone();
                 let result = engine.execute(now, &action);
+                let snapshot = self.engine.snapshot();
+                let broken =
+                    turn.and_then(|turn| self.turns.after(snapshot, &self.nodes, turn, &action));
+                self.faults.extend(broken);
+                self.turns.look(snapshot, &self.nodes);
                 self.hint_changes(&node, &before);
                 self.send(Event::Finished { object, result });
             }

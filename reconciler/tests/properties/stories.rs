@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use reconciler::model::desired::{Declared, DesiredSet, Source};
 use reconciler::model::ids::{Key, Name};
 use reconciler::model::quantity::{Bytes, Span};
+use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{
-    Endpoint, Health, HealthProbe, InstanceSpec, Mount, MountSource, NodeSpec, Power, Restart,
-    VolumeSpec,
+    Endpoint, Health, HealthProbe, InstanceSpec, More, Mount, MountSource, NodeSpec, Order, Port,
+    PortRange, Power, Protocol, Restart, Update, VolumeSpec,
 };
 use reconciler::testing::{Fault, Hints, NEVER_WELL, instance};
 
@@ -28,15 +29,32 @@ pub(crate) struct Small {
     pub(crate) variable: bool,
     pub(crate) volume: bool,
     pub(crate) health: u8,
+    pub(crate) update: u8,
     /// Its containers never get healthy, if they have a check.
     pub(crate) bad: bool,
 }
 
 pub(crate) fn small() -> impl Strategy<Value = Small> {
-    (0..NAMES.len(), any::<bool>(), 0..3_u32, 0..6_u8, 0..3_u8, 0..6_u8, any::<bool>(), 0..48_u8)
-        .prop_map(|(name, image, replicas, power, memory, restart, variable, rest)| {
+    let rest = (0..48_u8, 0..6_u8);
+    (0..NAMES.len(), any::<bool>(), 0..4_u32, 0..6_u8, 0..3_u8, 0..6_u8, any::<bool>(), rest)
+        .prop_map(|(name, image, replicas, power, memory, restart, variable, (rest, update))| {
             let (volume, health, bad) = (rest % 4 == 0, rest / 4 % 3, rest / 12 == 0);
-            Small { name, image, replicas, power, memory, restart, variable, volume, health, bad }
+            let small = Small {
+                name,
+                image,
+                replicas,
+                power,
+                memory,
+                restart,
+                variable,
+                volume,
+                health,
+                update,
+                bad,
+            };
+            // What runs to its end, or writes alone, is refused with `start-first`.
+            let starts_first = update >= 3 && restart > 1;
+            Small { volume: volume && !starts_first, ..small }
         })
 }
 
@@ -165,6 +183,21 @@ pub(crate) fn spec(small: &Small) -> InstanceSpec {
         retries: 2,
         start_period: Span::seconds(0),
     });
+    let usual = Update::usual(Order::StartFirst);
+    let update = match (small.update, spec.restart) {
+        (1, _) => Some(Update { max_unavailable: 2, ..Update::default() }),
+        (3, Restart::Always) => Some(usual),
+        (4, Restart::Always) => Some(Update { max_surge: 2, ..usual }),
+        (5, Restart::Always) => Some(Update { max_unavailable: 1, ..usual }),
+        _ => None,
+    };
+    spec.more = Sparse::new(More { update, ..More::default() });
+    // Each instance has host ports of its own, and just as many as it needs.
+    let first = 8000 + 100 * u16::try_from(small.name).unwrap();
+    let ports = u16::try_from(spec.slots().max(1)).unwrap();
+    let host = Some(PortRange { first, last: first + ports - 1 });
+    let (container, protocol, address) = (80, Protocol::Tcp, None);
+    spec.ports = vec![Port { container, protocol, host, address }];
     if small.variable {
         spec.env.insert("MODE".to_owned(), "other".to_owned());
     }

@@ -78,6 +78,8 @@ struct Container {
     revision: String,
     #[serde(default)]
     state: String,
+    /// Which of the host ports of its ranges it has, if not that of its ordinal.
+    slot: Option<u32>,
     /// How long it has run, or ran.
     #[serde(default = "hour")]
     ran_s: u64,
@@ -370,7 +372,8 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     };
     let revision = revision_of(snapshot, &replica.instance, &of.revision);
     let limits = want::limits(&spec.resources);
-    let mut config = want::config(&spec, &replica, "/windlass/n1/shop");
+    let mut config =
+        want::config(&spec, &replica, of.slot.unwrap_or(replica.ordinal), "/windlass/n1/shop");
     if let Some(memory) = &of.memory {
         let bytes = memory.parse::<Bytes>().map_err(|why| why.to_string())?.0;
         (config.limits.memory, config.limits.memory_swap) = (bytes, bytes * 2);

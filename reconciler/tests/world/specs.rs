@@ -101,6 +101,9 @@ struct ResourcesYaml {
 struct PortYaml {
     container: u16,
     host: Option<u16>,
+    /// The end of a range.
+    #[serde(rename = "hostLast")]
+    host_last: Option<u16>,
 }
 
 #[derive(Deserialize)]
@@ -225,7 +228,9 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
             .map(|port| Port {
                 container: port.container,
                 protocol: Protocol::Tcp,
-                host: port.host.map(|host| PortRange { first: host, last: host }),
+                host: port
+                    .host
+                    .map(|first| PortRange { first, last: port.host_last.unwrap_or(first) }),
                 address: None,
             })
             .collect(),

@@ -212,7 +212,8 @@ pub(crate) fn decode(
             mounts::decode(context, node, field, project)
         })
     });
-    let restart = fields.take("restart").and_then(|node| restart(context, node));
+    let restart_node = fields.take("restart");
+    let restart = restart_node.and_then(|node| restart(context, node));
     let health = fields.take("health").and_then(|node| health::decode(context, node));
     let stop = fields.take("stop").and_then(|node| stop(context, node));
     let labels = fields.take("labels");
@@ -223,7 +224,8 @@ pub(crate) fn decode(
     fields.finish(context, &UNBUILT);
     let volumes = volumes.unwrap_or_default();
     if let Some(given) = update {
-        update::check(context, given, &volumes, &networks.uses, &port_uses);
+        let restart = restart.zip(restart_node.map(|node| node.span));
+        update::check(context, given, &volumes, &networks.uses, &port_uses, restart);
     }
     let volumes = mounts::check_targets(context, volumes);
     let networks::Networks { uses, refs: networks } = networks;

@@ -1,7 +1,9 @@
 //! How a new revision of an Instance takes the place of an earlier one, and whether that can be.
 
 use reconciler::model::quantity::Span as Time;
-use reconciler::model::spec::{MountSource, NetworkName, NetworkUse, OnFailure, Order, Update};
+use reconciler::model::spec::{
+    MountSource, NetworkName, NetworkUse, OnFailure, Order, Restart, Update,
+};
 
 use super::super::problem::{Problem, Span};
 use super::super::tree::Node;
@@ -108,6 +110,7 @@ pub(super) fn check(
     mounts: &[Mounted],
     networks: &[(NetworkUse, Option<Span>)],
     ports: &[PortUse],
+    restart: Option<(Restart, Span)>,
 ) {
     if given.update.order != Order::StartFirst {
         return;
@@ -138,6 +141,16 @@ pub(super) fn check(
             let help = "take the address out, or say `order: stop-first`";
             refuse(*span, format!("`start-first` and the fixed address {address}"), label, help);
         }
+    }
+    if let Some((restart @ (Restart::OnFailure | Restart::Never), span)) = restart {
+        let word = match restart {
+            Restart::Always => "always",
+            Restart::OnFailure => "on-failure",
+            Restart::Never => "never",
+        };
+        let label = "what runs to its end would run twice at once";
+        let help = "say `restart: always` if it serves, or `order: stop-first`";
+        refuse(span, format!("`start-first` and `restart: {word}`"), label, help);
     }
     let on_host = networks.iter().any(|(one, _)| match &one.network {
         NetworkName::Engine(name) => name.as_str() == "host",

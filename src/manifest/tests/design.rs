@@ -16,12 +16,7 @@ const SET: &str = include_str!("design.yaml");
 fn what_is_not_built_of_the_design_is_said() {
     let mut specs = Specs::new(&[("set.yaml", SET)]);
     let reading = specs.read();
-    assert_eq!(
-        messages(&reading),
-        [
-            "set.yaml:44: `kind: Link` is not supported yet",
-        ]
-    );
+    assert_eq!(messages(&reading), ["set.yaml:44: `kind: Link` is not supported yet",]);
     assert!(reading.specs.desired.is_empty());
     assert_eq!(reading.specs.broken.len(), 1);
 }
@@ -59,7 +54,10 @@ fn the_rest_of_the_design_is_read_whole() {
     assert_eq!(web.health.as_ref().unwrap().check, HealthProbe::Http { port: 8080, path });
     let update = Update { max_unavailable: 0, max_surge: 1, ..Update::usual(Order::StartFirst) };
     assert_eq!(web.more.update, Some(update));
-    assert_eq!((update.health_timeout, update.on_failure), (Span::seconds(60), OnFailure::Rollback));
+    assert_eq!(
+        (update.health_timeout, update.on_failure),
+        (Span::seconds(60), OnFailure::Rollback)
+    );
     assert!(web.more.security.read_only_root && web.more.security.no_new_privileges);
     assert_eq!(web.more.security.cap_drop, BTreeSet::from(["ALL".to_owned()]));
     assert_eq!(web.more.placement.as_ref().unwrap().selector["zone"], "a");

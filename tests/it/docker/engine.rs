@@ -133,6 +133,7 @@ impl World {
             labels: self.labels(),
             revision: Revision(Arc::from("0123456789abcdef")),
             incarnation: 1,
+            slot: None,
         }
     }
 
@@ -181,7 +182,7 @@ pub(super) fn start(id: &ContainerId) -> Action {
 }
 
 pub(super) fn stop(id: &ContainerId, timeout: Span) -> Action {
-    Action::StopContainer { container: id.to_string(), timeout, power: true }
+    Action::StopContainer { container: id.to_string(), timeout, power: true, retired: false }
 }
 
 pub(super) fn remove(id: &ContainerId) -> Action {

@@ -14,7 +14,7 @@ use crate::model::time::Timestamp;
 
 impl ReplicaRecord {
     /// A container of that number is there.
-    fn confirm(&mut self, incarnation: u64, revision: &Revision) {
+    fn confirm(&mut self, incarnation: u64, revision: &Revision, slot: Option<u32>) {
         match &self.revision {
             Some(recorded) if recorded == revision => {}
             // Its successor was begun and is not wanted any more: how it ended says nothing, since
@@ -25,6 +25,9 @@ impl ReplicaRecord {
             None => {}
         }
         self.revision = Some(revision.clone());
+        if incarnation >= self.incarnation {
+            self.slot = slot;
+        }
         self.incarnation = self.incarnation.max(incarnation);
         self.confirmed = true;
     }
@@ -152,7 +155,8 @@ impl Records {
         }
         let record = self.replica(replica);
         match deed {
-            Deed::Create { incarnation, revision, limits, .. } => {
+            Deed::Create { incarnation, revision, image: _, limits, slot } => {
+                record.slot = *slot;
                 record.node = Some(node.clone());
                 record.incarnation = *incarnation;
                 if record.revision.as_ref() != Some(revision) {
@@ -176,7 +180,8 @@ impl Records {
             }
             // Also where it makes way: should its successor no longer be wanted, it did not end by
             // itself. The start of a successor stands later in the same row.
-            Deed::Stop { power: _ } => record.life = Life::Stopped,
+            Deed::Stop { power: _, retired: false } => record.life = Life::Stopped,
+            Deed::Stop { power: _, retired: true } => {}
             Deed::Update { limits } => record.applied = limits.clone(),
             Deed::Pause
             | Deed::Unpause
@@ -209,8 +214,8 @@ impl Records {
                     {
                         record.failure = None;
                     }
-                    if let Deed::Create { incarnation, revision, .. } = deed {
-                        record.confirm(*incarnation, revision);
+                    if let Deed::Create { incarnation, revision, slot, .. } = deed {
+                        record.confirm(*incarnation, revision, *slot);
                     }
                 }
             }

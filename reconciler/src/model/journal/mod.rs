@@ -301,6 +301,9 @@ pub enum Deed {
         image: ImageName,
         /// With which limits.
         limits: Limits,
+        /// Which of the instance's host ports it takes, if that is not the one of its ordinal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slot: Option<u32>,
     },
     /// Start a container.
     Start {
@@ -313,6 +316,9 @@ pub enum Deed {
     Stop {
         /// Whether its spec says that it shall be stopped; else it makes way for another one.
         power: bool,
+        /// Whether its successor is in service already: its end is not the replica's.
+        #[serde(default, skip_serializing_if = "is_false")]
+        retired: bool,
     },
     /// Freeze a container.
     Pause,
@@ -371,6 +377,11 @@ impl Deed {
             Self::Remove { .. } => "remove",
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Deed {

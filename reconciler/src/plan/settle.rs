@@ -1,0 +1,86 @@
+//! The end of a change: leftovers go, records say how the replica lives, and it is settled.
+
+use super::containers::{is_running, remove};
+use super::needs::backing_off;
+use super::replica::{Instance, Replica, Work};
+use super::{Change, ChangeKind, Round, goal};
+use crate::model::journal::Entry;
+use crate::model::record::Life;
+use crate::model::snapshot::Located;
+use crate::placement;
+use crate::report::Reason;
+use crate::step::{Action, Cause};
+
+impl<'a> Round<'a> {
+    pub(super) fn tidy(&mut self, replica: &Replica<'a, '_>, actions: Vec<Action>) {
+        let (kind, cause) = (ChangeKind::Tidy, Cause::Superseded);
+        self.commit(replica, Work { kind, cause, actions, after: vec![] });
+    }
+
+    pub(super) fn settle(&mut self, replica: &Replica<'_, '_>, target: &Located) {
+        if let Some(reason) = &replica.pending {
+            return self.wait(replica.object, Some(replica.node), reason.clone());
+        }
+        self.note_life(replica, target);
+        if replica.all.len() > 1 && self.tidy_elsewhere(replica) {
+            return;
+        }
+        let placement = replica.instance.declared.spec.more.placement.as_ref();
+        if !placement::allows(self.snapshot, placement, replica.node) {
+            let message = format!(
+                "it is on {}, and its placement asks for {}; it stays there until it is removed",
+                replica.node,
+                placement::asked(placement)
+            );
+            return self.wait(replica.object, Some(replica.node), Reason::Stalled { message });
+        }
+        match &replica.instance.gate.back {
+            Some(reason) => self.wait(replica.object, Some(replica.node), reason.clone()),
+            None => self.report.counts.settled += 1,
+        }
+    }
+
+    /// Has records say what another hand did to it.
+    pub(super) fn note_life(&mut self, replica: &Replica<'_, '_>, target: &Located) {
+        let runs = is_running(target);
+        let life = match replica.record.map(|record| &record.life) {
+            // It ended before it was asked to stop: the next start is no restart.
+            Some(Life::Started) if !runs => Some(Life::Stopped),
+            // Another hand started it, or its stop was called off: should it end, it ended by
+            // itself.
+            Some(life) if runs && *life != Life::Started => Some(Life::Started),
+            Some(_) | None => None,
+        };
+        if let Some(life) = life {
+            self.decide(Entry::Ended { replica: replica.key.clone(), life });
+        }
+    }
+
+    /// Removes the replica's containers on other nodes than its own, now that all is well there.
+    fn tidy_elsewhere(&mut self, replica: &Replica<'_, '_>) -> bool {
+        let elsewhere = |at: &&Located| at.node != *replica.node;
+        let mut strays: Vec<&Located> = replica.all.iter().filter(elsewhere).collect();
+        strays.sort_by_key(|at| (&at.node, &at.id));
+        let answers = |at: &&&Located| self.blocked_node(&at.node).is_none();
+        let Some(first) = strays.iter().find(answers).copied() else {
+            return false;
+        };
+        let actions =
+            strays.iter().copied().filter(|at| at.node == first.node).map(remove).collect();
+        let Instance { declared, limits, .. } = replica.instance;
+        let goal = goal::replica(replica.revision, declared.spec.power, limits);
+        let failure = replica.record.and_then(|record| record.failure.as_ref());
+        if let Some(failure) = failure
+            && failure.waits(self.snapshot.now)
+            && failure.goal == goal
+        {
+            self.report.wake(failure.retry_at);
+            self.wait(replica.object, Some(&first.node), backing_off(failure));
+            return true;
+        }
+        let (object, node) = (replica.object.clone(), first.node.clone());
+        let (kind, cause) = (ChangeKind::Tidy, Cause::Superseded);
+        self.chain(Change { object, node, kind, cause, goal }, actions, &[]);
+        true
+    }
+}
