@@ -12,10 +12,10 @@ use crate::model::ids::{ContainerId, ImageId, Name, OwnerId, ReplicaKey};
 use crate::model::journal::Stamped;
 use crate::model::observed::{NodeListing, ObservedContainer};
 use crate::model::quantity::Span;
-use crate::model::rollout::{Kept, Rollout};
 use crate::model::record::{
     ImageRecord, InstanceRecord, NetworkRecord, NodeRecord, Records, VolumeRecord,
 };
+use crate::model::rollout::{Kept, Rollout};
 use crate::step::Action;
 
 /// What a driver answers, in a while.

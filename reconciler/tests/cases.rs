@@ -137,19 +137,47 @@ const POSSIBLE: [(&str, &[&str]); 20] = [
     ("create network", &["Needed"]),
     ("remove network", &["NotDeclared", "Down"]),
     ("remove copy", &["Superseded"]),
-    ("connect", &["Restarted", "Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"]),
+    (
+        "connect",
+        &["Restarted", "Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"],
+    ),
     ("disconnect", &["Changed", "Drifted"]),
     (
         "put files",
-        &["Restarted", "Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Power"],
+        &[
+            "Restarted",
+            "Declared",
+            "Changed",
+            "Drifted",
+            "Missing",
+            "Unfinished",
+            "Unhealthy",
+            "Power",
+        ],
     ),
-    ("create", &["Restarted", "Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"]),
-    ("start", &["Restarted", "Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Power"]),
+    (
+        "create",
+        &["Restarted", "Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"],
+    ),
+    (
+        "start",
+        &[
+            "Restarted",
+            "Declared",
+            "Changed",
+            "Drifted",
+            "Missing",
+            "Unfinished",
+            "Unhealthy",
+            "Power",
+        ],
+    ),
     ("restart", &["Changed", "Drifted", "Ended"]),
     (
         "stop",
         &[
-            "Restarted", "Changed",
+            "Restarted",
+            "Changed",
             "Drifted",
             "Unfinished",
             "Unhealthy",
@@ -168,7 +196,8 @@ const POSSIBLE: [(&str, &[&str]); 20] = [
     (
         "remove",
         &[
-            "Restarted", "Changed",
+            "Restarted",
+            "Changed",
             "Drifted",
             "Missing",
             "Unfinished",

@@ -221,7 +221,10 @@ fn held_it_stays_where_it_is() {
     declare(&mut world, &held("bad", true));
     run(&mut world, 600);
     assert_eq!(running(&world)[&0], ["bad"]);
-    assert_eq!((&*running(&world)[&1], &*running(&world)[&2]), (&["good".to_owned()][..], &["good".to_owned()][..]));
+    assert_eq!(
+        (&*running(&world)[&1], &*running(&world)[&2]),
+        (&["good".to_owned()][..], &["good".to_owned()][..])
+    );
     assert_eq!(outcomes(&world), [(1, "good"), (2, "failed")]);
     let report = world.engine.report();
     let is_stopped = |reason: &Reason| matches!(reason, Reason::RolloutFailed { .. });
@@ -417,4 +420,20 @@ fn what_is_no_longer_there_keeps_it_from_going_back() {
     declare(&mut world, &with("bad", true, "sha256:one"));
     run(&mut world, 60);
     assert!(all_run(&world, "good", 3), "{:?}", running(&world));
+}
+
+#[test]
+fn one_that_was_never_in_the_good_revision_comes_to_it_too() {
+    let mut world = World::new(&["n1", "n2"]);
+    declare(&mut world, &InstanceSpec { replicas: 1, ..spec("good", false) });
+    run(&mut world, 60);
+    world.actions.clear();
+    declare(&mut world, &InstanceSpec { replicas: 2, ..spec("bad", true) });
+    run(&mut world, 60);
+    let all: Vec<_> = world.nodes.values().flat_map(|engine| engine.containers.values()).collect();
+    assert_eq!(all.len(), 2);
+    for found in all {
+        assert_eq!(found.config.env["WHICH"], "good", "{:#?}", world.actions);
+    }
+    settled_for(&mut world, 600);
 }

@@ -210,11 +210,8 @@ impl<'a> Round<'a> {
             return Doing::Starting;
         }
         if let Some(failure) = &record.failure {
-            let wanted = goal::replica(
-                Some(revision),
-                instance.declared.spec.power,
-                instance.limits,
-            );
+            let wanted =
+                goal::replica(Some(revision), instance.declared.spec.power, instance.limits);
             let starts = matches!(&*failure.step, "create" | "put files" | "connect" | "start");
             if starts && failure.goal == wanted && failure.count >= FAILURES_MIN {
                 let (step, count, message) = (&failure.step, failure.count, &failure.message);
@@ -246,7 +243,9 @@ impl<'a> Round<'a> {
                 let note = self.snapshot.health.get(&(at.node.clone(), at.id.clone()));
                 let reason = note.map(|note| note.reason.clone()).unwrap_or_default();
                 let plain = || "its health check failed".to_owned();
-                return Doing::Badly(Some(reason).filter(|why| !why.is_empty()).unwrap_or_else(plain));
+                return Doing::Badly(
+                    Some(reason).filter(|why| !why.is_empty()).unwrap_or_else(plain),
+                );
             }
             HealthState::Starting => return self.before_deadline(spec, record),
             HealthState::None | HealthState::Unknown => {}

@@ -162,9 +162,8 @@ fn undo(
         let message = format!("{key} cannot go back to revision {number}: {why}");
         return Err(refusal(message, "put that back as it was, or write the spec anew"));
     }
-    let message = format!(
-        "{key} goes back to revision {number}, and stays there until its spec changes"
-    );
+    let message =
+        format!("{key} goes back to revision {number}, and stays there until its spec changes");
     let (asked, revision) = (overlay::asked(desired, &declared.spec), asked);
     let entry = Entry::Undone { instance, revision, asked, to: number, by };
     Ok(Answer { entry: Some(entry), message })
@@ -177,9 +176,11 @@ fn earlier_good<'r>(
 ) -> Option<&'r PastRevision> {
     match present {
         Some(present) => last_good(record, &present.revision, present.number),
-        None => record.history.iter().rev().find(|past| {
-            past.outcome == crate::model::rollout::Outcome::Good
-        }),
+        None => record
+            .history
+            .iter()
+            .rev()
+            .find(|past| past.outcome == crate::model::rollout::Outcome::Good),
     }
 }
 

@@ -155,9 +155,19 @@ pub fn earlier(declared: &Declared<InstanceSpec>, kept: &Kept) -> Option<Declare
         labels,
         more: Sparse::new(more),
     };
+    let replicas = now.replicas.min(replicas_most(&spec));
+    let spec = InstanceSpec { replicas, ..spec };
     let basis = spec.basis();
     // Labels, place and generation are those of the present declaration.
     Some(Declared { spec: Arc::new(spec), basis, ..declared.clone() })
+}
+
+/// How many replicas a spec's host ports are enough for. Another one would have none, and ports are
+/// part of a revision.
+fn replicas_most(spec: &InstanceSpec) -> u32 {
+    let surge = spec.update().max_surge;
+    let ranges = spec.ports.iter().filter_map(|port| port.host);
+    ranges.map(|range| range.len()).min().map_or(u32::MAX, |size| size.saturating_sub(surge))
 }
 
 /// The spec that was kept.
@@ -172,7 +182,7 @@ fn pinned(kept: &Kept) -> ImageName {
 }
 
 /// What keeps an instance from going back to a revision, if something does: it cannot be read, a
-/// volume or network of it is no longer declared, or a file of it has another content by now, and
+/// volume or network of it is no longer declared, its host ports are too few by now, or a file of it has another content by now, and
 /// the earlier one is nowhere.
 #[must_use]
 pub fn hindrance(
@@ -196,6 +206,13 @@ pub fn hindrance(
     });
     if let Some(key) = networks.find(|key| !desired.networks.contains_key(*key)) {
         return Some(format!("its network {key} is no longer declared"));
+    }
+    let update = declared.spec.more.update;
+    let as_now =
+        InstanceSpec { more: Sparse::new(More { update, ..(*spec.more).clone() }), ..spec.clone() };
+    if replicas_most(&as_now) < declared.spec.replicas {
+        let replicas = declared.spec.replicas;
+        return Some(format!("its host ports are too few for {replicas} replicas"));
     }
     let file_now = |path: &str| {
         want::files(&declared.spec).find_map(|file| match &file.content {

@@ -69,15 +69,12 @@ fn standing(
 ) -> Standing {
     let wanted = of.replicas_wanted;
     let count = format!("{updated} of {wanted} replicas have it, {} are ready", of.replicas_ready);
-    let revision = past.map_or("the new revision".to_owned(), |past| {
-        format!("revision {}", past.number)
-    });
+    let revision =
+        past.map_or("the new revision".to_owned(), |past| format!("revision {}", past.number));
     let runs = snapshot.desired.instances.get(&of.key);
     let runs = runs.is_some_and(|declared| declared.spec.power == Power::Running);
     let rests = |reason: &Reason| matches!(reason, Reason::Completed);
-    let reason = |ordinal: u32| {
-        notes.get(&ReplicaKey::new(of.key.clone(), ordinal)).copied()
-    };
+    let reason = |ordinal: u32| notes.get(&ReplicaKey::new(of.key.clone(), ordinal)).copied();
     let reasons: Vec<&Reason> = (0..wanted).filter_map(reason).collect();
     let completed = reasons.iter().filter(|reason| rests(reason)).count();
     // Nobody waits for what is not known from here.
@@ -93,22 +90,26 @@ fn standing(
         return ("Stuck", describe(reason), true, false);
     }
     if let Some(Back { away, to, why, .. }) = back {
-        let away = away.map_or("what the specs ask for".to_owned(), |away| {
-            format!("revision {away}")
-        });
+        let away =
+            away.map_or("what the specs ask for".to_owned(), |away| format!("revision {away}"));
         return match (why, all_there) {
-            (BackWhy::Failed { why }, false) => {
-                ("GoingBack", format!("{away} failed ({why}); back to revision {to}: {count}"), false, false)
-            }
+            (BackWhy::Failed { why }, false) => (
+                "GoingBack",
+                format!("{away} failed ({why}); back to revision {to}: {count}"),
+                false,
+                false,
+            ),
             (BackWhy::Failed { why }, true) => {
-                let rest = format!("back on revision {to}, {away} is set aside until its spec changes");
+                let rest =
+                    format!("back on revision {to}, {away} is set aside until its spec changes");
                 ("SetAside", format!("{away} failed ({why}); {rest}"), true, false)
             }
             (BackWhy::Undone { by }, false) => {
                 ("GoingBack", format!("{by} goes back to revision {to}: {count}"), false, false)
             }
             (BackWhy::Undone { by }, true) => {
-                let what = format!("{by} went back to revision {to}; it holds until its spec changes");
+                let what =
+                    format!("{by} went back to revision {to}; it holds until its spec changes");
                 ("Undone", what, true, true)
             }
         };

@@ -99,8 +99,11 @@ pub(super) fn add(snapshot: &mut Snapshot, key: &Key, of: &Rollout) -> Result<()
         },
     });
     let paused = of.paused.then(|| Paused { at: NOW, by: by() });
-    let restart = (!of.restart.is_empty())
-        .then(|| RestartAsked { at: NOW, by: by(), before: of.restart.clone() });
+    let restart = (!of.restart.is_empty()).then(|| RestartAsked {
+        at: NOW,
+        by: by(),
+        before: of.restart.clone(),
+    });
     let asked = Asked { back, paused, restart };
     if !asked.is_empty() {
         snapshot.records.rollouts.insert(key.clone(), asked);

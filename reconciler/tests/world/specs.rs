@@ -10,8 +10,8 @@ use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{
     Condition, Content, Dependency, Endpoint, FileSpec, Health, HealthProbe, ImageSource,
     ImageSpec, InstanceSpec, LocalFile, More, Mount, MountSource, NetworkName, NetworkSpec,
-    NetworkUse, NodeSpec, OnFailure, Order, Placement, Port, PortRange, Power, Protocol, Pull, Resources,
-    Restart, Stop, Update, VolumeSpec,
+    NetworkUse, NodeSpec, OnFailure, Order, Placement, Port, PortRange, Power, Protocol, Pull,
+    Resources, Restart, Stop, Update, VolumeSpec,
 };
 use serde::Deserialize;
 
@@ -296,11 +296,7 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
     }
 }
 
-fn update(
-    max_unavailable: Option<u32>,
-    max_surge: Option<u32>,
-    hold: bool,
-) -> Option<Update> {
+fn update(max_unavailable: Option<u32>, max_surge: Option<u32>, hold: bool) -> Option<Update> {
     let order = if max_surge.is_some() { Order::StartFirst } else { Order::StopFirst };
     let usual = Update::usual(order);
     let update = Update {

@@ -149,7 +149,10 @@ fn an_operator_goes_back_beside_a_daemon_and_without_one() {
     assert!(told.contains("went back to revision 1"), "{told}");
     assert_eq!(words(&room), ["first"; 3]);
     let out = room.windlass(&["plan", "--detailed-exitcode"]);
-    assert!(out.stdout.contains("undone") && out.stdout.contains("until its spec changes"), "{out:?}");
+    assert!(
+        out.stdout.contains("undone") && out.stdout.contains("until its spec changes"),
+        "{out:?}"
+    );
     assert_eq!(daemon.end("TERM"), 0);
 
     // Without a daemon it is put on record, and done by whoever comes next.

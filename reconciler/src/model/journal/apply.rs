@@ -306,10 +306,7 @@ impl Records {
                 Outcome::SetAside { .. } | Outcome::Undone { .. } => {
                     last.outcome = Outcome::UnderWay;
                 }
-                Outcome::Unknown
-                | Outcome::UnderWay
-                | Outcome::Good
-                | Outcome::Failed { .. } => {}
+                Outcome::Unknown | Outcome::UnderWay | Outcome::Good | Outcome::Failed { .. } => {}
             }
             return;
         }

@@ -23,11 +23,8 @@ impl Records {
                 self.turned_out(instance, revision, Outcome::Failed { at, why: why.clone() });
             }
             Entry::SetAside { instance, revision, asked, to, why } => {
-                let away = self.turned_out(
-                    instance,
-                    revision,
-                    Outcome::SetAside { at, why: why.clone() },
-                );
+                let away =
+                    self.turned_out(instance, revision, Outcome::SetAside { at, why: why.clone() });
                 let (asked, why) = (asked.clone(), BackWhy::Failed { why: why.clone() });
                 self.rollout(instance).back = Some(Back { asked, away, to: *to, at, why });
             }
@@ -114,12 +111,7 @@ impl Records {
     }
 
     /// Says how the rollout of a revision turned out. Returns its number, if it is known.
-    fn turned_out(
-        &mut self,
-        instance: &Key,
-        revision: &Revision,
-        outcome: Outcome,
-    ) -> Option<u64> {
+    fn turned_out(&mut self, instance: &Key, revision: &Revision, outcome: Outcome) -> Option<u64> {
         let record = self.instances.get_mut(instance)?;
         let past = record.history.iter_mut().rev().find(|past| past.revision == *revision)?;
         past.outcome = outcome;
