@@ -335,10 +335,15 @@ impl<'a> Round<'a> {
 
     fn finish(mut self) -> (Plan, Report) {
         self.report.settled = self.plan.steps.is_empty()
-            && self.plan.decisions.is_empty()
+            && self.plan.decisions.iter().all(only_notes)
             && self.snapshot.in_flight.is_empty();
         (self.plan, self.report)
     }
+}
+
+/// Whether a decision only notes what is so: nothing is planned otherwise for it.
+fn only_notes(decision: &Entry) -> bool {
+    matches!(decision, Entry::RolledOut { .. })
 }
 
 /// The record of one replica.
