@@ -332,12 +332,14 @@ fn conditions(
             | Reason::DriftReported { .. } => "Degraded",
             Reason::RolloutFailed { .. } => "Stalled",
             Reason::RolloutPaused { .. } => "Paused",
-            Reason::SetAside { .. } | Reason::Undone { .. } => "HeldBack",
+            Reason::Undone { .. } => "HeldBack",
             Reason::Held => "Held",
             Reason::Suspended { .. } => "Suspended",
             Reason::Unknown { .. }
             | Reason::NodeNotDeclared
             | Reason::Completed
+            // Said by Ready.
+            | Reason::SetAside { .. }
             | Reason::Retained => continue,
         };
         if !all.iter().any(|condition| condition.kind == kind) {

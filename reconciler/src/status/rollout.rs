@@ -129,7 +129,7 @@ fn standing(
             ("Failed", format!("{revision} failed: {why}; {count}"), true, false)
         }
         Some(Outcome::UnderWay) if runs && wanted > 0 => {
-            ("UnderWay", format!("{revision} is rolled out: {count}"), false, false)
+            ("UnderWay", format!("{revision} is being rolled out: {count}"), false, false)
         }
         Some(
             Outcome::UnderWay

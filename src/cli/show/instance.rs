@@ -251,6 +251,11 @@ fn why(status: &InstanceStatus, rows: &[PlanRow]) -> String {
             None => "nothing to do".to_owned(),
         };
     }
+    let [first, others @ ..] = rows else { return String::new() };
+    let is_same = |row: &PlanRow| row.change.is_none() && row.why == first.why;
+    if !others.is_empty() && rows.iter().all(is_same) {
+        return first.why.clone();
+    }
     let line = |row: &PlanRow| {
         let steps = row.steps.join(", ");
         match row.change {
