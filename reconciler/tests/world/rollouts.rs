@@ -26,6 +26,8 @@ pub(super) struct Rollout {
     history: Vec<String>,
     /// `failed` or `undone`, back to revision 1.
     back: Option<String>,
+    /// No node holds the image of the revision before.
+    image_gone: bool,
     /// The specs ask for something else since.
     asked_otherwise: bool,
     paused: bool,
@@ -78,7 +80,9 @@ pub(super) fn add(snapshot: &mut Snapshot, key: &Key, of: &Rollout) -> Result<()
     let mut ids = BTreeMap::new();
     for (node, seen) in &mut snapshot.nodes {
         ids.insert(node.clone(), id.clone());
-        seen.images.insert(id.clone(), ObservedImage::default());
+        if !of.image_gone {
+            seen.images.insert(id.clone(), ObservedImage::default());
+        }
     }
     let (source, content) = (Some(Digest::of(id.0.as_bytes())), Some(Arc::clone(&id.0)));
     let record = ImageRecord { source, content, ids, at: NOW, ..ImageRecord::default() };
