@@ -518,6 +518,16 @@ impl<'a> Check<'a> {
                 | Entry::Suspended { .. }
                 | Entry::Resumed { .. }
                 | Entry::NodeOrder { .. }
+                | Entry::Kept { .. }
+                | Entry::RolledOut { .. }
+                | Entry::RolloutFailed { .. }
+                | Entry::SetAside { .. }
+                | Entry::Undone { .. }
+                | Entry::Ahead { .. }
+                | Entry::RolloutPaused { .. }
+                | Entry::RolloutResumed { .. }
+                | Entry::RestartAsked { .. }
+                | Entry::Restarted { .. }
                 | Entry::Settled { .. } => {}
             }
         }

@@ -21,6 +21,7 @@ use crate::model::time::Timestamp;
 use crate::plan::{Change, Plan, plan};
 use crate::policy::Policies;
 use crate::report::{Reason, Report};
+use crate::rollout::overlay;
 use crate::saved::ListedStep;
 use crate::step::{Action, Step};
 
@@ -43,6 +44,7 @@ pub fn foresee(snapshot: &Snapshot, policies: &Policies) -> Vec<ListedStep> {
         for decision in &plan.decisions {
             world.records.apply(world.now, decision);
         }
+        overlay::lay(&mut world);
         for (change, row) in rows(&plan) {
             let is_ready = row.first().is_some_and(|step| step.after.is_empty());
             // What is planned again after it was done makes no difference: it would be for ever.
@@ -229,6 +231,10 @@ impl Snapshot {
             | Reason::Failed { .. }
             | Reason::Denied { .. }
             | Reason::DriftReported { .. }
+            | Reason::SetAside { .. }
+            | Reason::Undone { .. }
+            | Reason::RolloutPaused { .. }
+            | Reason::RolloutFailed { .. }
             | Reason::Held
             | Reason::Retained
             | Reason::Suspended { .. } => None,

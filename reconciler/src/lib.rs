@@ -21,6 +21,7 @@ pub mod policy;
 pub mod ports;
 pub mod report;
 pub mod revision;
+pub mod rollout;
 pub mod saved;
 pub mod status;
 pub mod step;

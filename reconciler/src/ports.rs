@@ -15,6 +15,7 @@ use crate::model::quantity::Span;
 use crate::model::record::{
     ImageRecord, InstanceRecord, NetworkRecord, NodeRecord, Records, VolumeRecord,
 };
+use crate::model::rollout::{Kept, Rollout};
 use crate::step::Action;
 
 /// What a driver answers, in a while.
@@ -345,6 +346,10 @@ pub enum Write {
     Network(crate::model::ids::Key, Option<NetworkRecord>),
     /// A node.
     Node(Name, Option<NodeRecord>),
+    /// What was decided or asked for about an instance's revisions.
+    Rollout(crate::model::ids::Key, Option<Rollout>),
+    /// What is needed to go back to an instance's revisions, by their numbers.
+    Kept(crate::model::ids::Key, Option<BTreeMap<u64, Kept>>),
     /// The last good text of a file.
     Text(Arc<str>, Option<Arc<str>>),
     /// A container as it was observed; keyed by node and id.

@@ -126,6 +126,42 @@ pub enum Reason {
         /// In which fields.
         fields: Vec<FieldChange>,
     },
+    /// As declared, but for its revision: that failed, and an earlier one is in force.
+    SetAside {
+        /// The number of the revision that failed.
+        revision: Option<u64>,
+        /// The number of the one that is in force.
+        to: u64,
+        /// Since when.
+        at: Timestamp,
+        /// What went wrong.
+        why: String,
+    },
+    /// As declared, but for its revision: an operator went back to an earlier one.
+    Undone {
+        /// The number of the revision that was left, if it was ever rolled out.
+        revision: Option<u64>,
+        /// The number of the one that is in force.
+        to: u64,
+        /// Since when.
+        at: Timestamp,
+        /// Who: `user@host`.
+        by: String,
+    },
+    /// It keeps its revision: an operator paused the rollout of another one.
+    RolloutPaused {
+        /// Since when.
+        at: Timestamp,
+        /// Who: `user@host`.
+        by: String,
+    },
+    /// It keeps its revision: the rollout of another one failed, and stays where it is.
+    RolloutFailed {
+        /// The number of the revision that failed.
+        revision: u64,
+        /// What went wrong.
+        why: String,
+    },
     /// Its removal waits for an operator.
     Held,
     /// It is no longer declared, and its data stays.

@@ -385,6 +385,8 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
         nodes,
         guard: _, // stands apart: see GUARD
         suspended,
+        rollouts,
+        kept: _,  // nothing is planned from it but what rollouts name
         texts: _, // stand in the declarations
     } = records;
     let mut parts = BTreeMap::new();
@@ -403,7 +405,8 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
                     applied,
                     life,
                     restarts,
-                    replaced: _, // how often says when, not what
+                    started_at: _, // says when, not what
+                    replaced: _,   // how often says when, not what
                     failure: _,
                 } = record;
                 let made = (node, incarnation, revision, confirmed, slot);
@@ -440,6 +443,9 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
         if let Some(cordon) = &record.cordon {
             add(format!("cordon of node {name}"), seal.part(String::new(), &cordon.drain));
         }
+    }
+    for (key, rollout) in rollouts {
+        add(format!("rollout {key}"), seal.part(String::new(), rollout));
     }
     for (target, _) in suspended.all() {
         add(format!("{SUSPENSION}{target}"), seal.part(String::new(), &()));

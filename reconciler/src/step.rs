@@ -373,6 +373,11 @@ pub enum Cause {
         /// What the check found; empty if that is not known.
         reason: String,
     },
+    /// An operator asked for a new container.
+    Restarted {
+        /// Who: `user@host`.
+        by: String,
+    },
     /// It is not in the power state that its spec says.
     Power {
         /// What it does.
@@ -412,6 +417,7 @@ impl fmt::Display for Cause {
             Self::Ended { code, .. } => write!(f, "ended with exit code {code}"),
             Self::Unhealthy { reason } if reason.is_empty() => f.write_str("unhealthy"),
             Self::Unhealthy { reason } => write!(f, "unhealthy: {reason}"),
+            Self::Restarted { by } => write!(f, "new container asked for by {by}"),
             Self::Power { from, to } => write!(f, "power {from} -> {to}"),
             Self::Unfinished => f.write_str("was under way"),
             Self::Superseded => f.write_str("superseded"),

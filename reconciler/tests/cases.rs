@@ -77,6 +77,7 @@ fn cause_word(cause: &Cause) -> &'static str {
         Cause::Missing => "Missing",
         Cause::Ended { .. } => "Ended",
         Cause::Unhealthy { .. } => "Unhealthy",
+        Cause::Restarted { .. } => "Restarted",
         Cause::Power { .. } => "Power",
         Cause::Unfinished => "Unfinished",
         Cause::Superseded => "Superseded",
@@ -104,6 +105,10 @@ fn reason_word(reason: &Reason) -> &'static str {
         Reason::Failed { .. } => "Failed",
         Reason::Denied { .. } => "Denied",
         Reason::DriftReported { .. } => "DriftReported",
+        Reason::SetAside { .. } => "SetAside",
+        Reason::Undone { .. } => "Undone",
+        Reason::RolloutPaused { .. } => "RolloutPaused",
+        Reason::RolloutFailed { .. } => "RolloutFailed",
         Reason::Held => "Held",
         Reason::Retained => "Retained",
         Reason::Suspended { .. } => "Suspended",
@@ -134,19 +139,15 @@ const POSSIBLE: [(&str, &[&str]); 20] = [
     ("create network", &["Needed"]),
     ("remove network", &["NotDeclared", "Down"]),
     ("remove copy", &["Superseded"]),
-    ("connect", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"]),
+    (
+        "connect",
+        &["Restarted", "Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"],
+    ),
     ("disconnect", &["Changed", "Drifted"]),
     (
         "put files",
-        &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Power"],
-    ),
-    (
-        "create",
-        &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Drained"],
-    ),
-    (
-        "start",
         &[
+            "Restarted",
             "Declared",
             "Changed",
             "Drifted",
@@ -154,13 +155,40 @@ const POSSIBLE: [(&str, &[&str]); 20] = [
             "Unfinished",
             "Unhealthy",
             "Power",
+        ],
+    ),
+    (
+        "create",
+        &[
             "Drained",
+            "Restarted",
+            "Declared",
+            "Changed",
+            "Drifted",
+            "Missing",
+            "Unfinished",
+            "Unhealthy",
+        ],
+    ),
+    (
+        "start",
+        &[
+            "Drained",
+            "Restarted",
+            "Declared",
+            "Changed",
+            "Drifted",
+            "Missing",
+            "Unfinished",
+            "Unhealthy",
+            "Power",
         ],
     ),
     ("restart", &["Changed", "Drifted", "Ended"]),
     (
         "stop",
         &[
+            "Restarted",
             "Changed",
             "Drifted",
             "Unfinished",
@@ -174,13 +202,14 @@ const POSSIBLE: [(&str, &[&str]); 20] = [
             "Down",
         ],
     ),
-    ("pause", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Power"]),
+    ("pause", &["Restarted", "Declared", "Changed", "Drifted", "Missing", "Unfinished", "Power"]),
     ("unpause", &["Changed", "Drifted", "Power"]),
     ("update", &["Changed", "Drifted"]),
     ("rename", &["Changed", "Drifted"]),
     (
         "remove",
         &[
+            "Restarted",
             "Changed",
             "Drifted",
             "Missing",
@@ -198,7 +227,7 @@ const POSSIBLE: [(&str, &[&str]); 20] = [
 ];
 
 /// Why nothing may happen.
-const REASONS: [&str; 19] = [
+const REASONS: [&str; 23] = [
     "Settled",
     "InFlight",
     "Unknown",
@@ -215,6 +244,10 @@ const REASONS: [&str; 19] = [
     "Failed",
     "Denied",
     "DriftReported",
+    "SetAside",
+    "Undone",
+    "RolloutPaused",
+    "RolloutFailed",
     "Held",
     "Retained",
     "Suspended",

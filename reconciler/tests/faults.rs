@@ -172,6 +172,8 @@ fn scaled_to_nothing_and_back_keeps_its_history() {
     let mut world = world(&spec);
     let of =
         |world: &World| world.engine.snapshot().records.instances[&"web".parse().unwrap()].clone();
+    // Until then nobody knows whether its revision is good.
+    run(&mut world, 10);
     let before = of(&world);
     spec.replicas = 0;
     world.declare(&[("web", spec.clone())]);

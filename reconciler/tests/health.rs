@@ -9,7 +9,10 @@ use reconciler::model::ids::{Name, ReplicaKey};
 use reconciler::model::quantity::Span;
 use reconciler::model::record::Records;
 use reconciler::model::snapshot::Config;
-use reconciler::model::spec::{Endpoint, Health, HealthProbe, InstanceSpec, Restart};
+use reconciler::model::sparse::Sparse;
+use reconciler::model::spec::{
+    Endpoint, Health, HealthProbe, InstanceSpec, More, OnFailure, Restart, Update,
+};
 use reconciler::policy::Policies;
 use reconciler::report::Reason;
 use reconciler::status::{self, Truth};
@@ -44,6 +47,13 @@ fn exec() -> HealthProbe {
 
 fn bad() -> Probed {
     Probed::Unhealthy { reason: "GET / answered 500".to_owned() }
+}
+
+/// A revision that fails stays, and is given time.
+fn held(spec: InstanceSpec) -> InstanceSpec {
+    let (on_failure, health_timeout) = (OnFailure::Hold, Span::seconds(3600));
+    let update = Some(Update { on_failure, health_timeout, ..Update::default() });
+    InstanceSpec { more: Sparse::new(More { update, ..More::default() }), ..spec }
 }
 
 fn world(spec: &InstanceSpec) -> World {
@@ -178,7 +188,7 @@ fn what_is_unhealthy_is_replaced_ever_later() {
 
 #[test]
 fn a_loop_of_unhealthy_ones_says_so() {
-    let mut world = world(&with_check(exec()));
+    let mut world = world(&held(with_check(exec())));
     feel(&mut world, 0, bad());
     let mut seen = Vec::new();
     for _ in 0..120 {
@@ -193,7 +203,7 @@ fn a_loop_of_unhealthy_ones_says_so() {
     }
     assert!(seen.contains(&"Unhealthy".to_owned()) && seen.contains(&"CrashLooping".to_owned()));
     // Another revision begins anew, and at once.
-    let mut spec = with_check(exec());
+    let mut spec = held(with_check(exec()));
     spec.env.insert("A".to_owned(), "b".to_owned());
     world.actions.clear();
     world.declare(&[("web", spec)]);
@@ -258,7 +268,7 @@ fn a_rollout_waits_for_health_and_not_for_what_cannot_be_known() {
 
 #[test]
 fn what_goes_is_not_judged_by_the_check_of_what_comes() {
-    let mut spec = with_check(http());
+    let mut spec = held(with_check(http()));
     spec.replicas = 2;
     let mut world = world(&spec);
     for starts_anew in [false, true] {

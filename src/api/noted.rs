@@ -113,6 +113,44 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
         Entry::NodeOrder { node, order, by } => {
             (NotedKind::Operator, None, Some(node), format!("{order} (by {by})"))
         }
+        Entry::Kept { .. } => return None,
+        Entry::RolledOut { instance, revision } => {
+            let message = format!("revision {} is rolled out", short(&revision.0));
+            (NotedKind::Settled, of(instance), None, message)
+        }
+        Entry::RolloutFailed { instance, revision, why } => {
+            let message = format!("revision {} failed: {why}", short(&revision.0));
+            (NotedKind::Failed, of(instance), None, message)
+        }
+        Entry::SetAside { instance, revision, asked: _, to, why } => {
+            let revision = short(&revision.0);
+            let message = format!("revision {revision} is set aside: {why}; back to revision {to}");
+            (NotedKind::Failed, of(instance), None, message)
+        }
+        Entry::Undone { instance, revision: _, asked: _, to, by } => {
+            let message = format!("{by} went back to revision {to}");
+            (NotedKind::Operator, of(instance), None, message)
+        }
+        Entry::Ahead { instance, by: Some(by) } => {
+            let message = format!("{by} put in force again what the specs ask for");
+            (NotedKind::Operator, of(instance), None, message)
+        }
+        Entry::Ahead { instance, by: None } => {
+            let message = "its spec asks for something else: that is in force again".to_owned();
+            (NotedKind::Decided, of(instance), None, message)
+        }
+        Entry::RolloutPaused { instance, by } => {
+            (NotedKind::Operator, of(instance), None, format!("rollout paused by {by}"))
+        }
+        Entry::RolloutResumed { instance, by } => {
+            (NotedKind::Operator, of(instance), None, format!("rollout resumed by {by}"))
+        }
+        Entry::RestartAsked { instance, by } => {
+            (NotedKind::Operator, of(instance), None, format!("new containers asked for by {by}"))
+        }
+        Entry::Restarted { instance } => {
+            (NotedKind::Settled, of(instance), None, "all its containers are new".to_owned())
+        }
         Entry::Settled { managed } => {
             (NotedKind::Settled, None, None, format!("{managed} objects are as declared"))
         }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use reconciler::model::cordon::{Cordon, NodeOrder};
 use reconciler::model::desired::BrokenFile;
 use reconciler::model::ids::{Key, Name, ObjectId, ReplicaKey};
+use reconciler::model::journal::Entry;
 use reconciler::model::observed::Limits;
 use reconciler::model::suspend::{Suspension, Target};
 use reconciler::model::time::Timestamp;
 use reconciler::plan::ChangeKind;
 use reconciler::ports::{ExecCommand, Usage};
 use reconciler::report::{Counts, HeldSet, Reason};
+use reconciler::rollout::ask::Ask;
 use reconciler::saved::{Made, SavedPlan};
 use reconciler::status::{Condition, InstanceStatus};
 use reconciler::step::Cause;
@@ -77,6 +79,15 @@ pub enum Request {
         /// What.
         order: NodeOrder,
         /// Who says so.
+        by: String,
+    },
+    /// Have something done about the rollout of an instance: [`Frame::Answered`].
+    Rollout {
+        /// Which instance.
+        instance: Key,
+        /// What.
+        what: Ask,
+        /// Who asks.
         by: String,
     },
     /// Let the removals go that were shown under this digest: [`Frame::Approved`].
@@ -160,6 +171,13 @@ pub enum Frame {
     },
     /// It is on record.
     Recorded,
+    /// What comes of a wish about a rollout.
+    Answered {
+        /// What whoever asked has to put on record; nothing if it is, or if it was so already.
+        entry: Option<Box<Entry>>,
+        /// What to tell people.
+        message: String,
+    },
     /// How things stand.
     Overview {
         /// The overview.

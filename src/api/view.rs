@@ -270,6 +270,10 @@ pub fn outcome(engine: &Engine) -> Option<Outcome> {
         | Reason::Failed { .. }
         | Reason::Denied { .. }
         | Reason::DriftReported { .. }
+        | Reason::SetAside { .. }
+        | Reason::Undone { .. }
+        | Reason::RolloutPaused { .. }
+        | Reason::RolloutFailed { .. }
         | Reason::Held
         | Reason::Retained
         | Reason::Suspended { .. } => false,
@@ -299,6 +303,8 @@ fn outcome_now(engine: &Engine) -> Outcome {
                 | Reason::Held
                 | Reason::Stays { .. }
                 | Reason::Suspended { .. }
+                | Reason::Undone { .. }
+                | Reason::RolloutPaused { .. }
         )
     };
     let troubles = report
@@ -345,6 +351,7 @@ pub fn happened(happening: &Happening) -> Happened {
             last: *last,
             change: *change,
         },
+        Happening::Attention { message } => Happened::Attention { message: message.clone() },
         Happening::Node { node, error } => {
             Happened::Node { node: node.to_string(), error: error.clone() }
         }

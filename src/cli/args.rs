@@ -390,6 +390,12 @@ pub(super) enum Verb {
         )]
         project: Option<String>,
     },
+    /// See how a new revision of an instance takes its place, and say how it shall go on
+    Rollout {
+        /// What to do
+        #[command(subcommand)]
+        verb: RolloutVerb,
+    },
     /// Remove every container that is managed here; volumes stay unless declared otherwise
     Down {
         #[command(flatten)]
@@ -476,6 +482,53 @@ pub(super) enum StoreVerb {
         /// Take over the containers of this owner, as their label io.windlass.owner says
         #[arg(long, env = "WINDLASS_OWNER", hide_env_values = true, value_name = "ID")]
         owner: Option<String>,
+    },
+}
+
+/// What can be done about a rollout.
+#[derive(Debug, Subcommand)]
+pub(super) enum RolloutVerb {
+    /// Tell how a rollout stands, and wait until it is over: exit code 0 if it is good
+    Status {
+        /// The instance
+        #[arg(value_name = "[instance] NAME", required = true)]
+        what: Vec<String>,
+        /// Tell it, and do not wait
+        #[arg(long, env = "WINDLASS_NO_WAIT", hide_env_values = true)]
+        no_wait: bool,
+    },
+    /// List an instance's revisions and what became of them
+    History {
+        /// The instance
+        #[arg(value_name = "[instance] NAME", required = true)]
+        what: Vec<String>,
+    },
+    /// Go back to an earlier revision, until the spec changes
+    Undo {
+        /// The instance
+        #[arg(value_name = "[instance] NAME", required = true)]
+        what: Vec<String>,
+        /// The number of the revision; the last good one before the present one if not said
+        #[arg(long, env = "WINDLASS_TO", hide_env_values = true, value_name = "N")]
+        to: Option<u64>,
+    },
+    /// Let no further replica change its revision; repairs, restarts and scaling go on
+    Pause {
+        /// The instance
+        #[arg(value_name = "[instance] NAME", required = true)]
+        what: Vec<String>,
+    },
+    /// Let a rollout go on that was paused
+    Resume {
+        /// The instance
+        #[arg(value_name = "[instance] NAME", required = true)]
+        what: Vec<String>,
+    },
+    /// Give each replica a new container of the same revision, by turns; jobs run again
+    Restart {
+        /// The instance
+        #[arg(value_name = "[instance] NAME", required = true)]
+        what: Vec<String>,
     },
 }
 

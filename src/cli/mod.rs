@@ -25,6 +25,7 @@ mod node;
 mod out;
 mod plan;
 mod progress;
+mod rollout;
 mod saved;
 mod schema;
 mod screen;
@@ -116,6 +117,7 @@ fn error_code(verb: &Verb) -> u8 {
         | Verb::Suspend { .. }
         | Verb::Resume { .. }
         | Verb::Node { .. }
+        | Verb::Rollout { .. }
         | Verb::Validate { .. }
         | Verb::Get { .. }
         | Verb::Describe { .. }
@@ -172,6 +174,7 @@ impl Context {
                 block_on(suspend::resume(self, &suspend::Wanted { what, project }))
             }
             Verb::Node { verb } => block_on(node::run(self, verb)),
+            Verb::Rollout { verb } => block_on(rollout::run(self, verb)),
             Verb::Diff { dir } => block_on(diff::run(self, &dir)),
             Verb::Validate { dir } => validate::run(self, &dir),
             Verb::Get { kind, names, selector, project, sort_by, watch } => {

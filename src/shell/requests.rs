@@ -2,13 +2,14 @@
 //! when nothing more will happen by itself.
 
 use reconciler::engine::{Event, Operator};
-use reconciler::model::ids::ReplicaKey;
+use reconciler::model::ids::{Key, ReplicaKey};
 use reconciler::model::observed::Reach;
 use reconciler::model::quantity::Span;
 use reconciler::model::snapshot::Located;
 use reconciler::model::suspend::{Suspensions, Target};
 use reconciler::model::time::Timestamp;
 use reconciler::ports::{ExecCommand, LogLine, LogQuery};
+use reconciler::rollout::ask::{self, Ask, Refusal};
 use reconciler::saved::SavedPlan;
 use tokio::sync::mpsc;
 
@@ -40,6 +41,10 @@ enum What {
     Bound,
     /// The moment at which a record is durable, and no step of these is under way.
     Quiet(Vec<Target>),
+    /// An answer about a rollout.
+    Rollout { instance: Key, ask: Ask, by: String },
+    /// The moment at which that is durable; then this is said.
+    Noted(String),
     /// A view, once the loop has its bearings.
     View(Request),
 }
@@ -107,6 +112,9 @@ impl Shell {
                 self.event(Event::Operator(Operator::Node { node, order, by }));
                 self.wait(answer, What::Quiet(Vec::new()), 0);
             }
+            Request::Rollout { instance, what: ask, by } => {
+                self.wait(answer, What::Rollout { instance, ask, by }, 0);
+            }
             Request::Down => {
                 self.event(Event::Operator(Operator::Down));
                 self.watchers.push(answer.clone());
@@ -168,6 +176,38 @@ impl Shell {
                 let is_settled = self.engine.plan().is_empty() && open == 0;
                 finish(&waiting.answer, Frame::Refused { changes, is_settled });
                 self.watchers.retain(|watcher| !watcher.same_channel(&waiting.answer));
+                true
+            }
+            What::Rollout { instance, ask, by } => {
+                let answered = ask::answer(self.engine.snapshot(), instance, ask, by);
+                let ask::Answer { entry, message } = match answered {
+                    Ok(answered) => answered,
+                    Err(Refusal { message, help }) => {
+                        finish_with_error(&waiting.answer, message, help);
+                        return true;
+                    }
+                };
+                let entry = entry.map(Box::new);
+                if let Some(entry) = entry.as_ref().filter(|_| !self.engine.only_looks()) {
+                    let told = format!("{by}: {message}");
+                    self.tell(Happened::Attention { message: told });
+                    self.event(Event::Operator(Operator::Rollout(entry.clone())));
+                    waiting.what = What::Noted(message);
+                    return false;
+                }
+                finish(&waiting.answer, Frame::Answered { entry, message });
+                true
+            }
+            What::Noted(message) => {
+                if let Some(message) = self.engine.degraded() {
+                    finish_with_error(&waiting.answer, message, None);
+                    return true;
+                }
+                if !self.engine.is_durable() {
+                    return false;
+                }
+                let (entry, message) = (None, message.clone());
+                finish(&waiting.answer, Frame::Answered { entry, message });
                 true
             }
             What::Quiet(targets) => {
@@ -259,6 +299,7 @@ impl Shell {
             | Request::Suspend { .. }
             | Request::Resume { .. }
             | Request::Node { .. }
+            | Request::Rollout { .. }
             | Request::Down => {}
         }
     }

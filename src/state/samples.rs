@@ -13,6 +13,7 @@ use reconciler::model::observed::{
     ContainerConfig, ContainerState, HealthState, Identity, Limits, ObservedContainer,
 };
 use reconciler::model::record::{Approval, Failure, Life, Records};
+use reconciler::model::rollout::Kept;
 use reconciler::model::suspend::Target;
 use reconciler::model::time::Timestamp;
 
@@ -38,6 +39,10 @@ pub(crate) fn limits() -> Limits {
     }
 }
 
+fn revision() -> Revision {
+    Revision(Arc::from("00112233aabbccdd"))
+}
+
 fn failure() -> Failure {
     Failure {
         goal: Digest::of(b"goal"),
@@ -61,7 +66,7 @@ pub(crate) fn entries() -> Vec<Entry> {
     let object = ObjectId::Replica(web.clone());
     let create = Deed::Create {
         incarnation: 1,
-        revision: Revision(Arc::from("00112233aabbccdd")),
+        revision: revision(),
         image: declared.clone(),
         limits: limits(),
         slot: None,
@@ -109,6 +114,15 @@ pub(crate) fn entries() -> Vec<Entry> {
         intent(&volume, Deed::CreateVolume { retain: true }),
         done(&volume, Deed::CreateVolume { retain: true }),
         intent(&object, create.clone()),
+        Entry::Kept {
+            instance: key("shop/web"),
+            revision: revision(),
+            kept: Kept {
+                text: Arc::from("{\"image\":\"web:1\"}"),
+                content: Arc::from("sha256:abc"),
+                pinned: None,
+            },
+        },
         done(&object, create),
         intent(&object, Deed::Start { restart: false, in_a_row: false }),
         intent(&object, Deed::Start { restart: true, in_a_row: true }),
@@ -136,6 +150,31 @@ pub(crate) fn entries() -> Vec<Entry> {
         intent(&object, Deed::Remove { incarnation: 1, for_good: true }),
         intent(&volume, Deed::RemoveVolume),
         done(&volume, Deed::RemoveVolume),
+        Entry::RolledOut { instance: key("shop/web"), revision: revision() },
+        Entry::SetAside {
+            instance: key("shop/web"),
+            revision: revision(),
+            asked: Digest::of(b"asked"),
+            to: 1,
+            why: "not healthy within 60s".to_owned(),
+        },
+        Entry::Ahead { instance: key("shop/web"), by: None },
+        Entry::RolloutFailed {
+            instance: key("shop/web"),
+            revision: revision(),
+            why: "not healthy within 60s".to_owned(),
+        },
+        Entry::RolloutPaused { instance: key("shop/web"), by: "ops@host".to_owned() },
+        Entry::RolloutResumed { instance: key("shop/web"), by: "ops@host".to_owned() },
+        Entry::RestartAsked { instance: key("shop/web"), by: "ops@host".to_owned() },
+        Entry::Restarted { instance: key("shop/web") },
+        Entry::Undone {
+            instance: key("shop/web"),
+            revision: Some(revision()),
+            asked: Digest::of(b"asked"),
+            to: 1,
+            by: "ops@host".to_owned(),
+        },
         Entry::Suspended {
             target: Target::Instance(key("shop/web")),
             by: "ops@host".to_owned(),

@@ -74,6 +74,8 @@ impl StateStore for MemoryStore {
                 Write::Volume(key, record) => put(&mut records.volumes, key, record.as_ref()),
                 Write::Network(key, record) => put(&mut records.networks, key, record.as_ref()),
                 Write::Node(name, record) => put(&mut records.nodes, name, record.as_ref()),
+                Write::Rollout(key, rollout) => put(&mut records.rollouts, key, rollout.as_ref()),
+                Write::Kept(key, kept) => put(&mut records.kept, key, kept.as_ref()),
                 Write::Text(file, text) => put(&mut records.texts, file, text.as_ref()),
                 Write::Observed(node, id, container) => {
                     put(observed.entry(node.clone()).or_default(), id, container.as_deref());

@@ -52,6 +52,8 @@ const IMAGE: &str = "image/";
 const VOLUME: &str = "volume/";
 const NETWORK: &str = "network/";
 const NODE: &str = "node/";
+const ROLLOUT: &str = "rollout/";
+const KEPT: &str = "kept/";
 const TEXT: &str = "text/";
 const OBSERVED: &str = "observed/";
 /// The first key behind all of those: `0` follows `/`.
@@ -175,6 +177,10 @@ impl SledStore {
             records.networks.insert(name.parse().map_err(named)?, self.decode(key, value)?);
         } else if let Some(name) = text.strip_prefix(NODE) {
             records.nodes.insert(name.parse().map_err(named)?, self.decode(key, value)?);
+        } else if let Some(name) = text.strip_prefix(ROLLOUT) {
+            records.rollouts.insert(name.parse().map_err(named)?, self.decode(key, value)?);
+        } else if let Some(name) = text.strip_prefix(KEPT) {
+            records.kept.insert(name.parse().map_err(named)?, self.decode(key, value)?);
         } else if let Some(file) = text.strip_prefix(TEXT) {
             records.texts.insert(Arc::from(file), self.decode(key, value)?);
         } else if text == COMMON {
@@ -243,6 +249,10 @@ impl SledStore {
                     changes.put(format!("{NETWORK}{key}"), record.as_ref())
                 }
                 Write::Node(name, record) => changes.put(format!("{NODE}{name}"), record.as_ref()),
+                Write::Rollout(key, rollout) => {
+                    changes.put(format!("{ROLLOUT}{key}"), rollout.as_ref())
+                }
+                Write::Kept(key, kept) => changes.put(format!("{KEPT}{key}"), kept.as_ref()),
                 Write::Text(file, text) => changes.put(format!("{TEXT}{file}"), text.as_ref()),
                 Write::Observed(node, id, container) => {
                     changes.put(observed_key(node, id), container.as_ref())

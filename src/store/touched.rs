@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reconciler::model::cordon::NodeOrder;
-use reconciler::model::ids::{ImageName, Key, Name, ObjectId};
+use reconciler::model::ids::{ImageName, Key, Name, ObjectId, ReplicaKey};
 use reconciler::model::journal::{Deed, Entry};
 use reconciler::model::record::Records;
 use reconciler::ports::Write;
@@ -24,6 +24,10 @@ pub enum RecordKey {
     Network(Key),
     /// A node.
     Node(Name),
+    /// What was decided or asked for about an instance's revisions.
+    Rollout(Key),
+    /// What is needed to go back to an instance's revisions.
+    Kept(Key),
     /// The last good text of a file.
     Text(Arc<str>),
 }
@@ -84,8 +88,26 @@ pub fn touched(entry: &Entry) -> Touched {
         Entry::Placed { replica, .. }
         | Entry::Ended { replica, .. }
         | Entry::Unhealthy { replica }
-        | Entry::Healthy { replica }
-        | Entry::Gone { replica } => vec![RecordKey::Instance(replica.instance.clone())],
+        | Entry::Healthy { replica } => vec![RecordKey::Instance(replica.instance.clone())],
+        // With the last replica all goes.
+        Entry::Gone { replica: ReplicaKey { instance, ordinal: _ } } => vec![
+            RecordKey::Instance(instance.clone()),
+            RecordKey::Rollout(instance.clone()),
+            RecordKey::Kept(instance.clone()),
+        ],
+        Entry::Kept { instance, .. } => vec![RecordKey::Kept(instance.clone())],
+        Entry::RolledOut { instance, .. } | Entry::RolloutFailed { instance, .. } => {
+            vec![RecordKey::Instance(instance.clone())]
+        }
+        Entry::SetAside { instance, .. }
+        | Entry::Undone { instance, .. }
+        | Entry::Ahead { instance, .. } => {
+            vec![RecordKey::Instance(instance.clone()), RecordKey::Rollout(instance.clone())]
+        }
+        Entry::RolloutPaused { instance, .. }
+        | Entry::RolloutResumed { instance, .. }
+        | Entry::RestartAsked { instance, .. }
+        | Entry::Restarted { instance } => vec![RecordKey::Rollout(instance.clone())],
         Entry::Resolved { image, .. } => vec![RecordKey::Image(image.clone())],
         Entry::Intent { object, deed, .. } => match deed {
             // The guard counts removals.
@@ -127,8 +149,19 @@ pub fn writes(records: &Records, touched: &Touched) -> Vec<Write> {
 /// What to write so that a store that holds `before` holds `after`.
 #[must_use]
 pub fn diff(before: &Records, after: &Records) -> Vec<Write> {
-    let Records { owner, instances, images, volumes, networks, nodes, guard, suspended, texts } =
-        before;
+    let Records {
+        owner,
+        instances,
+        images,
+        volumes,
+        networks,
+        nodes,
+        guard,
+        suspended,
+        rollouts,
+        kept,
+        texts,
+    } = before;
     let mut keys = BTreeSet::new();
     if *owner != after.owner || *guard != after.guard || *suspended != after.suspended {
         keys.insert(RecordKey::Common);
@@ -138,6 +171,8 @@ pub fn diff(before: &Records, after: &Records) -> Vec<Write> {
     keys.extend(changed(volumes, &after.volumes).map(RecordKey::Volume));
     keys.extend(changed(networks, &after.networks).map(RecordKey::Network));
     keys.extend(changed(nodes, &after.nodes).map(RecordKey::Node));
+    keys.extend(changed(rollouts, &after.rollouts).map(RecordKey::Rollout));
+    keys.extend(changed(kept, &after.kept).map(RecordKey::Kept));
     keys.extend(changed(texts, &after.texts).map(RecordKey::Text));
     keys.iter().map(|key| of_key(after, key)).collect()
 }
@@ -175,6 +210,8 @@ fn of_key(records: &Records, key: &RecordKey) -> Write {
         RecordKey::Volume(key) => Write::Volume(key.clone(), records.volumes.get(key).cloned()),
         RecordKey::Network(key) => Write::Network(key.clone(), records.networks.get(key).cloned()),
         RecordKey::Node(name) => Write::Node(name.clone(), records.nodes.get(name).cloned()),
+        RecordKey::Rollout(key) => Write::Rollout(key.clone(), records.rollouts.get(key).cloned()),
+        RecordKey::Kept(key) => Write::Kept(key.clone(), records.kept.get(key).cloned()),
         RecordKey::Text(file) => Write::Text(Arc::clone(file), records.texts.get(file).cloned()),
     }
 }

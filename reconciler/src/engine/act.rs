@@ -11,13 +11,14 @@ use super::chain::{Chain, ChainState, takes_a_place};
 use super::{Effect, Engine, Happening, JOURNAL_RETRY_AFTER};
 use crate::backoff;
 use crate::check::check;
-use crate::model::ids::{Digest, Name, ObjectId};
+use crate::model::ids::{Digest, Key, Name, ObjectId, Revision};
 use crate::model::journal::{Entry, Stamped};
 use crate::model::record::Failure;
-use crate::model::snapshot::InFlight;
+use crate::model::snapshot::{InFlight, Snapshot};
 use crate::model::time::Timestamp;
 use crate::plan::{self, Change};
 use crate::ports::{Done, DriverError, DriverErrorKind};
+use crate::rollout::overlay;
 use crate::step::{Action, Cause, Step};
 
 impl Engine {
@@ -43,9 +44,11 @@ impl Engine {
         let may_act = self.acts && self.is_oriented() && self.journal_error.is_none();
         if may_act && self.violations.is_empty() && self.may_begin() {
             for decision in self.plan.decisions.clone() {
+                self.tell_of(&decision);
                 self.record(decision);
                 self.want_round();
             }
+            self.lay();
             self.start_chains();
         }
         self.relist_due(now);
@@ -116,6 +119,7 @@ impl Engine {
                 deed: step.action.deed(),
                 cause: cause.clone(),
             });
+            self.keep_revision(step);
         }
         let signature = super::repeat::signature(change, &row);
         let steps: VecDeque<Action> = row.into_iter().map(|step| step.action).collect();
@@ -134,6 +138,46 @@ impl Engine {
             touched: BTreeSet::new(),
         };
         self.chains.insert(change.object.clone(), chain);
+    }
+
+    /// What is decided about a rollout that failed is told to whoever watches.
+    fn tell_of(&mut self, decision: &Entry) {
+        let number = |instance: &Key, revision: &Revision| {
+            let record = self.snapshot.records.instances.get(instance);
+            record.and_then(|record| record.past(revision)).map_or(0, |past| past.number)
+        };
+        let message = if let Entry::SetAside { instance, revision, to, why, .. } = decision {
+            let number = number(instance, revision);
+            format!(
+                "{instance}: revision {number} failed ({why}); back to revision {to}, and revision \
+                 {number} is set aside until its spec changes"
+            )
+        } else if let Entry::RolloutFailed { instance, revision, why } = decision {
+            format!("{instance}: revision {} failed ({why})", number(instance, revision))
+        } else {
+            return;
+        };
+        self.effects.push(Effect::Tell(Happening::Attention { message }));
+    }
+
+    /// With the first container of a revision goes what is needed to come back to it.
+    fn keep_revision(&mut self, step: &Step) {
+        let (ObjectId::Replica(replica), Action::CreateContainer { revision, .. }) =
+            (&step.object, &step.action)
+        else {
+            return;
+        };
+        let Snapshot { records, desired, .. } = &self.snapshot;
+        let instance = &replica.instance;
+        let past = records.instances.get(instance).and_then(|record| record.past(revision));
+        let kept = records.kept.get(instance);
+        if past.is_none_or(|past| kept.is_some_and(|kept| kept.contains_key(&past.number))) {
+            return;
+        }
+        let Some(declared) = desired.instances.get(instance) else { return };
+        let Some(kept) = overlay::keep(records, declared) else { return };
+        let (instance, revision) = (instance.clone(), revision.clone());
+        self.record(Entry::Kept { instance, revision, kept });
     }
 
     /// Has all that waits made durable. Each call is one commit, also an empty one.

@@ -6,7 +6,7 @@ use crate::model::cordon::NodeOrder;
 use crate::model::desired::{SpecsChange, SpecsReading};
 use crate::model::health::{Probe, Probed};
 use crate::model::ids::{ContainerId, Name, ObjectId, ReplicaKey};
-use crate::model::journal::Stamped;
+use crate::model::journal::{Entry, Stamped};
 use crate::model::observed::{NodeListing, ObservedContainer};
 use crate::model::spec::Endpoint;
 use crate::model::suspend::Target;
@@ -142,6 +142,8 @@ pub enum Operator {
         /// Who says so.
         by: String,
     },
+    /// What was asked for about a rollout, as [`rollout::ask`](crate::rollout::ask) answered it.
+    Rollout(Box<Entry>),
     /// Write all records into the journal, so that what stands before is history.
     Checkpoint,
 }
@@ -255,6 +257,11 @@ pub enum Happening {
         last: bool,
         /// What becomes of its object by the whole row.
         change: ChangeKind,
+    },
+    /// Something that an operator has to know.
+    Attention {
+        /// What.
+        message: String,
     },
     /// A node answers, or does not.
     Node {

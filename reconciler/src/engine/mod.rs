@@ -36,6 +36,7 @@ use crate::model::time::Timestamp;
 use crate::plan::{Memo, Plan, managed};
 use crate::policy::Policies;
 use crate::report::{HeldSet, Report};
+use crate::rollout::overlay;
 
 pub use self::events::{Effect, Event, Happening, Operator};
 
@@ -155,6 +156,12 @@ impl Engine {
     pub fn looking(mut self) -> Self {
         self.acts = false;
         self
+    }
+
+    /// Whether it looks and plans, and does nothing.
+    #[must_use]
+    pub fn only_looks(&self) -> bool {
+        !self.acts
     }
 
     /// Names the owner, where records have none yet.
@@ -279,7 +286,9 @@ impl Engine {
             self.forget_containers(node);
             self.effects.push(Effect::Disconnect { node: node.clone() });
         }
+        self.snapshot.asked.clear();
         self.snapshot.desired = desired;
+        self.lay();
         self.snapshot.root = root;
         self.snapshot.broken = broken;
         self.specs_read = true;
@@ -296,7 +305,9 @@ impl Engine {
         } else {
             self.memo.forget();
         }
+        overlay::forget(&mut self.snapshot, &objects);
         self.snapshot.desired.renew(objects);
+        self.lay();
         self.want_round();
     }
 
@@ -358,6 +369,11 @@ impl Engine {
                     self.list(&node);
                 }
             }
+            Operator::Rollout(entry) => {
+                self.record(*entry);
+                self.lay();
+                self.flush();
+            }
             Operator::Checkpoint => {
                 let records = Box::new(self.snapshot.records.clone());
                 self.record(Entry::Checkpoint { records });
@@ -399,10 +415,27 @@ impl Engine {
 }
 
 impl Engine {
+    /// Lays what instances went back to over what is declared.
+    fn lay(&mut self) {
+        let Snapshot { records, asked, .. } = &self.snapshot;
+        records.rollouts.keys().chain(asked.keys()).for_each(|key| self.memo.touch(key));
+        overlay::lay(&mut self.snapshot);
+    }
+
     /// Has the next round plan whatever an entry changes something for.
     fn remember_change(&mut self, entry: &Entry) {
         match entry {
-            Entry::Declared { instance, .. } => self.memo.touch(instance),
+            Entry::Declared { instance, .. }
+            | Entry::Kept { instance, .. }
+            | Entry::RolledOut { instance, .. }
+            | Entry::RolloutFailed { instance, .. }
+            | Entry::SetAside { instance, .. }
+            | Entry::Undone { instance, .. }
+            | Entry::Ahead { instance, .. }
+            | Entry::RolloutPaused { instance, .. }
+            | Entry::RolloutResumed { instance, .. }
+            | Entry::RestartAsked { instance, .. }
+            | Entry::Restarted { instance } => self.memo.touch(instance),
             Entry::Placed { replica, .. }
             | Entry::Ended { replica, .. }
             | Entry::Unhealthy { replica }

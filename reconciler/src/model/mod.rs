@@ -14,6 +14,7 @@ pub mod journal;
 pub mod observed;
 pub mod quantity;
 pub mod record;
+pub mod rollout;
 pub mod snapshot;
 pub mod sparse;
 pub mod spec;

@@ -10,6 +10,7 @@ use super::cordon::Cordon;
 use super::desired::RootIdentity;
 use super::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, Revision};
 use super::observed::Limits;
+use super::rollout::{Kept, Outcome, Rollout};
 use super::suspend::Suspensions;
 use super::time::Timestamp;
 
@@ -36,6 +37,11 @@ pub struct Records {
     pub guard: GuardRecord,
     /// What an operator told us to leave alone.
     pub suspended: Suspensions,
+    /// What was decided or asked for about revisions, of instances where something was.
+    pub rollouts: BTreeMap<Key, Rollout>,
+    /// What is needed to go back to a revision, by its number. It stands apart from the record of
+    /// the instance, which is written at each step, and is read only when somebody goes back.
+    pub kept: BTreeMap<Key, BTreeMap<u64, Kept>>,
     /// The last good text of each spec file, by its path in the specs directory.
     pub texts: BTreeMap<Arc<str>, Arc<str>>,
 }
@@ -58,6 +64,20 @@ impl Records {
         let networks = self.networks.values_mut().flat_map(|record| record.failures.values_mut());
         let replicas = replicas.filter_map(|record| record.failure.as_mut());
         replicas.chain(images).chain(volumes).chain(networks)
+    }
+}
+
+impl InstanceRecord {
+    /// A revision of its history, the latest one of that hash.
+    #[must_use]
+    pub fn past(&self, revision: &Revision) -> Option<&PastRevision> {
+        self.history.iter().rev().find(|past| past.revision == *revision)
+    }
+
+    /// The revision of that number.
+    #[must_use]
+    pub fn numbered(&self, number: u64) -> Option<&PastRevision> {
+        self.history.iter().find(|past| past.number == number)
     }
 }
 
@@ -89,6 +109,9 @@ pub struct PastRevision {
     pub image: ImageName,
     /// When its first container was asked for.
     pub at: Timestamp,
+    /// How its rollout turned out.
+    #[serde(default)]
+    pub outcome: Outcome,
 }
 
 /// What is remembered of a replica.
@@ -112,6 +135,10 @@ pub struct ReplicaRecord {
     pub applied: Limits,
     /// What was last asked of it, or what became of it.
     pub life: Life,
+    /// When a container of this revision was first started, by our clock: how long it takes to get
+    /// ready is counted from then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
     /// Restarts of this incarnation.
     pub restarts: Restarts,
     /// Replacements of containers of this revision that were unhealthy.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::desired::{BrokenFile, DesiredSet, RootState};
+use super::desired::{BrokenFile, Declared, DesiredSet, RootState};
 use super::health::{HealthNote, LastLines};
-use super::ids::{ContainerId, Name, ObjectId, ReplicaKey};
+use super::ids::{ContainerId, Key, Name, ObjectId, ReplicaKey};
 use super::observed::{ContainerState, HealthState, ObservedContainer, ObservedNode};
 use super::record::Records;
+use super::spec::InstanceSpec;
 use super::time::Timestamp;
 
 /// The world at one instant, as far as windlass knows it.
@@ -20,6 +21,9 @@ pub struct Snapshot {
     pub config: Config,
     /// What is declared.
     pub desired: DesiredSet,
+    /// What specs say of the instances that an earlier revision is laid over: `desired` holds what
+    /// is in force.
+    pub asked: BTreeMap<Key, Declared<InstanceSpec>>,
     /// The specs directory.
     pub root: RootState,
     /// Files with errors.

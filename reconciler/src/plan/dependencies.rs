@@ -12,7 +12,7 @@ use crate::model::spec::{Condition, Dependency, InstanceSpec, Power};
 use crate::report::Reason;
 
 /// So many failures in a row are more than bad luck.
-const FAILURES_MIN: u32 = 3;
+pub(super) const FAILURES_MIN: u32 = 3;
 
 impl Round<'_> {
     /// Whether all that `spec` waits for is there.

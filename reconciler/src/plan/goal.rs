@@ -58,7 +58,9 @@ pub fn image_source(snapshot: &Snapshot, image: &ImageName) -> Option<Digest> {
     source_in(&snapshot.desired, image)
 }
 
-fn source_in(desired: &DesiredSet, image: &ImageName) -> Option<Digest> {
+/// The same, of a set.
+#[must_use]
+pub fn source_in(desired: &DesiredSet, image: &ImageName) -> Option<Digest> {
     match image {
         ImageName::Declared(key) => desired.images.get(key).map(|declared| declared.digest.clone()),
         ImageName::Reference(reference) => Some(Digest::of(reference.as_bytes())),

@@ -75,6 +75,12 @@ impl<'a> Round<'a> {
             return Err(Reason::Stalled { message });
         };
         self.dependencies(spec)?;
+        if let (Cause::Changed { .. }, None, Some(reason)) =
+            (&cause, replica.target, &replica.instance.gate.shut)
+        {
+            // What has the wanted revision changes none.
+            return Err(reason.clone());
+        }
         let present: Vec<&Located> = replica.others.iter().copied().chain(replica.target).collect();
         let goes_on = self.goes_on(replica, &present, false)?;
         let going: Vec<&Located> = present
@@ -161,6 +167,13 @@ impl<'a> Round<'a> {
         for field in fields.iter_mut().filter(|change| change.field == "image") {
             if let Some(past) = past {
                 field.from = past.image.to_string();
+            }
+            // Gone back to, it is asked for by its content; people know it by its name.
+            let back = record.filter(|_| replica.instance.gate.back.is_some());
+            let back = back.zip(replica.revision).and_then(|(record, of)| record.past(of));
+            if let Some(back) = back {
+                let name = declared.spec.image.to_string();
+                field.to = field.to.replacen(&name, &back.image.to_string(), 1);
             }
         }
         if fields.is_empty() {

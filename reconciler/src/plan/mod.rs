@@ -3,7 +3,7 @@
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
 //! life of one replica; [`rest`] and [`settle`] are its ends), [`containers`] (which of them is in
 //! force), [`make`] (another container), [`exchange`] (how it takes the place of one that is there),
-//! [`turns`] (how many at once), [`slots`] (with which host ports), [`power`] (whether it runs, rests
+//! [`turns`] (how many at once), [`rollout`] (what becomes of a revision), [`slots`] (with which host ports), [`power`] (whether it runs, rests
 //! or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
 //! instances that do), [`drain`] (off a node that shall be empty), [`removal`] (what is no longer
@@ -22,6 +22,7 @@ mod power;
 mod removal;
 mod replica;
 mod rest;
+pub mod rollout;
 mod settle;
 mod slots;
 mod turns;
@@ -346,7 +347,11 @@ impl<'a> Round<'a> {
             Reason::Completed | Reason::Retained | Reason::Failed { .. } | Reason::Stays { .. } => {
                 self.report.counts.settled += 1;
             }
+            // They stand beside what is settled.
+            Reason::SetAside { .. } | Reason::Undone { .. } => self.report.counts.settled += 1,
             Reason::InFlight { .. }
+            | Reason::RolloutPaused { .. }
+            | Reason::RolloutFailed { .. }
             | Reason::Unplaced { .. }
             | Reason::WaitingOn { .. }
             | Reason::Stalled { .. }
@@ -399,10 +404,15 @@ impl<'a> Round<'a> {
 
     fn finish(mut self) -> (Plan, Report) {
         self.report.settled = self.plan.steps.is_empty()
-            && self.plan.decisions.is_empty()
+            && self.plan.decisions.iter().all(only_notes)
             && self.snapshot.in_flight.is_empty();
         (self.plan, self.report)
     }
+}
+
+/// Whether a decision only notes what is so: nothing is planned otherwise for it.
+fn only_notes(decision: &Entry) -> bool {
+    matches!(decision, Entry::RolledOut { .. })
 }
 
 /// The record of one replica.

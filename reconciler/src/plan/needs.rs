@@ -213,6 +213,14 @@ impl<'a> Round<'a> {
             }
         };
         let action = match source {
+            ImageSource::Registry(reference) if reference.starts_with("sha256:") => {
+                // Of a revision that was gone back to: no registry knows it by that.
+                let message = format!(
+                    "image {reference} is not on node {node} any more, and it came from no \
+                     registry; load it there again, or change the spec"
+                );
+                return Need::Blocked(Reason::Stalled { message });
+            }
             ImageSource::Registry(reference) => {
                 if pull == Pull::Never {
                     let message = format!(

@@ -3,6 +3,7 @@
 use super::containers::{StopFor, can_be_left_out, in_force, in_place, is_running, remove, stop};
 use super::drain::Move;
 use super::needs::{Need, backing_off};
+use super::rollout::Gate;
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
 use crate::diff::{self, Class, Want, differences};
 use crate::model::desired::Declared;
@@ -27,6 +28,7 @@ pub(super) struct Instance<'a, 'r> {
     pub(super) declared: &'a Declared<InstanceSpec>,
     pub(super) record: Option<&'a InstanceRecord>,
     pub(super) limits: &'r Limits,
+    pub(super) gate: &'r Gate,
 }
 
 /// A replica in this round, once its node is known and answers.
@@ -68,7 +70,10 @@ impl<'a> Round<'a> {
         group: &Group<'a>,
     ) {
         let limits = want::limits(&declared.spec.resources);
-        let instance = Instance { key, declared, record, limits: &limits };
+        let open = Gate::default();
+        let instance = Instance { key, declared, record, limits: &limits, gate: &open };
+        let gate = self.gate(instance, group);
+        let instance = Instance { gate: &gate, ..instance };
         if record.is_none_or(|record| record.digest.as_ref() != Some(&declared.digest)) {
             self.decide(Entry::Declared {
                 instance: key.clone(),
@@ -123,6 +128,10 @@ impl<'a> Round<'a> {
         if let Some(reason) = self.suspended(&object) {
             let node = record.and_then(|record| record.node.as_ref());
             return self.wait(&object, node, reason);
+        }
+        if let Some(reason) = &instance.gate.over {
+            let node = record.and_then(|record| record.node.as_ref());
+            return self.wait(&object, node, reason.clone());
         }
         let (node, stays) = match self.node_of(instance, key, record, containers) {
             Ok(found) => found,
@@ -223,6 +232,10 @@ impl<'a> Round<'a> {
     /// A container is in force: brings it to its declared state.
     fn live(&mut self, replica: &Replica<'a, '_>, target: &'a Located) {
         self.adopt(replica, target);
+        if let Some(by) = self.asked_to_restart(replica) {
+            let cause = Cause::Restarted { by: by.to_owned() };
+            return self.make(replica, ChangeKind::Replace, cause);
+        }
         if self.rests(replica) {
             return self.rest(replica);
         }

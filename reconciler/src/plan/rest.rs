@@ -14,6 +14,9 @@ impl<'a> Round<'a> {
     /// Whether the replica came to its end in this revision and rests.
     pub(super) fn rests(&self, replica: &Replica<'_, '_>) -> bool {
         let Some(record) = replica.record else { return false };
+        if self.asked_to_restart(replica).is_some() {
+            return false;
+        }
         let of_this_revision =
             replica.revision.is_none() || record.revision.as_ref() == replica.revision;
         let spec = &replica.instance.declared.spec;
@@ -78,7 +81,10 @@ impl<'a> Round<'a> {
             .rfind(|at| Some(&at.container.identity.revision) != replica.revision);
         let (kind, cause) = match newest {
             Some(present) => (ChangeKind::Replace, self.why_replaced(replica, present)),
-            None if made.is_some() => (ChangeKind::Create, Cause::Missing),
+            None if made.is_some() => match self.asked_to_restart(replica) {
+                Some(by) => (ChangeKind::Create, Cause::Restarted { by: by.to_owned() }),
+                None => (ChangeKind::Create, Cause::Missing),
+            },
             None if record.is_some_and(|record| {
                 record.incarnation > 0 && record.revision.as_ref() == replica.revision
             }) =>

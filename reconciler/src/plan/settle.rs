@@ -35,7 +35,10 @@ impl<'a> Round<'a> {
             );
             return self.wait(replica.object, Some(replica.node), Reason::Stalled { message });
         }
-        self.report.counts.settled += 1;
+        match &replica.instance.gate.back {
+            Some(reason) => self.wait(replica.object, Some(replica.node), reason.clone()),
+            None => self.report.counts.settled += 1,
+        }
     }
 
     /// Has records say what another hand did to it.

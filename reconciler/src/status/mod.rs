@@ -2,6 +2,7 @@
 //! made on demand from a snapshot and the last report. Nothing decides from a status. [`words`] says
 //! why something is as it is.
 
+mod rollout;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::enforced::not_enforced;
+use crate::model::desired::Declared;
 use crate::model::ids::{Key, Name, ObjectId, ReplicaKey};
 use crate::model::observed::{ContainerState, HealthState, Reach};
 use crate::model::record::{Life, PastRevision};
@@ -20,6 +22,7 @@ use crate::model::time::Timestamp;
 use crate::report::{Reason, Report};
 use crate::want;
 
+pub use self::rollout::RolloutStatus;
 pub use self::words::{describe, explain, reason_word};
 
 /// The word for one that runs, and whose health check cannot reach it from here.
@@ -29,7 +32,8 @@ const HEALTH_UNKNOWN: &str = "HealthUnknown";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `Ready`, `Reconciling`, `Stalled`, `Degraded`, `Held`, `Suspended` or `NotEnforced`.
+    /// `Ready`, `Reconciling`, `Stalled`, `Degraded`, `Held`, `HeldBack`, `Paused`, `Suspended` or
+    /// `NotEnforced`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Whether it is.
@@ -83,6 +87,9 @@ pub struct InstanceStatus {
     pub replicas: Vec<ReplicaStatus>,
     /// Its revisions, newest last.
     pub history: Vec<PastRevision>,
+    /// How the rollout stands, if it is declared.
+    #[serde(default)]
+    pub rollout: Option<RolloutStatus>,
     /// Its spec, if it is declared. Values of variables are left out.
     pub spec: Option<InstanceSpec>,
 }
@@ -196,22 +203,34 @@ fn instance_with(snapshot: &Snapshot, notes: &Notes<'_>, key: &Key) -> InstanceS
             last_transition_time: None,
         });
     }
-    InstanceStatus {
+    let mut status = InstanceStatus {
         key: key.clone(),
         source: declared.map(|declared| declared.source.to_string()),
         stale: declared.and_then(|declared| declared.stale.as_ref()).map(ToString::to_string),
         labels: declared.map(|declared| declared.labels.clone()).unwrap_or_default(),
         generation,
         observed_generation: if reconciling { generation.saturating_sub(1) } else { generation },
-        image: declared.map(|declared| declared.spec.image.to_string()).unwrap_or_default(),
+        image: declared.map(|declared| image(snapshot, key, declared)).unwrap_or_default(),
         replicas_wanted: wanted,
         replicas_ready: ready,
         phase: phase(notes, declared.is_some(), wanted, ready, &replicas),
         conditions,
         replicas,
         history: record.map(|record| record.history.clone()).unwrap_or_default(),
+        rollout: None,
         spec: declared.map(|declared| masked(&declared.spec)),
-    }
+    };
+    status.rollout = rollout::rollout(snapshot, notes, &status);
+    status
+}
+
+/// The image, as the spec that is in force names it, or named it.
+fn image(snapshot: &Snapshot, key: &Key, declared: &Declared<InstanceSpec>) -> String {
+    let record = snapshot.records.instances.get(key);
+    let rollout = snapshot.records.rollouts.get(key).filter(|_| snapshot.asked.contains_key(key));
+    let back = rollout.and_then(|rollout| rollout.back.as_ref());
+    let past = record.zip(back).and_then(|(record, back)| record.numbered(back.to));
+    past.map_or_else(|| declared.spec.image.to_string(), |past| past.image.to_string())
 }
 
 /// A spec without the values of its variables and the text of its files: they may be secrets.
@@ -286,8 +305,13 @@ fn conditions(
         let note = notes.get(&replica.replica)?;
         Some((reason_word(note), told(replica, note)))
     });
+    // All may be ready, and still not what is asked for.
+    let failed = replicas
+        .first()
+        .is_some_and(|first| matches!(notes.get(&first.replica), Some(Reason::SetAside { .. })));
     let count = format!("{ready} of {wanted} replicas are ready");
     let (status, reason, message) = match odd {
+        Some((reason, message)) if failed => (Truth::False, reason, message),
         _ if declared && ready == wanted => (Truth::True, "AllReplicasReady", count),
         Some((reason, message)) if unknown => (Truth::Unknown, reason, message),
         Some((reason, message)) => (Truth::False, reason, message),
@@ -309,12 +333,17 @@ fn conditions(
             | Reason::Unhealthy { .. }
             | Reason::Failed { .. }
             | Reason::DriftReported { .. } => "Degraded",
+            Reason::RolloutFailed { .. } => "Stalled",
+            Reason::RolloutPaused { .. } => "Paused",
+            Reason::Undone { .. } => "HeldBack",
             Reason::Held => "Held",
             Reason::Suspended { .. } => "Suspended",
             Reason::Unknown { .. }
             | Reason::NodeNotDeclared
             | Reason::Stays { .. }
             | Reason::Completed
+            // Said by Ready.
+            | Reason::SetAside { .. }
             | Reason::Retained => continue,
         };
         if !all.iter().any(|condition| condition.kind == kind) {

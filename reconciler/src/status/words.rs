@@ -27,6 +27,9 @@ pub fn reason_word(reason: &Reason) -> &'static str {
         Reason::Failed { .. } => "Failed",
         Reason::Denied { .. } => "Denied",
         Reason::DriftReported { .. } => "Drifted",
+        Reason::SetAside { .. } | Reason::RolloutFailed { .. } => "RolloutFailed",
+        Reason::Undone { .. } => "Undone",
+        Reason::RolloutPaused { .. } => "RolloutPaused",
         Reason::Held => "Held",
         Reason::Retained => "Retained",
         Reason::Suspended { .. } => "Suspended",
@@ -73,6 +76,10 @@ pub fn explain(
         | Reason::Completed
         | Reason::Denied { .. }
         | Reason::DriftReported { .. }
+        | Reason::SetAside { .. }
+        | Reason::Undone { .. }
+        | Reason::RolloutPaused { .. }
+        | Reason::RolloutFailed { .. }
         | Reason::Held
         | Reason::Retained
         | Reason::Suspended { .. } => None,
@@ -143,6 +150,26 @@ pub fn describe(reason: &Reason) -> String {
         Reason::DriftReported { fields } => {
             let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
             format!("drift, left as policy says: {}", fields.join(", "))
+        }
+        Reason::SetAside { revision, to, why, .. } => {
+            let revision = revision.map(|number| format!(" {number}")).unwrap_or_default();
+            format!(
+                "revision{revision} failed ({why}); back on revision {to}, revision{revision} is \
+                 set aside until its spec changes"
+            )
+        }
+        Reason::Undone { revision, to, by, .. } => {
+            let from = revision.map(|number| format!(" from revision {number}"));
+            format!(
+                "{by} went back to revision {to}{}; it holds until its spec changes",
+                from.unwrap_or_default()
+            )
+        }
+        Reason::RolloutPaused { by, .. } => {
+            format!("keeps its revision: the rollout was paused by {by}")
+        }
+        Reason::RolloutFailed { revision, why } => {
+            format!("keeps its revision: revision {revision} failed ({why})")
         }
         Reason::Held => "its removal waits for `windlass approve`".to_owned(),
         Reason::Retained => "no longer declared; its data stays".to_owned(),

@@ -67,6 +67,9 @@ pub enum Fault {
 
 type Found = Result<ContainerId, DriverError>;
 
+/// Checks of a container with this variable never find it healthy: a revision can be bad.
+pub const NEVER_WELL: &str = "NEVER_WELL";
+
 impl FakeEngine {
     /// An engine that holds nothing, with a registry that serves `web:1`, `web:2` and `job:1`.
     #[must_use]
@@ -193,6 +196,10 @@ impl FakeEngine {
     pub fn probe(&self, id: &ContainerId) -> Probed {
         match self.containers.get(id) {
             Some(found) if matches!(found.state, ContainerState::Running { .. }) => {
+                if found.config.env.contains_key(NEVER_WELL) {
+                    let reason = "GET / answered 500".to_owned();
+                    return Probed::Unhealthy { reason };
+                }
                 let felt = self.health.get(&found.identity.replica);
                 felt.cloned().unwrap_or(Probed::Healthy)
             }
@@ -502,6 +509,9 @@ fn checked(health: &BTreeMap<ReplicaKey, Probed>, container: &ObservedContainer)
     let has_check = container.config.health.as_ref().is_some_and(|check| !check.exec.is_empty());
     if !has_check {
         return HealthState::None;
+    }
+    if container.config.env.contains_key(NEVER_WELL) {
+        return HealthState::Unhealthy;
     }
     match health.get(&container.identity.replica) {
         None | Some(Probed::Healthy) => HealthState::Healthy,

@@ -9,7 +9,7 @@ mod turns;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-pub use engine::{FakeEngine, Fault};
+pub use engine::{FakeEngine, Fault, NEVER_WELL};
 
 use crate::engine::{Effect, Engine, Event};
 use crate::model::desired::{

@@ -12,7 +12,7 @@ use reconciler::model::spec::{
     Endpoint, Health, HealthProbe, InstanceSpec, More, Mount, MountSource, NodeSpec, Order, Port,
     PortRange, Power, Protocol, Restart, Update, VolumeSpec,
 };
-use reconciler::testing::{Fault, Hints, instance};
+use reconciler::testing::{Fault, Hints, NEVER_WELL, instance};
 
 pub(crate) const NAMES: [&str; 5] = ["p/a", "p/b", "p/c", "q/a", "q/d"];
 pub(crate) const NODES: [&str; 2] = ["n1", "n2"];
@@ -30,13 +30,15 @@ pub(crate) struct Small {
     pub(crate) volume: bool,
     pub(crate) health: u8,
     pub(crate) update: u8,
+    /// Its containers never get healthy, if they have a check.
+    pub(crate) bad: bool,
 }
 
 pub(crate) fn small() -> impl Strategy<Value = Small> {
-    let rest = (0..12_u8, 0..6_u8);
+    let rest = (0..48_u8, 0..6_u8);
     (0..NAMES.len(), any::<bool>(), 0..4_u32, 0..6_u8, 0..3_u8, 0..6_u8, any::<bool>(), rest)
         .prop_map(|(name, image, replicas, power, memory, restart, variable, (rest, update))| {
-            let (volume, health) = (rest % 4 == 0, rest / 4);
+            let (volume, health, bad) = (rest % 4 == 0, rest / 4 % 3, rest / 12 == 0);
             let small = Small {
                 name,
                 image,
@@ -48,6 +50,7 @@ pub(crate) fn small() -> impl Strategy<Value = Small> {
                 volume,
                 health,
                 update,
+                bad,
             };
             // What runs to its end, or writes alone, is refused with `start-first`.
             let starts_first = update >= 3 && restart > 1;
@@ -197,6 +200,9 @@ pub(crate) fn spec(small: &Small) -> InstanceSpec {
     spec.ports = vec![Port { container, protocol, host, address }];
     if small.variable {
         spec.env.insert("MODE".to_owned(), "other".to_owned());
+    }
+    if small.bad {
+        spec.env.insert(NEVER_WELL.to_owned(), "yes".to_owned());
     }
     if small.volume {
         let source = MountSource::Volume(volume(NAMES[small.name]));

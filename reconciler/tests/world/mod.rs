@@ -1,6 +1,7 @@
 //! Reads a golden case: `specs.yaml` in the user's grammar, `observed.yaml` in a terse form in
 //! which whatever is left out is as declared.
 
+mod rollouts;
 mod specs;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use reconciler::model::time::Timestamp;
 use reconciler::plan::goal;
 use reconciler::policy::{Policies, Policy, Subject, Verdict};
 use reconciler::revision::revision;
+use reconciler::rollout::overlay;
 use reconciler::want;
 use serde::Deserialize;
 
@@ -61,6 +63,8 @@ struct Observed {
     in_flight: BTreeMap<String, String>,
     /// Nodes that an operator cordoned: `cordon` or `drain`.
     ordered: BTreeMap<Name, String>,
+    /// Histories, and what was asked for about rollouts.
+    rollouts: BTreeMap<Key, rollouts::Rollout>,
     /// Instances, `volume shop/data`, or `project shop`.
     suspended: Vec<String>,
 }
@@ -134,6 +138,8 @@ struct Record {
     restarted_s_ago: i64,
     replaced: u32,
     replaced_s_ago: i64,
+    /// When a container of its revision was first started.
+    started_s_ago: Option<i64>,
     memory_asked: Option<String>,
     cpus_asked: Option<String>,
     failure: Option<FailureYaml>,
@@ -184,6 +190,9 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
     for container in &observed.containers {
         add_container(&mut snapshot, container)?;
     }
+    for (key, rollout) in &observed.rollouts {
+        rollouts::add(&mut snapshot, key, rollout)?;
+    }
     for (replica, record) in &observed.records {
         change_record(&mut snapshot, &replica_key(replica)?, record)?;
     }
@@ -221,6 +230,7 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
         let entry = Entry::NodeOrder { node: node.clone(), order, by: "ops@n1".to_owned() };
         snapshot.records.apply(NOW, &entry);
     }
+    overlay::lay(&mut snapshot);
     for (text, what) in &observed.in_flight {
         let what = if what == "create" { "create" } else { "pull image" };
         snapshot.in_flight.insert(object(text)?, InFlight { what, since: NOW });
@@ -345,6 +355,9 @@ fn instances(snapshot: &mut Snapshot, observed: &Observed) {
 
 /// `current` and nothing mean what is declared; another word stands for itself.
 fn revision_of(snapshot: &Snapshot, key: &Key, word: &str) -> Revision {
+    if word == "before" {
+        return rollouts::before(snapshot, key);
+    }
     let declared = snapshot.desired.instances.get(key).filter(|_| matches!(word, "" | "current"));
     match declared {
         Some(declared) => {
@@ -495,6 +508,7 @@ fn change_record(snapshot: &mut Snapshot, replica: &ReplicaKey, by: &Record) -> 
     };
     let last_at = Timestamp(NOW.0 - by.restarted_s_ago * 1000);
     record.restarts = Restarts { total: by.streak, streak: by.streak, last_at };
+    record.started_at = by.started_s_ago.map(|ago| Timestamp(NOW.0 - ago * 1000));
     let last_at = Timestamp(NOW.0 - by.replaced_s_ago * 1000);
     record.replaced = Restarts { total: by.replaced, streak: by.replaced, last_at };
     if let Some(failure) = &by.failure {

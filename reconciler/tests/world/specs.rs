@@ -10,8 +10,8 @@ use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{
     Condition, Content, Dependency, Endpoint, FileSpec, Health, HealthProbe, ImageSource,
     ImageSpec, InstanceSpec, LocalFile, More, Mount, MountSource, NetworkName, NetworkSpec,
-    NetworkUse, NodeSpec, Order, Placement, Port, PortRange, Power, Protocol, Pull, Resources,
-    Restart, Room, Stop, Update, VolumeSpec,
+    NetworkUse, NodeSpec, OnFailure, Order, Placement, Port, PortRange, Power, Protocol, Pull,
+    Resources, Restart, Room, Stop, Update, VolumeSpec,
 };
 use serde::Deserialize;
 
@@ -74,6 +74,9 @@ struct InstanceYaml {
     max_unavailable: Option<u32>,
     /// Says `start-first` too.
     max_surge: Option<u32>,
+    /// Says `onFailure: hold`.
+    #[serde(default)]
+    hold: bool,
 }
 
 #[derive(Deserialize)]
@@ -314,21 +317,22 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
                 selector,
                 spread,
             }),
-            update: update(yaml.max_unavailable, yaml.max_surge),
+            update: update(yaml.max_unavailable, yaml.max_surge, yaml.hold),
             ..More::default()
         }),
     }
 }
 
-fn update(max_unavailable: Option<u32>, max_surge: Option<u32>) -> Option<Update> {
+fn update(max_unavailable: Option<u32>, max_surge: Option<u32>, hold: bool) -> Option<Update> {
     let order = if max_surge.is_some() { Order::StartFirst } else { Order::StopFirst };
     let usual = Update::usual(order);
     let update = Update {
         max_unavailable: max_unavailable.unwrap_or(usual.max_unavailable),
         max_surge: max_surge.unwrap_or(usual.max_surge),
+        on_failure: if hold { OnFailure::Hold } else { OnFailure::Rollback },
         ..usual
     };
-    (max_unavailable.is_some() || max_surge.is_some()).then_some(update)
+    (max_unavailable.is_some() || max_surge.is_some() || hold).then_some(update)
 }
 
 fn image(yaml: ImageYaml) -> ImageSpec {

@@ -68,6 +68,10 @@ pub fn differs(row: &PlanRow) -> bool {
             | Reason::Unhealthy { .. }
             | Reason::Failed { .. }
             | Reason::Denied { .. }
+            | Reason::SetAside { .. }
+            | Reason::Undone { .. }
+            | Reason::RolloutPaused { .. }
+            | Reason::RolloutFailed { .. }
             | Reason::DriftReported { .. }
             | Reason::Held => true,
         },

@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 
-use reconciler::model::record::PastRevision;
 use reconciler::model::spec::{
     HealthProbe, InstanceSpec, Mount, MountSource, Port, Power, Restart, Stop, Swap,
 };
@@ -10,7 +9,7 @@ use reconciler::status::{Condition, InstanceStatus, ReplicaStatus, Truth};
 
 use super::objects::ink;
 use super::table::{Cell, Table, cell};
-use super::words::{age, minute, place};
+use super::words::{age, place};
 use super::{Ink, Style};
 use crate::api::protocol::PlanRow;
 
@@ -64,7 +63,8 @@ pub fn render(about: &About<'_>, style: &Style) -> String {
     }
     row("Why now", why(status, rows).into());
     if !status.history.is_empty() {
-        row("History", history(status).into());
+        let plain = Style::plain(reconciler::model::time::Timestamp(0));
+        row("History", super::rollouts::history(status, &plain).into());
     }
     table.render(style)
 }
@@ -73,7 +73,7 @@ fn condition_row(condition: &Condition, style: &Style) -> (String, Cell) {
     let Condition { kind, status, reason, message, last_transition_time } = condition;
     let (word, ink) = match (status, kind.as_str()) {
         (Truth::True, "Ready") => ("True", Ink::Good),
-        (Truth::True, "Reconciling" | "Suspended") => ("True", Ink::Odd),
+        (Truth::True, "Reconciling" | "Suspended" | "Paused" | "HeldBack") => ("True", Ink::Odd),
         (Truth::False, "Ready") | (Truth::True, _) => {
             (if *status == Truth::True { "True" } else { "False" }, Ink::Bad)
         }
@@ -244,10 +244,17 @@ fn mount(mount: &Mount) -> String {
 
 fn why(status: &InstanceStatus, rows: &[PlanRow]) -> String {
     if rows.is_empty() {
-        return match status.history.last() {
-            Some(last) => format!("nothing to do: settled at revision {}", last.number),
+        // Gone back to, it is not the last one.
+        let in_force = status.rollout.as_ref().and_then(|rollout| rollout.revision);
+        return match in_force.or(status.history.last().map(|last| last.number)) {
+            Some(number) => format!("nothing to do: settled at revision {number}"),
             None => "nothing to do".to_owned(),
         };
+    }
+    let [first, others @ ..] = rows else { return String::new() };
+    let is_same = |row: &PlanRow| row.change.is_none() && row.why == first.why;
+    if !others.is_empty() && rows.iter().all(is_same) {
+        return first.why.clone();
     }
     let line = |row: &PlanRow| {
         let steps = row.steps.join(", ");
@@ -257,24 +264,6 @@ fn why(status: &InstanceStatus, rows: &[PlanRow]) -> String {
         }
     };
     join(rows.iter().map(line))
-}
-
-fn history(status: &InstanceStatus) -> String {
-    let mut table = Table::default();
-    let shown = |hash: &str| {
-        status.replicas.iter().any(|replica| replica.revision.as_deref() == Some(hash))
-    };
-    for PastRevision { number, revision, image, at } in status.history.iter().rev() {
-        let current = if shown(&revision.0) { "current" } else { "" };
-        table.row(vec![
-            number.to_string().into(),
-            current.into(),
-            image.to_string().into(),
-            format!("{} UTC", minute(*at)).into(),
-            revision.0.get(..8).unwrap_or_default().into(),
-        ]);
-    }
-    table.render(&Style::plain(reconciler::model::time::Timestamp(0)))
 }
 
 fn pairs(map: &std::collections::BTreeMap<String, String>) -> String {

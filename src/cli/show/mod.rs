@@ -13,6 +13,7 @@ pub mod objects;
 pub mod outcome;
 pub mod plain;
 pub mod plan;
+pub mod rollouts;
 mod settings;
 pub mod table;
 pub mod usage;

@@ -126,6 +126,7 @@ fn change(row: &PlanRow, kind: ChangeKind, specs: &str) -> Words {
             | Cause::Unhealthy { .. }
             | Cause::Power { .. }
             | Cause::Unfinished
+            | Cause::Restarted { .. }
             | Cause::Superseded
             | Cause::Drained { .. }
             | Cause::NotDeclared
@@ -177,6 +178,22 @@ fn held_back(reason: &Reason, style: &Style) -> Option<Words> {
             ("=", Ink::Odd, format!("left alone: suspended {since} ago{why}"), format!("by {by}"))
         }
         Reason::Stays { .. } => ("=", Ink::Odd, words, "stays".to_owned()),
+        Reason::SetAside { revision, to, why, .. } => {
+            let away = revision.map_or(String::new(), |number| format!(" {number}"));
+            let what = format!("at revision {to}: revision{away} is set aside");
+            ("=", Ink::Bad, what, why.clone())
+        }
+        Reason::Undone { revision, to, at, by } => {
+            let away = revision.map_or(String::new(), |number| format!(", not {number}"));
+            let since = age(style.now.since(*at));
+            let what = format!("at revision {to}{away}: undone {since} ago");
+            ("=", Ink::Odd, what, format!("by {by}, until its spec changes"))
+        }
+        Reason::RolloutPaused { at, by } => {
+            let since = age(style.now.since(*at));
+            ("=", Ink::Odd, format!("keeps its revision: paused {since} ago"), format!("by {by}"))
+        }
+        Reason::RolloutFailed { .. } => ("x", Ink::Bad, words, String::new()),
         Reason::Held => {
             let note = "# held".to_owned();
             ("-", Ink::Bad, "no longer declared".to_owned(), note)

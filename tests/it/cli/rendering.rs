@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use reconciler::model::ids::{Digest, ImageName, Key, Name, ObjectId, ReplicaKey, Revision};
 use reconciler::model::quantity::Span;
 use reconciler::model::record::PastRevision;
+use reconciler::model::rollout;
 use reconciler::model::spec::{InstanceSpec, Power, Resources, Restart, Stop};
 use reconciler::model::time::Timestamp;
 use reconciler::plan::ChangeKind;
@@ -232,7 +233,9 @@ fn status() -> InstanceStatus {
             revision: Revision(Arc::from("e5075b22b44742dc")),
             image: ImageName::Reference(Arc::from("shop/web:1.5")),
             at: hour,
+            outcome: rollout::Outcome::Good,
         }],
+        rollout: None,
         spec: Some(InstanceSpec {
             image: ImageName::Reference(Arc::from("shop/web:1.5")),
             resources: Resources { memory: "512Mi".parse().ok(), ..Resources::default() },

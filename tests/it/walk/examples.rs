@@ -162,6 +162,50 @@ fn batch_jobs_end_and_rest() {
 }
 
 #[test]
+fn a_rollout_that_fails_goes_back() {
+    let room = Sandbox::new(engine!(V26_1));
+    let engine = room.engine();
+    // Three ports, and not one: they are mapped here.
+    example(&room, "rollback", "pages", "none");
+    let path = room.specs().join("web.yaml");
+    let text = fs::read_to_string(&path).expect("a spec");
+    let ports = format!("host: {}-{}", room.port(0), room.port(2));
+    fs::write(&path, text.replace("host: 8094-8096", &ports)).expect("written");
+    let first = fs::read_to_string(&path).expect("a spec");
+    let held = Loop::hold(&room);
+    let phase = || held.status("web").rollout.map(|rollout| rollout.phase);
+    eventually("the first is rolled out", LONG, || phase().as_deref() == Some("Good"));
+    let bad = repository().join("examples/rollback/bad/web.yaml");
+    let bad = fs::read_to_string(bad).expect("a spec").replace("host: 8094-8096", &ports);
+    let bad = bad.replace("project: pages", &format!("project: {}", room.project()));
+    fs::write(&path, bad).expect("written");
+    eventually("the second is set aside", LONG, || phase().as_deref() == Some("SetAside"));
+    for n in 0..3 {
+        let page = engine.http_get(room.port(n), "/index.html");
+        assert_eq!(page.as_deref(), Some("first\n"));
+    }
+    let name = format!("{}/web", room.project());
+    let out = room.windlass(&["rollout", "history", &name]);
+    assert!(out.stdout.contains("2  set aside") && out.stdout.contains("1  current"), "{out:?}");
+
+    // The table of the README.
+    fs::write(&path, first.replace("first", "third")).expect("written");
+    eventually("the third is rolled out", LONG, || phase().as_deref() == Some("Good"));
+    let out = room.windlass(&["rollout", "undo", &name]);
+    assert_eq!(out.code, 0, "{out:?}");
+    eventually("the first is back", LONG, || phase().as_deref() == Some("Undone"));
+    assert_eq!(engine.http_get(room.port(0), "/index.html").as_deref(), Some("first\n"));
+    let out = room.windlass(&["rollout", "undo", &name, "--to", "3"]);
+    assert_eq!(out.code, 0, "{out:?}");
+    eventually("the third is back", LONG, || phase().as_deref() == Some("Good"));
+    held.wait_until_settled();
+    held.stop();
+    let out = room.windlass(&["down", "-y"]);
+    assert_eq!(out.code, 0, "{out:?}");
+    assert!(seen(&room).is_empty());
+}
+
+#[test]
 fn three_tiers_talk() {
     let room = Sandbox::new(engine!(V20_10));
     let engine = room.engine();

@@ -5,7 +5,7 @@
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
 //! [`fields`] (every field of a spec), [`networks`], [`nodes`] (several engines as one), [`surge`]
-//! (new ones start first).
+//! (new ones start first), [`rollout`] (those that fail go back).
 
 mod apply;
 mod crash;
@@ -21,6 +21,7 @@ mod life;
 mod networks;
 mod nodes;
 mod plans;
+mod rollout;
 mod room;
 mod state;
 mod surge;

@@ -9,6 +9,7 @@ use crate::model::ids::{ImageName, Key, Name, ObjectId, ReplicaKey, Revision};
 use crate::model::record::{
     Failure, HISTORY_REVISIONS_MAX, Life, PastRevision, Records, ReplicaRecord, Restarts,
 };
+use crate::model::rollout::Outcome;
 use crate::model::suspend::Suspension;
 use crate::model::time::Timestamp;
 
@@ -97,6 +98,8 @@ impl Records {
                     // entry of its own, once no replica is left, ends it.
                     if !known && record.replicas.is_empty() {
                         self.instances.remove(&replica.instance);
+                        self.rollouts.remove(&replica.instance);
+                        self.kept.remove(&replica.instance);
                     }
                 }
             }
@@ -112,6 +115,16 @@ impl Records {
             }
             Entry::Resumed { target } => self.suspended.end(target),
             Entry::NodeOrder { node, order, by } => self.apply_order(at, node, order, by),
+            Entry::Kept { .. }
+            | Entry::RolledOut { .. }
+            | Entry::RolloutFailed { .. }
+            | Entry::SetAside { .. }
+            | Entry::Undone { .. }
+            | Entry::Ahead { .. }
+            | Entry::RolloutPaused { .. }
+            | Entry::RolloutResumed { .. }
+            | Entry::RestartAsked { .. }
+            | Entry::Restarted { .. } => self.apply_rollout(at, entry),
             Entry::Settled { managed } => {
                 self.guard.managed = *managed;
                 self.guard.removed = BTreeSet::new();
@@ -181,6 +194,7 @@ impl Records {
                 if record.revision.as_ref() != Some(revision) {
                     // What was wrong with another revision is not held against this one.
                     record.replaced = Restarts::default();
+                    record.started_at = None;
                 }
                 record.revision = Some(revision.clone());
                 record.confirmed = false;
@@ -190,6 +204,7 @@ impl Records {
             }
             Deed::Start { restart, in_a_row } => {
                 record.life = Life::Started;
+                record.started_at.get_or_insert(at);
                 if *restart {
                     let streak = if *in_a_row { record.restarts.streak } else { 0 };
                     record.restarts = Restarts { streak, ..record.restarts }.and_one(at);
@@ -303,6 +318,7 @@ impl Records {
             .or_default()
     }
 
+    /// Has the history tell of a container of `revision` that is asked for.
     fn remember_revision(
         &mut self,
         at: Timestamp,
@@ -310,13 +326,27 @@ impl Records {
         revision: &Revision,
         image: &ImageName,
     ) {
-        let history = &mut self.instances.entry(instance.clone()).or_default().history;
-        if history.last().is_some_and(|last| last.revision == *revision) {
+        let record = self.instances.entry(instance.clone()).or_default();
+        let back = self.rollouts.get(instance).and_then(|rollout| rollout.back.as_ref());
+        let is_back = |past: &PastRevision| past.revision == *revision;
+        // Gone back to, it is what it was, and no new one.
+        if back.and_then(|back| record.numbered(back.to)).is_some_and(is_back) {
+            return;
+        }
+        let history = &mut record.history;
+        if let Some(last) = history.last_mut().filter(|last| last.revision == *revision) {
+            match last.outcome {
+                // The specs ask for it once more.
+                Outcome::SetAside { .. } | Outcome::Undone { .. } => {
+                    last.outcome = Outcome::UnderWay;
+                }
+                Outcome::Unknown | Outcome::UnderWay | Outcome::Good | Outcome::Failed { .. } => {}
+            }
             return;
         }
         let number = history.last().map_or(1, |last| last.number + 1);
-        let (revision, image) = (revision.clone(), image.clone());
-        history.push(PastRevision { number, revision, image, at });
+        let (revision, image, outcome) = (revision.clone(), image.clone(), Outcome::UnderWay);
+        history.push(PastRevision { number, revision, image, at, outcome });
         if history.len() > HISTORY_REVISIONS_MAX {
             history.remove(0);
         }

@@ -5,6 +5,7 @@
 //! before the effect that it announces.
 
 mod apply;
+mod rollout;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::model::ids::{
 };
 use crate::model::observed::Limits;
 use crate::model::record::{Approval, Failure, Life, Records};
+use crate::model::rollout::Kept;
 use crate::model::suspend::Target;
 use crate::model::time::Timestamp;
 
@@ -183,6 +185,91 @@ pub enum Entry {
         order: NodeOrder,
         /// Who: `user@host`.
         by: String,
+    },
+    /// What is needed to go back to a revision; it stands behind the intent of its first container.
+    Kept {
+        /// Which instance.
+        instance: Key,
+        /// Which revision.
+        revision: Revision,
+        /// What is needed.
+        kept: Kept,
+    },
+    /// All replicas were ready in a revision.
+    RolledOut {
+        /// Which instance.
+        instance: Key,
+        /// Which revision.
+        revision: Revision,
+    },
+    /// A replica did not get ready in a revision, and no further one gets it.
+    RolloutFailed {
+        /// Which instance.
+        instance: Key,
+        /// Which revision.
+        revision: Revision,
+        /// What went wrong.
+        why: String,
+    },
+    /// A replica did not get ready in a revision, and an earlier one comes back.
+    SetAside {
+        /// Which instance.
+        instance: Key,
+        /// The revision that failed.
+        revision: Revision,
+        /// What the specs ask for: as long as they do, it is not tried again.
+        asked: Digest,
+        /// The number of the revision that comes back.
+        to: u64,
+        /// What went wrong.
+        why: String,
+    },
+    /// An operator goes back to an earlier revision.
+    Undone {
+        /// Which instance.
+        instance: Key,
+        /// The revision that is left, if it is known.
+        revision: Option<Revision>,
+        /// What the specs ask for: as long as they do, it stays so.
+        asked: Digest,
+        /// The number of the revision that comes back.
+        to: u64,
+        /// Who: `user@host`.
+        by: String,
+    },
+    /// What the specs ask for is in force again: they ask for something else than before, or an
+    /// operator says so.
+    Ahead {
+        /// Which instance.
+        instance: Key,
+        /// Who, if an operator says so.
+        by: Option<String>,
+    },
+    /// An operator asked that no further replica change its revision.
+    RolloutPaused {
+        /// Which instance.
+        instance: Key,
+        /// Who: `user@host`.
+        by: String,
+    },
+    /// An operator let a rollout go on.
+    RolloutResumed {
+        /// Which instance.
+        instance: Key,
+        /// Who: `user@host`.
+        by: String,
+    },
+    /// An operator asked for a new container of each replica.
+    RestartAsked {
+        /// Which instance.
+        instance: Key,
+        /// Who: `user@host`.
+        by: String,
+    },
+    /// Each replica has got its new container.
+    Restarted {
+        /// Which instance.
+        instance: Key,
     },
     /// Things have been settled for a while: removals are counted anew.
     Settled {
