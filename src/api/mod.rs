@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod input;
+mod logs_of;
 pub mod noted;
 mod others;
 pub mod protocol;

@@ -20,6 +20,8 @@ use reconciler::status::{Condition, InstanceStatus};
 use reconciler::step::Cause;
 use serde::{Deserialize, Serialize};
 
+pub use super::logs_of::LogsOf;
+
 /// Longest line of a request, in bytes: a stray client must not fill the memory. All requests are
 /// small but a saved plan, which takes some 800 bytes an instance: this is for 20,000 of them.
 pub const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -125,16 +127,6 @@ pub enum Request {
         /// The command.
         command: ExecCommand,
     },
-}
-
-/// Whose log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LogsOf {
-    /// The instance.
-    pub instance: Key,
-    /// One replica of it; all of them if not said.
-    pub ordinal: Option<u32>,
 }
 
 /// A part of an answer.
