@@ -9,6 +9,7 @@
 pub mod client;
 pub mod input;
 mod logs_of;
+mod node;
 pub mod noted;
 mod others;
 pub mod protocol;
