@@ -88,7 +88,7 @@ fn full() -> InstanceSpec {
             }),
             extra_hosts: map(),
             update: Some(Update { max_unavailable: 1 }),
-            placement: Some(Placement { node: Some(name("n1")), selector: map() }),
+            placement: Some(Placement { node: Some(name("n1")), selector: map(), spread: Some("zone".to_owned()) }),
             depends_on: vec![Dependency {
                 instance: "shop/db".parse().unwrap(),
                 condition: Condition::Healthy,

@@ -12,8 +12,9 @@ use crate::model::journal::{Deed, Entry};
 use crate::model::observed::{ContainerState, Limits};
 use crate::model::record::{InstanceRecord, Life, ReplicaRecord};
 use crate::model::snapshot::Located;
-use crate::model::spec::{InstanceSpec, NetworkName, Placement, Power, Restart};
-use crate::placement::{self, Load};
+use crate::model::spec::{InstanceSpec, NetworkName, Power, Restart};
+use crate::placement::capacity::Amounts;
+use crate::placement::{self, Load, Wish};
 use crate::policy::{Subject, Verdict};
 use crate::report::Reason;
 use crate::revision::revision;
@@ -123,8 +124,7 @@ impl<'a> Round<'a> {
             let node = record.and_then(|record| record.node.as_ref());
             return self.wait(&object, node, reason);
         }
-        let placement = instance.declared.spec.more.placement.as_ref();
-        let node = match self.node_of(key, record, containers, placement) {
+        let node = match self.node_of(instance, key, record, containers) {
             Ok(node) => node,
             Err(reason) => return self.wait(&object, None, reason),
         };
@@ -176,12 +176,13 @@ impl<'a> Round<'a> {
     /// The replica's node: where its record or its container says, or a new one.
     fn node_of(
         &mut self,
+        instance: Instance<'a, '_>,
         key: &ReplicaKey,
         record: Option<&ReplicaRecord>,
         containers: &[Located],
-        placement: Option<&Placement>,
     ) -> Result<Name, Reason> {
         let snapshot = self.snapshot;
+        let placement = instance.declared.spec.more.placement.as_ref();
         if let Some(record) = record
             && let Some(node) = &record.node
         {
@@ -198,10 +199,9 @@ impl<'a> Round<'a> {
             Some(located) => located.node.clone(),
             None => {
                 let load = self.load.get_or_insert_with(|| Load::of(snapshot));
-                let node = placement::choose(snapshot, load, placement)
-                    .map_err(|message| Reason::Unplaced { message })?;
-                load.add(&node);
-                node
+                let ask = Amounts::of(&instance.declared.spec.resources);
+                load.choose(&Wish { replica: key, placement, ask })
+                    .map_err(|message| Reason::Unplaced { message })?
             }
         };
         self.decide(Entry::Placed { replica: key.clone(), node: node.clone() });

@@ -28,7 +28,7 @@ fn set(change: impl Fn(&mut InstanceSpec)) -> DesiredSet {
     change(&mut spec);
     let mut desired = DesiredSet::default();
     desired.instances.insert(key(), Declared::new(spec, source()));
-    let node = NodeSpec { endpoint: Endpoint::Unix("/n1".to_owned()), cgroup_root: None };
+    let node = NodeSpec::at(Endpoint::Unix("/n1".to_owned()));
     desired.nodes.insert(Name::new("n1").unwrap(), Declared::new(node, source()));
     desired
 }
