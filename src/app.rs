@@ -14,6 +14,7 @@ use reconciler::model::journal::{Entry, Stamped};
 use reconciler::model::record::Records;
 use reconciler::model::snapshot::Config;
 use reconciler::model::spec::Endpoint;
+use reconciler::model::subnet::Net;
 use reconciler::policy::Policies;
 use reconciler::ports::{Driver, ExecCommand, Journal as _, StateStore as _, StoreError};
 use tokio::net::UnixStream;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub specs: PathBuf,
     /// The state directory.
     pub state: PathBuf,
+    /// What projects' own networks are made from.
+    pub addresses: Net,
 }
 
 impl Settings {
@@ -195,7 +198,8 @@ pub fn start_with(settings: &Settings, mode: Mode, connect: Connect) -> Result<A
     let reader = Reader::start(&settings.specs, texts, watching, sender.clone())
         .map_err(StartError::Thread)?;
     let policies = Policies::allow_all();
-    let engine = Engine::new(Config::default(), records, seq, policies, default_endpoint());
+    let config = Config { addresses: settings.addresses, ..Config::default() };
+    let engine = Engine::new(config, records, seq, policies, default_endpoint());
     let engine = match mode {
         Mode::Act { .. } => engine,
         Mode::Bound => engine.waiting(),

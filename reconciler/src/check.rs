@@ -11,9 +11,9 @@ use crate::model::desired::{Declared, RootState};
 use crate::model::ids::{Name, ObjectId, ReplicaKey};
 use crate::model::journal::Entry;
 use crate::model::observed::{ContainerState, MountFrom, Reach};
-use crate::model::snapshot::Snapshot;
+use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::{InstanceSpec, Power};
-use crate::plan::Plan;
+use crate::plan::{Plan, address_of};
 use crate::step::{Action, Step, StepId};
 use crate::want::{DEFAULT_NETWORK, LABEL_PREFIX};
 
@@ -489,6 +489,31 @@ impl<'a> Check<'a> {
                         .and_then(|record| record.node.as_ref());
                     if placed.is_some() || !self.snapshot.desired.nodes.contains_key(node) {
                         self.found.push(Violation(format!("{replica} cannot be placed on {node}")));
+                    }
+                }
+                Entry::Addressed { replica, address } => {
+                    let holds = |at: &Located| {
+                        at.container.identity.replica.instance.project == replica.instance.project
+                            && address_of(at) == Some(*address)
+                    };
+                    let node = plan.steps.iter().find(
+                        |step| matches!(&step.object, ObjectId::Replica(key) if key == replica),
+                    );
+                    let here = |at: &&Located| node.is_none_or(|step| step.node == at.node);
+                    let mut all = self.snapshot.containers.values().flatten().filter(here);
+                    if all.any(holds) {
+                        let what = format!("{replica} is given {address}, which is taken");
+                        self.found.push(Violation(what));
+                    }
+                }
+                Entry::Subnet { network, subnet } => {
+                    let others = self.snapshot.records.networks.iter();
+                    let mut others = others.filter(|(key, _)| *key != network);
+                    if others
+                        .any(|(_, record)| record.subnet.is_some_and(|it| it.overlaps(*subnet)))
+                    {
+                        let what = format!("network {network} is given {subnet}, which is taken");
+                        self.found.push(Violation(what));
                     }
                 }
                 Entry::Checkpoint { .. }

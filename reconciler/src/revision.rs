@@ -82,6 +82,10 @@ pub fn revision_basis(spec: &InstanceSpec) -> Digest {
     if !resources.io.is_empty() {
         line("io", json!(*resources.io));
     }
+    if more.networks.is_empty() {
+        // Earlier versions put it on the engine's `bridge`: it moves, once.
+        line("network", json!("project"));
+    }
     if !more.is_empty() {
         rare(more, &mut line);
     }

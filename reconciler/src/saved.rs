@@ -399,6 +399,7 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
                 let ReplicaRecord {
                     node,
                     incarnation,
+                    address: _, // is chosen anew for what is made
                     revision,
                     confirmed,
                     applied,
@@ -427,7 +428,7 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
         }
     }
     for (key, record) in networks {
-        let NetworkRecord { nodes, failures: _ } = record;
+        let NetworkRecord { nodes, failures: _, subnet: _ } = record;
         if !nodes.is_empty() {
             add(format!("network {key}"), seal.part(String::new(), nodes));
         }

@@ -100,7 +100,14 @@ fn settle(snapshot: &mut Snapshot) {
             state: ContainerState::Running { since: snapshot.now },
             health: HealthState::None,
             image: record.ids[&node].clone(),
-            config: want::config(&declared.spec, &replica, "/windlass/n1"),
+            config: want::config(
+                &declared.spec,
+                &replica,
+                "/windlass/n1",
+                Some(core::net::Ipv4Addr::from_bits(
+                    0x0a90_0800 + u32::try_from(snapshot.containers.len()).unwrap(),
+                )),
+            ),
             address: None,
             created_at: snapshot.now,
         };

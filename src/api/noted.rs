@@ -49,6 +49,13 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
         Entry::Placed { replica, node } => {
             (NotedKind::Decided, of(replica), Some(node), "placed".to_owned())
         }
+        Entry::Addressed { replica, address } => {
+            (NotedKind::Decided, of(replica), None, format!("its next container gets {address}"))
+        }
+        Entry::Subnet { network, subnet } => {
+            let message = format!("its network gets {subnet}");
+            (NotedKind::Decided, of(&format!("project {}", network.project)), None, message)
+        }
         Entry::Resolved { image, source: _, node, id, pinned } => {
             let content = pinned.as_deref().unwrap_or(&id.0);
             let message = format!("resolved to {content}");

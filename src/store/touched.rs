@@ -77,10 +77,12 @@ pub fn touched(entry: &Entry) -> Touched {
         Entry::Node { node, .. } => vec![RecordKey::Node(node.clone())],
         Entry::Declared { instance, .. } => vec![RecordKey::Instance(instance.clone())],
         Entry::Placed { replica, .. }
+        | Entry::Addressed { replica, .. }
         | Entry::Ended { replica, .. }
         | Entry::Unhealthy { replica }
         | Entry::Healthy { replica }
         | Entry::Gone { replica } => vec![RecordKey::Instance(replica.instance.clone())],
+        Entry::Subnet { network, .. } => vec![RecordKey::Network(network.clone())],
         Entry::Resolved { image, .. } => vec![RecordKey::Image(image.clone())],
         Entry::Intent { object, deed, .. } => match deed {
             // The guard counts removals.

@@ -1,5 +1,6 @@
 //! Every field has its row, and a container that is as asked differs in none.
 
+use core::net::Ipv4Addr;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -168,7 +169,7 @@ fn container(spec: &InstanceSpec, replica: &ReplicaKey) -> ObservedContainer {
         state: ContainerState::Created,
         health: HealthState::None,
         image: ImageId("sha256:1".into()),
-        config: want::config(spec, replica, ""),
+        config: want::config(spec, replica, "", Some(Ipv4Addr::new(10, 144, 8, 1))),
         address: None,
         created_at: Timestamp(0),
     }

@@ -3,7 +3,7 @@
 //! Read in this order: [`ids`] (how things are named), [`quantity`] and [`time`] (how they are
 //! measured), [`spec`] (what a user declares), [`desired`] (the set of all declarations),
 //! [`observed`] (what the nodes hold), [`record`] (what only windlass knows), [`journal`] (the
-//! entries that change records), [`snapshot`] (all of it at one instant). [`sparse`] keeps what is
+//! entries that change records), [`snapshot`] (all of it at one instant). [`subnet`] counts addresses, and [`sparse`] keeps what is
 //! rarely said out of memory.
 
 pub mod desired;
@@ -16,5 +16,6 @@ pub mod record;
 pub mod snapshot;
 pub mod sparse;
 pub mod spec;
+pub mod subnet;
 pub mod suspend;
 pub mod time;

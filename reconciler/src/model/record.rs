@@ -1,6 +1,7 @@
 //! What only windlass knows: records. All of them follow from the journal, entry by entry
 //! ([`Records::apply`](super::journal)); the store holds them so that a start is quick.
 
+use core::net::Ipv4Addr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::desired::RootIdentity;
 use super::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, Revision};
 use super::observed::Limits;
+use super::subnet::Net;
 use super::suspend::Suspensions;
 use super::time::Timestamp;
 
@@ -98,6 +100,10 @@ pub struct ReplicaRecord {
     pub node: Option<Name>,
     /// The last incarnation that was asked for; 0 before the first.
     pub incarnation: u64,
+    /// The address that its newest container has on its project's own network, or the next one is
+    /// to have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
     /// What that incarnation was made from.
     pub revision: Option<Revision>,
     /// Whether the engine confirmed that incarnation. Until then the same number is tried again,
@@ -235,6 +241,9 @@ pub struct NetworkRecord {
     pub nodes: BTreeSet<Name>,
     /// The failure that each node is backing off from.
     pub failures: BTreeMap<Name, Failure>,
+    /// Its range, if we chose it: that of a project's own network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<Net>,
 }
 
 /// What is remembered of a node.

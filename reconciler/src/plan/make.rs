@@ -4,7 +4,7 @@
 //! one stopped. While the new one cannot be made, the old one is kept alive.
 
 use super::containers::{connect, is_running, put_files, removals_of_others, remove, start, stop};
-use super::needs::Need;
+use super::needs::{Need, networks_of};
 use super::power::PowerWork;
 use super::replica::{Instance, Replica, Work};
 use super::{ChangeKind, Round};
@@ -12,7 +12,7 @@ use crate::diff::{Want, differences};
 use crate::model::ids::Revision;
 use crate::model::observed::{CgroupDriver, ContainerState};
 use crate::model::snapshot::Located;
-use crate::model::spec::{MountSource, NetworkName, Power, Restart};
+use crate::model::spec::{MountSource, Power, Restart};
 use crate::policy::{Subject, Verdict};
 use crate::report::Reason;
 use crate::step::{Action, Cause, FieldChange};
@@ -54,10 +54,8 @@ impl<'a> Round<'a> {
                 needs.push(self.need_volume(volume, replica.node, key));
             }
         }
-        for one in &spec.more.networks {
-            if let NetworkName::Declared(network) = &one.network {
-                needs.push(self.need_network(network, replica.node, key));
-            }
+        for network in networks_of(spec, key) {
+            needs.push(self.need_network(&network, replica.node, key));
         }
         for need in needs {
             match need {
@@ -81,7 +79,8 @@ impl<'a> Round<'a> {
         let incarnation = next_incarnation(replica, revision);
         let name = replica.key.container_name(incarnation);
         let uid = self.uid(replica.instance);
-        let mut config = want::config(spec, replica.key, &self.cgroup_parent(replica));
+        let address = self.address(replica)?;
+        let mut config = want::config(spec, replica.key, &self.cgroup_parent(replica), address);
         config.limits.clone_from(limits);
         // The network mode is joined with the create; older engines take no other one there.
         let joined =

@@ -4,7 +4,7 @@
 //! life of one replica), [`turns`] (one after the other), [`containers`] (which of them is in force), [`make`] (another container, and how it takes its place), [`power`]
 //! (whether it runs, rests or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
-//! instances that do),
+//! instances that do), [`own_network`] (projects' networks and addresses),
 //! [`removal`] (what is no longer declared, and the guard that holds removals back).
 
 mod containers;
@@ -13,6 +13,7 @@ pub mod goal;
 mod health;
 mod make;
 mod needs;
+mod own_network;
 mod power;
 mod removal;
 mod replica;
@@ -33,6 +34,7 @@ use crate::policy::{Policies, Subject, Verdict};
 use crate::report::{Note, Reason, Report};
 use crate::step::{Action, Cause, Step, StepId};
 
+pub use own_network::{BRIDGE_PREFIX, address_of, bridge, own_network_spec};
 pub use removal::managed;
 
 /// What to do, as data. Steps of one object stand in a row; steps of different objects may run at
@@ -131,6 +133,7 @@ struct Round<'a> {
     report: Report,
     images: BTreeMap<&'a ImageName, needs::ImageState<'a>>,
     needs: BTreeMap<ObjectId, needs::Need>,
+    own: own_network::Own,
     load: Option<Load<'a>>,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
     candidates: Vec<removal::Candidate>,
@@ -150,6 +153,7 @@ impl<'a> Round<'a> {
             report: Report::default(),
             images: BTreeMap::new(),
             needs: BTreeMap::new(),
+            own: own_network::Own::default(),
             load: None,
             undeclared: BTreeMap::new(),
             candidates: Vec::new(),

@@ -238,6 +238,9 @@ impl Round<'_> {
                 continue;
             }
             for node in &record.nodes {
+                if network.is_own_network() && self.needs_own_network(&network.project, node) {
+                    continue;
+                }
                 let object = ObjectId::Network { node: node.clone(), network: network.clone() };
                 if self.under_way(&object).is_some() || self.blocked_node(node).is_some() {
                     continue;

@@ -3,7 +3,7 @@
 use super::containers::{
     can_be_left_out, in_force, in_place, is_running, removals_of_others, remove, stop,
 };
-use super::needs::{Need, backing_off};
+use super::needs::{Need, backing_off, networks_of};
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
 use crate::diff::{self, Class, Want, differences};
 use crate::model::desired::Declared;
@@ -12,7 +12,7 @@ use crate::model::journal::{Deed, Entry};
 use crate::model::observed::{ContainerState, Limits};
 use crate::model::record::{InstanceRecord, Life, ReplicaRecord};
 use crate::model::snapshot::Located;
-use crate::model::spec::{InstanceSpec, NetworkName, Power, Restart};
+use crate::model::spec::{InstanceSpec, Power, Restart};
 use crate::placement::capacity::Amounts;
 use crate::placement::{self, Load, Wish};
 use crate::policy::{Subject, Verdict};
@@ -239,7 +239,9 @@ impl<'a> Round<'a> {
             Some(Err(reason)) => Some(reason),
         };
         let after = self.networks(replica, &mut found, &mut left);
-        let mut in_place = in_place(replica, target, found);
+        let rejoins = found.iter().any(|(_, change)| diff::is_of_a_network(change));
+        let address = if rejoins { self.address(replica).ok().flatten() } else { None };
+        let mut in_place = in_place(replica, target, found, address);
         if let Some((Cause::Drifted { fields }, _)) = &in_place
             && let Some(reason) = self.drift_left(replica, fields)
         {
@@ -299,9 +301,8 @@ impl<'a> Round<'a> {
             return after;
         }
         let Instance { key, declared, .. } = replica.instance;
-        for one in &declared.spec.more.networks {
-            let NetworkName::Declared(network) = &one.network else { continue };
-            match self.need_network(network, replica.node, key) {
+        for network in networks_of(&declared.spec, key) {
+            match self.need_network(&network, replica.node, key) {
                 Need::Ready => {}
                 Need::After(step) => after.push(step),
                 Need::Blocked(reason) => {

@@ -77,6 +77,7 @@ fn steps_of_later_rounds_are_listed_and_no_value_is() {
         verbs(&saved),
         [
             "pull image image web:1",
+            "create network network of project shop",
             "create shop/web/0",
             "start shop/web/0",
             "create shop/web/1",

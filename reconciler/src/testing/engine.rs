@@ -522,7 +522,8 @@ fn identity(
 
 fn label(labels: &BTreeMap<String, String>, name: &str) -> Result<Name, DriverError> {
     let text = labels.get(&format!("{LABEL_PREFIX}{name}")).map_or("", String::as_str);
-    Name::new(text).map_err(|why| error(DriverErrorKind::Refused, format!("label {name}: {why}")))
+    Name::recorded(text)
+        .map_err(|why| error(DriverErrorKind::Refused, format!("label {name}: {why}")))
 }
 
 fn error(kind: DriverErrorKind, message: String) -> DriverError {

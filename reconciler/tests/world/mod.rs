@@ -3,7 +3,8 @@
 
 mod specs;
 
-use std::collections::BTreeMap;
+use core::net::Ipv4Addr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,9 +25,10 @@ use reconciler::model::record::{
 };
 use reconciler::model::snapshot::{InFlight, Located, Snapshot};
 use reconciler::model::sparse::Sparse;
+use reconciler::model::subnet::PROJECT_BITS;
 use reconciler::model::suspend::Target;
 use reconciler::model::time::Timestamp;
-use reconciler::plan::goal;
+use reconciler::plan::{goal, own_network_spec};
 use reconciler::policy::{Policies, Policy, Subject, Verdict};
 use reconciler::revision::revision;
 use reconciler::want;
@@ -49,6 +51,8 @@ struct Observed {
     containers: Vec<Container>,
     volumes: Vec<Volume>,
     networks: Vec<Network>,
+    /// Whether projects' own networks have still to be made.
+    no_own_networks: bool,
     records: BTreeMap<String, Record>,
     /// Instances that have no record at all.
     lost_records: Vec<Key>,
@@ -186,6 +190,9 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
         snapshot.records.instances.remove(instance);
     }
     volumes(&mut snapshot, &observed);
+    if !observed.no_own_networks {
+        own_networks(&mut snapshot);
+    }
     networks(&mut snapshot, &observed);
     for (image, failure) in &observed.image_failures {
         let name = ImageName::Reference(Arc::from(image.as_str()));
@@ -357,7 +364,10 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     };
     let revision = revision_of(snapshot, &replica.instance, &of.revision);
     let limits = want::limits(&spec.resources);
-    let mut config = want::config(&spec, &replica, "/windlass/n1/shop");
+    // Any will do, as long as no two have the same.
+    let count: usize = snapshot.containers.values().map(Vec::len).sum();
+    let address = Ipv4Addr::from_bits(0x0a90_0f00 + u32::try_from(count).unwrap_or(0));
+    let mut config = want::config(&spec, &replica, "/windlass/n1/shop", Some(address));
     if let Some(memory) = &of.memory {
         let bytes = memory.parse::<Bytes>().map_err(|why| why.to_string())?.0;
         (config.limits.memory, config.limits.memory_swap) = (bytes, bytes * 2);
@@ -537,6 +547,29 @@ fn volumes(snapshot: &mut Snapshot, observed: &Observed) {
             .entry(volume.clone())
             .or_insert_with(|| VolumeRecord { nodes: [n1()].into(), ..VolumeRecord::default() });
         record.retain = *retain;
+    }
+}
+
+/// Each project's own network is on all nodes, since most cases are about something else.
+fn own_networks(snapshot: &mut Snapshot) {
+    let projects: BTreeSet<Name> = snapshot
+        .desired
+        .instances
+        .keys()
+        .map(|key| key.project.clone())
+        .chain(snapshot.containers.keys().map(|replica| replica.instance.project.clone()))
+        .collect();
+    let owner = snapshot.records.owner.clone().map(|owner| owner.0).unwrap_or_default();
+    let ranges = snapshot.config.addresses.split(PROJECT_BITS);
+    for (project, subnet) in projects.iter().zip(ranges) {
+        let network = Key::own_network(project);
+        let spec = own_network_spec(&owner, project, subnet);
+        for seen in snapshot.nodes.values_mut() {
+            let held =
+                ObservedNetwork { network: network.clone(), spec: spec.clone(), copies: vec![] };
+            seen.networks.insert(network.engine_name(), held);
+        }
+        snapshot.records.networks.entry(network).or_default().subnet = Some(subnet);
     }
 }
 

@@ -55,6 +55,12 @@ impl Records {
                 record.digest = Some(digest.clone());
             }
             Entry::Placed { replica, node } => self.replica(replica).node = Some(node.clone()),
+            Entry::Addressed { replica, address } => {
+                self.replica(replica).address = Some(*address);
+            }
+            Entry::Subnet { network, subnet } => {
+                self.networks.entry(network.clone()).or_default().subnet = Some(*subnet);
+            }
             Entry::Resolved { image, source, node, id, pinned } => {
                 let record = self.images.entry(image.clone()).or_default();
                 // Without a digest from a registry the content is known by its id alone, so

@@ -6,6 +6,7 @@
 
 mod apply;
 
+use core::net::Ipv4Addr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use crate::model::ids::{
 };
 use crate::model::observed::Limits;
 use crate::model::record::{Approval, Failure, Life, Records};
+use crate::model::subnet::Net;
 use crate::model::suspend::Target;
 use crate::model::time::Timestamp;
 
@@ -86,6 +88,20 @@ pub enum Entry {
         replica: ReplicaKey,
         /// Which node.
         node: Name,
+    },
+    /// A replica's next container was given an address on its project's own network.
+    Addressed {
+        /// Which replica.
+        replica: ReplicaKey,
+        /// Which address.
+        address: Ipv4Addr,
+    },
+    /// A project's own network was given a range.
+    Subnet {
+        /// The network.
+        network: Key,
+        /// The range.
+        subnet: Net,
     },
     /// An image was resolved.
     Resolved {
