@@ -518,6 +518,7 @@ impl<'a> Check<'a> {
                 }
                 Entry::Checkpoint { .. }
                 | Entry::Owner { .. }
+                | Entry::Linked { .. }
                 | Entry::Root { .. }
                 | Entry::Text { .. }
                 | Entry::Node { .. }

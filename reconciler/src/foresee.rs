@@ -154,6 +154,7 @@ impl Snapshot {
                 image: image.clone(),
                 config: (**config).clone(),
                 address: None,
+                addresses: Default::default(),
                 created_at: now,
             };
             // The steps that follow in its row know it by its name.
@@ -242,6 +243,8 @@ impl Snapshot {
         if !report.notes.iter().any(|note| waits(&note.reason)) {
             return happened;
         }
+        let links = self.desired.links.values();
+        let links = links.filter(|link| link.spec.condition == Some(Condition::Completed));
         let awaited: BTreeSet<_> = self
             .desired
             .instances
@@ -249,6 +252,7 @@ impl Snapshot {
             .flat_map(|declared| &declared.spec.more.depends_on)
             .filter(|dependency| dependency.condition == Condition::Completed)
             .map(|dependency| &dependency.instance)
+            .chain(links.map(|link| &link.spec.to))
             .collect();
         for (replica, located) in &mut self.containers {
             let declared = self.desired.instances.get(&replica.instance);

@@ -392,7 +392,15 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
     let mut parts = BTreeMap::new();
     let mut add = |name: String, part: Part| parts.insert(name, part);
     for (key, record) in instances {
-        let InstanceRecord { uid, generation: _, digest: _, history: _, replicas } = record;
+        let InstanceRecord {
+            uid,
+            generation: _,
+            digest: _,
+            history: _,
+            waits_for: _, // follows from what is declared
+            addresses: _, // stand in revisions
+            replicas,
+        } = record;
         let replicas: Vec<_> = replicas
             .iter()
             .map(|(ordinal, record)| {

@@ -1,6 +1,7 @@
 //! Entries and records for tests: at least one entry of each kind.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use reconciler::model::desired::RootIdentity;
@@ -98,6 +99,11 @@ pub(crate) fn entries() -> Vec<Entry> {
             instance: key("shop/web"),
             uid: "u1".to_owned(),
             digest: Digest::of(b"spec"),
+        },
+        Entry::Linked {
+            instance: key("shop/web"),
+            waits_for: [key("shop/db")].into(),
+            addresses: [("db".to_owned(), Some(IpAddr::from([10, 144, 8, 1])))].into(),
         },
         Entry::Placed { replica: web.clone(), node: node.clone() },
         intent(&image, Deed::FetchImage { how: "pull registry.example/db:1".to_owned() }),
@@ -198,6 +204,7 @@ pub(crate) fn containers() -> BTreeMap<ContainerId, ObservedContainer> {
         image: ImageId(Arc::from("sha256:abc")),
         config: ContainerConfig { limits: limits(), ..ContainerConfig::default() },
         address: Some("10.0.0.2".to_owned()),
+        addresses: BTreeMap::new(),
         created_at: Timestamp(2),
     };
     BTreeMap::from([(ContainerId(Arc::from("c0ffee")), container)])

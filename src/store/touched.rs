@@ -75,7 +75,9 @@ pub fn touched(entry: &Entry) -> Touched {
         | Entry::Settled { .. } => vec![RecordKey::Common],
         Entry::Text { file, text: _ } => vec![RecordKey::Text(Arc::clone(file))],
         Entry::Node { node, .. } => vec![RecordKey::Node(node.clone())],
-        Entry::Declared { instance, .. } => vec![RecordKey::Instance(instance.clone())],
+        Entry::Declared { instance, .. } | Entry::Linked { instance, .. } => {
+            vec![RecordKey::Instance(instance.clone())]
+        }
         Entry::Placed { replica, .. }
         | Entry::Addressed { replica, .. }
         | Entry::Ended { replica, .. }

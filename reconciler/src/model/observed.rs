@@ -129,6 +129,9 @@ pub struct ObservedContainer {
     pub config: ContainerConfig,
     /// Its first address on a network, for showing.
     pub address: Option<String>,
+    /// Its addresses on networks, by the engine's names, while it has them.
+    #[serde(default)]
+    pub addresses: BTreeMap<String, IpAddr>,
     /// When it was created.
     pub created_at: Timestamp,
 }
@@ -279,6 +282,9 @@ pub struct Attachment {
     pub aliases: BTreeSet<String>,
     /// The address that was asked for, if one was.
     pub address: Option<IpAddr>,
+    /// What it calls others there: its own aliases, and the names that they go by.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
 }
 
 /// Limits that can change while a container runs. 0 means no limit.

@@ -13,6 +13,7 @@ use super::observed::Limits;
 use super::subnet::Net;
 use super::suspend::Suspensions;
 use super::time::Timestamp;
+use crate::links::Addresses;
 
 /// How many past revisions an instance remembers: enough to go back past a bad week.
 pub const HISTORY_REVISIONS_MAX: usize = 10;
@@ -74,6 +75,12 @@ pub struct InstanceRecord {
     pub digest: Option<Digest>,
     /// Revisions that were rolled out, newest last.
     pub history: Vec<PastRevision>,
+    /// Instances that it waits for before it starts: where both go, it goes before them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub waits_for: BTreeSet<Key>,
+    /// The addresses that the variables of its links name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub addresses: Addresses,
     /// Its replicas, by ordinal.
     pub replicas: BTreeMap<u32, ReplicaRecord>,
 }

@@ -87,7 +87,11 @@ impl std::fmt::Display for Amounts {
             parts.push(format!("pids {pids}"));
         }
         if instances > 1 || parts.is_empty() {
-            parts.push(if instances > 1 { format!("{instances} places") } else { "a place".to_owned() });
+            parts.push(if instances > 1 {
+                format!("{instances} places")
+            } else {
+                "a place".to_owned()
+            });
         }
         f.write_str(&parts.join(", "))
     }
@@ -172,17 +176,18 @@ impl Capacity {
     /// What is free of that which `ask` wants too much of: `128Mi of 4Gi of memory`.
     pub(super) fn lack(&self, used: Amounts, ask: Amounts) -> String {
         let mut text = String::new();
-        let mut lacks = |what: &str, border: Option<u64>, used: u64, ask: u64, show: fn(u64) -> String| {
-            if let Some(border) = border
-                && ask > 0
-                && used.saturating_add(ask) > border
-            {
-                let joint = if text.is_empty() { "" } else { " and " };
-                let free = show(border.saturating_sub(used));
-                // Writing to a text does not fail.
-                let _ = write!(text, "{joint}{free} free of {}{what}", show(border));
-            }
-        };
+        let mut lacks =
+            |what: &str, border: Option<u64>, used: u64, ask: u64, show: fn(u64) -> String| {
+                if let Some(border) = border
+                    && ask > 0
+                    && used.saturating_add(ask) > border
+                {
+                    let joint = if text.is_empty() { "" } else { " and " };
+                    let free = show(border.saturating_sub(used));
+                    // Writing to a text does not fail.
+                    let _ = write!(text, "{joint}{free} free of {}{what}", show(border));
+                }
+            };
         let Room { cpus, memory, pids, instances } = self.hard;
         let count = |count: u64| count.to_string();
         let shown_cpus = |cpus: u64| Cpus(cpus).to_string();

@@ -171,7 +171,8 @@ impl<'a> Load<'a> {
         if pool.full_for.iter().any(|full| wish.ask.is_at_least(*full)) {
             return None;
         }
-        let value = |by: &str, at: usize| nodes.get(at).and_then(|node| value(snapshot, by, node.name));
+        let value =
+            |by: &str, at: usize| nodes.get(at).and_then(|node| value(snapshot, by, node.name));
         let counts = by.map(|by| {
             let others = placed.others(snapshot, index, wish.replica);
             Counts::of(others.filter_map(|at| value(by, at)), &pool.values)

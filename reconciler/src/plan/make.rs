@@ -72,15 +72,23 @@ impl<'a> Round<'a> {
             let message = "the state directory has no owner id yet".to_owned();
             return Err(Reason::Stalled { message });
         };
-        self.dependencies(spec)?;
+        self.dependencies(key, spec)?;
+        self.variables_known(key, spec, replica.instance.linked)?;
         if let Cause::Changed { .. } = cause {
+            self.targets_current(key)?;
             self.turn(replica)?;
         }
         let incarnation = next_incarnation(replica, revision);
         let name = replica.key.container_name(incarnation);
         let uid = self.uid(replica.instance);
         let address = self.address(replica)?;
-        let mut config = want::config(spec, replica.key, &self.cgroup_parent(replica), address);
+        let mut config = want::config(
+            spec,
+            replica.key,
+            &self.cgroup_parent(replica),
+            address,
+            replica.instance.linked,
+        );
         config.limits.clone_from(limits);
         // The network mode is joined with the create; older engines take no other one there.
         let joined =
@@ -146,8 +154,13 @@ impl<'a> Round<'a> {
 
     pub(super) fn why_replaced(&self, replica: &Replica<'_, '_>, present: &Located) -> Cause {
         let Instance { declared, limits, record, .. } = replica.instance;
-        let want =
-            Want { replica: replica.key, spec: &declared.spec, limits, image: replica.image };
+        let want = Want {
+            replica: replica.key,
+            spec: &declared.spec,
+            limits,
+            linked: replica.instance.linked,
+            image: replica.image,
+        };
         let past = record.and_then(|record| {
             let of = &present.container.identity.revision;
             record.history.iter().rev().find(|past| past.revision == *of)

@@ -4,13 +4,14 @@
 //! life of one replica), [`turns`] (one after the other), [`containers`] (which of them is in force), [`make`] (another container, and how it takes its place), [`power`]
 //! (whether it runs, rests or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
-//! instances that do), [`own_network`] (projects' networks and addresses),
+//! instances that do), [`links`] (what they bring), [`own_network`] (projects' networks and addresses),
 //! [`removal`] (what is no longer declared, and the guard that holds removals back).
 
 mod containers;
 mod dependencies;
 pub mod goal;
 mod health;
+mod links;
 mod make;
 mod needs;
 mod own_network;
@@ -28,6 +29,7 @@ use crate::model::journal::Entry;
 use crate::model::observed::Reach;
 use crate::model::record::{InstanceRecord, ReplicaRecord};
 use crate::model::snapshot::{Located, Snapshot};
+use crate::model::spec::LinkSpec;
 use crate::model::suspend::Suspension;
 use crate::placement::Load;
 use crate::policy::{Policies, Subject, Verdict};
@@ -134,6 +136,8 @@ struct Round<'a> {
     images: BTreeMap<&'a ImageName, needs::ImageState<'a>>,
     needs: BTreeMap<ObjectId, needs::Need>,
     own: own_network::Own,
+    /// The links of each instance that has any.
+    links: BTreeMap<&'a Key, Vec<&'a LinkSpec>>,
     load: Option<Load<'a>>,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
     candidates: Vec<removal::Candidate>,
@@ -154,6 +158,7 @@ impl<'a> Round<'a> {
             images: BTreeMap::new(),
             needs: BTreeMap::new(),
             own: own_network::Own::default(),
+            links: links::by_user(&snapshot.desired),
             load: None,
             undeclared: BTreeMap::new(),
             candidates: Vec::new(),

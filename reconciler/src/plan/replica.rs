@@ -6,6 +6,7 @@ use super::containers::{
 use super::needs::{Need, backing_off, networks_of};
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
 use crate::diff::{self, Class, Want, differences};
+use crate::links::Linked;
 use crate::model::desired::Declared;
 use crate::model::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, ReplicaKey, Revision};
 use crate::model::journal::{Deed, Entry};
@@ -17,7 +18,7 @@ use crate::placement::capacity::Amounts;
 use crate::placement::{self, Load, Wish};
 use crate::policy::{Subject, Verdict};
 use crate::report::Reason;
-use crate::revision::revision;
+use crate::revision::linked_revision;
 use crate::step::{Action, Cause, FieldChange, StepId};
 use crate::want;
 
@@ -28,6 +29,8 @@ pub(super) struct Instance<'a, 'r> {
     pub(super) declared: &'a Declared<InstanceSpec>,
     pub(super) record: Option<&'a InstanceRecord>,
     pub(super) limits: &'r Limits,
+    /// What its links bring.
+    pub(super) linked: &'r Linked,
 }
 
 /// A replica in this round, once its node is known and answers.
@@ -68,7 +71,8 @@ impl<'a> Round<'a> {
         group: &Group<'a>,
     ) {
         let limits = want::limits(&declared.spec.resources);
-        let instance = Instance { key, declared, record, limits: &limits };
+        let alone = Linked::default();
+        let instance = Instance { key, declared, record, limits: &limits, linked: &alone };
         if record.is_none_or(|record| record.digest.as_ref() != Some(&declared.digest)) {
             self.decide(Entry::Declared {
                 instance: key.clone(),
@@ -76,6 +80,8 @@ impl<'a> Round<'a> {
                 digest: declared.digest.clone(),
             });
         }
+        let linked = self.linked(key, declared, record);
+        let instance = Instance { linked: &linked, ..instance };
         let mut groups = group.iter().peekable();
         let mut known_revision: Option<Revision> = None;
         for ordinal in 0..declared.spec.replicas {
@@ -136,7 +142,11 @@ impl<'a> Round<'a> {
         if let Some(content) = content
             && known_revision.is_none()
         {
-            *known_revision = Some(revision(&instance.declared.basis, &content));
+            *known_revision = Some(linked_revision(
+                &instance.declared.basis,
+                &content,
+                &instance.linked.variables,
+            ));
         }
         let revision = known_revision.as_ref();
         let (target, others) = in_force(key, containers, &node, revision);
@@ -215,8 +225,13 @@ impl<'a> Round<'a> {
             return self.rest(replica);
         }
         let Instance { declared, limits, .. } = replica.instance;
-        let want =
-            Want { replica: replica.key, spec: &declared.spec, limits, image: replica.image };
+        let want = Want {
+            replica: replica.key,
+            spec: &declared.spec,
+            limits,
+            linked: replica.instance.linked,
+            image: replica.image,
+        };
         // While the image is not resolved nothing is known to be wrong with what runs.
         let mut found = match replica.revision {
             Some(_) => differences(&want, &target.container),

@@ -316,6 +316,7 @@ impl FakeEngine {
                     image: image.clone(),
                     config,
                     address: None,
+                    addresses: Default::default(),
                     created_at: now,
                 };
                 self.containers.insert(id.clone(), container);

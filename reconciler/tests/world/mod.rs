@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use reconciler::links::{self, Addresses, Linked};
 use reconciler::model::desired::{RootIdentity, RootState};
 use reconciler::model::health::HealthNote;
 use reconciler::model::ids::{
@@ -25,12 +26,13 @@ use reconciler::model::record::{
 };
 use reconciler::model::snapshot::{InFlight, Located, Snapshot};
 use reconciler::model::sparse::Sparse;
+use reconciler::model::spec::InstanceSpec;
 use reconciler::model::subnet::PROJECT_BITS;
 use reconciler::model::suspend::Target;
 use reconciler::model::time::Timestamp;
 use reconciler::plan::{goal, own_network_spec};
 use reconciler::policy::{Policies, Policy, Subject, Verdict};
-use reconciler::revision::revision;
+use reconciler::revision::linked_revision;
 use reconciler::want;
 use serde::Deserialize;
 
@@ -54,6 +56,10 @@ struct Observed {
     /// Whether projects' own networks have still to be made.
     no_own_networks: bool,
     records: BTreeMap<String, Record>,
+    /// The addresses that variables of links name.
+    addresses: BTreeMap<Key, Addresses>,
+    /// What instances waited for that are no longer declared.
+    waited_for: BTreeMap<Key, BTreeSet<Key>>,
     /// Instances that have no record at all.
     lost_records: Vec<Key>,
     volume_records: BTreeMap<Key, bool>,
@@ -185,6 +191,10 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
     }
     for (replica, record) in &observed.records {
         change_record(&mut snapshot, &replica_key(replica)?, record)?;
+    }
+    for (key, waits) in &observed.waited_for {
+        let record = snapshot.records.instances.entry(key.clone()).or_default();
+        record.waits_for.clone_from(waits);
     }
     for instance in &observed.lost_records {
         snapshot.records.instances.remove(instance);
@@ -334,10 +344,28 @@ fn instances(snapshot: &mut Snapshot, observed: &Observed) {
         if has_replica(key) {
             let digest = Some(declared.digest.clone());
             let uid = "u1".to_owned();
-            let record = InstanceRecord { uid, generation: 1, digest, ..InstanceRecord::default() };
+            let links = links::of_instance(&snapshot.desired, key);
+            let links = links.filter(|link| link.condition.is_some()).map(|link| link.to.clone());
+            let waits = declared.spec.more.depends_on.iter().map(|one| one.instance.clone());
+            let record = InstanceRecord {
+                uid,
+                generation: 1,
+                digest,
+                waits_for: waits.chain(links).collect(),
+                addresses: observed.addresses.get(key).cloned().unwrap_or_default(),
+                ..InstanceRecord::default()
+            };
             snapshot.records.instances.insert(key.clone(), record);
         }
     }
+}
+
+/// What links bring to an instance, by the addresses that records hold.
+fn linked_of(snapshot: &Snapshot, key: &Key, spec: &InstanceSpec) -> Linked {
+    let record = snapshot.records.instances.get(key);
+    let known = record.map(|record| record.addresses.clone()).unwrap_or_default();
+    let links = links::of_instance(&snapshot.desired, key);
+    Linked::of(&snapshot.desired, (key, spec), links, &known)
 }
 
 /// `current` and nothing mean what is declared; another word stands for itself.
@@ -349,7 +377,8 @@ fn revision_of(snapshot: &Snapshot, key: &Key, word: &str) -> Revision {
             let record = snapshot.records.images.get(image);
             let content = record.and_then(|record| record.content.clone());
             let content = content.unwrap_or_else(|| Arc::clone(&image_id(image).0));
-            revision(&declared.basis, &content)
+            let linked = linked_of(snapshot, key, &declared.spec);
+            linked_revision(&declared.basis, &content, &linked.variables)
         }
         None => Revision(Arc::from(if word.is_empty() { "old" } else { word })),
     }
@@ -367,7 +396,8 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     // Any will do, as long as no two have the same.
     let count: usize = snapshot.containers.values().map(Vec::len).sum();
     let address = Ipv4Addr::from_bits(0x0a90_0f00 + u32::try_from(count).unwrap_or(0));
-    let mut config = want::config(&spec, &replica, "/windlass/n1/shop", Some(address));
+    let linked = linked_of(snapshot, &replica.instance, &spec);
+    let mut config = want::config(&spec, &replica, "/windlass/n1/shop", Some(address), &linked);
     if let Some(memory) = &of.memory {
         let bytes = memory.parse::<Bytes>().map_err(|why| why.to_string())?.0;
         (config.limits.memory, config.limits.memory_swap) = (bytes, bytes * 2);
@@ -377,7 +407,7 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     }
     config.env.extend(of.env.clone());
     if let Some(networks) = &of.networks {
-        let wanted = want::attachments(&spec, &replica);
+        let wanted = want::attachments(&spec, &replica, &linked);
         let mut more = (*config.more).clone();
         more.attachments = networks
             .iter()
@@ -423,6 +453,7 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
         image,
         config,
         address: None,
+        addresses: BTreeMap::new(),
         created_at: since,
         name: name.clone(),
     };

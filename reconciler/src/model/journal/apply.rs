@@ -54,6 +54,11 @@ impl Records {
                 record.generation += 1;
                 record.digest = Some(digest.clone());
             }
+            Entry::Linked { instance, waits_for, addresses } => {
+                let record = self.instances.entry(instance.clone()).or_default();
+                record.waits_for.clone_from(waits_for);
+                record.addresses.clone_from(addresses);
+            }
             Entry::Placed { replica, node } => self.replica(replica).node = Some(node.clone()),
             Entry::Addressed { replica, address } => {
                 self.replica(replica).address = Some(*address);
