@@ -222,6 +222,7 @@ impl Snapshot {
             Reason::InFlight { .. }
             | Reason::Unknown { .. }
             | Reason::NodeNotDeclared
+            | Reason::Stays { .. }
             | Reason::Unplaced { .. }
             | Reason::WaitingOn { .. }
             | Reason::Stalled { .. }

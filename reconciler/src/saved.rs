@@ -443,8 +443,13 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
     }
     // A new state directory has no owner yet, and control groups are called after it.
     for (name, record) in nodes.iter().filter(|_| has_owner) {
-        let NodeRecord { engine, endpoint: _, cgroup_root } = record;
+        let NodeRecord { engine, endpoint: _, cgroup_root, cordon: _ } = record;
         add(format!("node {name}"), seal.part(String::new(), &(engine, cgroup_root)));
+    }
+    for (name, record) in nodes {
+        if let Some(cordon) = &record.cordon {
+            add(format!("cordon of node {name}"), seal.part(String::new(), &cordon.drain));
+        }
     }
     for (target, _) in suspended.all() {
         add(format!("{SUSPENSION}{target}"), seal.part(String::new(), &()));

@@ -129,6 +129,9 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
         Entry::Resumed { target } => {
             (NotedKind::Operator, of(target), None, "let go on".to_owned())
         }
+        Entry::NodeOrder { node, order, by } => {
+            (NotedKind::Operator, None, Some(node), format!("{order} (by {by})"))
+        }
         Entry::Settled { managed } => {
             (NotedKind::Settled, None, None, format!("{managed} objects are as declared"))
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use reconciler::model::cordon::NodeOrder;
 use reconciler::model::desired::RootIdentity;
 use reconciler::model::ids::{
     ContainerId, Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision,
@@ -147,6 +148,17 @@ pub(crate) fn entries() -> Vec<Entry> {
         },
         Entry::Suspended { target: Target::Project(name("lab")), by: String::new(), why: None },
         Entry::Resumed { target: Target::Project(name("lab")) },
+        Entry::NodeOrder {
+            node: name("n1"),
+            order: NodeOrder::Cordon { drain: true, why: Some("its disk is old".to_owned()) },
+            by: "ops@host".to_owned(),
+        },
+        Entry::NodeOrder { node: name("n1"), order: NodeOrder::Uncordon, by: String::new() },
+        Entry::NodeOrder {
+            node: name("n1"),
+            order: NodeOrder::Accept { engine: "BBBB".to_owned() },
+            by: "ops@host".to_owned(),
+        },
         Entry::Gone { replica: web },
         Entry::Settled { managed: 2 },
     ]

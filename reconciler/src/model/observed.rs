@@ -21,6 +21,13 @@ pub struct ObservedNode {
     pub engine: Option<EngineInfo>,
     /// When the last full list was asked for.
     pub seen_at: Timestamp,
+    /// How long a full list takes, in milliseconds: the median of the last few.
+    #[serde(default)]
+    pub latency_ms: Option<u64>,
+    /// The id of another engine that answers in its place, and is refused until an operator
+    /// accepts it.
+    #[serde(default)]
+    pub another: Option<String>,
     /// Our containers, by the engine's id.
     pub containers: BTreeMap<ContainerId, ObservedContainer>,
     /// Names of containers that are not ours: they are counted, shown and never touched.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::cordon::Cordon;
 use super::desired::RootIdentity;
 use super::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, Revision};
 use super::observed::Limits;
@@ -263,6 +264,9 @@ pub struct NodeRecord {
     pub endpoint: Option<String>,
     /// The control group that containers live under; it cannot change later.
     pub cgroup_root: Option<String>,
+    /// What an operator said of it, if it takes nothing new for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cordon: Option<Cordon>,
 }
 
 /// What the guard against mass deletion remembers.

@@ -288,11 +288,10 @@ fn closed(snapshot: &Snapshot, node: &Name) -> Option<Closed> {
         }
         Some(Reach::Reachable) => {}
     }
-    let declared = snapshot.desired.nodes.get(node);
-    match declared.map(|declared| (declared.spec.cordon, declared.spec.drain)) {
-        Some((_, true)) => Some(Closed::Drained),
-        Some((true, false)) => Some(Closed::Cordoned),
-        Some((false, false)) | None => None,
+    match snapshot.cordon(node) {
+        Some(true) => Some(Closed::Drained),
+        Some(false) => Some(Closed::Cordoned),
+        None => None,
     }
 }
 

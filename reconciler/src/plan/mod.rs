@@ -5,10 +5,12 @@
 //! (whether it runs, rests or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
 //! instances that do), [`links`] (what they bring), [`own_network`] (projects' networks and addresses),
+//! [`drain`] (off a node that shall be empty),
 //! [`removal`] (what is no longer declared, and the guard that holds removals back).
 
 mod containers;
 mod dependencies;
+mod drain;
 pub mod goal;
 mod health;
 mod links;
@@ -20,7 +22,7 @@ mod removal;
 mod replica;
 mod turns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::iter::Peekable;
 
@@ -139,6 +141,8 @@ struct Round<'a> {
     /// The links of each instance that has any.
     links: BTreeMap<&'a Key, Vec<&'a LinkSpec>>,
     load: Option<Load<'a>>,
+    /// Replicas that were given another node in this round, since theirs is drained.
+    moved: BTreeSet<ReplicaKey>,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
     candidates: Vec<removal::Candidate>,
     /// A node that is declared and answers: most replicas are on the same one.
@@ -160,6 +164,7 @@ impl<'a> Round<'a> {
             own: own_network::Own::default(),
             links: links::by_user(&snapshot.desired),
             load: None,
+            moved: BTreeSet::new(),
             undeclared: BTreeMap::new(),
             candidates: Vec::new(),
             answering: std::cell::RefCell::default(),
@@ -274,7 +279,10 @@ impl<'a> Round<'a> {
             Reason::Denied { .. } => self.report.counts.denied += 1,
             Reason::Held => self.report.counts.held += 1,
             Reason::Suspended { .. } => self.report.counts.suspended += 1,
-            Reason::Completed | Reason::Retained | Reason::Failed { .. } => {
+            Reason::Completed
+            | Reason::Retained
+            | Reason::Failed { .. }
+            | Reason::Stays { .. } => {
                 self.report.counts.settled += 1;
             }
             Reason::InFlight { .. }

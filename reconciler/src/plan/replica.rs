@@ -3,6 +3,7 @@
 use super::containers::{
     can_be_left_out, in_force, in_place, is_running, removals_of_others, remove, stop,
 };
+use super::drain::Move;
 use super::needs::{Need, backing_off, networks_of};
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
 use crate::diff::{self, Class, Want, differences};
@@ -49,7 +50,8 @@ pub(super) struct Replica<'a, 'r> {
     pub(super) others: Vec<&'a Located>,
     /// All of them, also those that are on other nodes.
     pub(super) all: &'a [Located],
-    /// What its new image waits for, while an earlier container is in force.
+    /// What its new image waits for, while an earlier container is in force; or why it stays on a
+    /// node that it shall leave.
     pub(super) pending: Option<Reason>,
 }
 
@@ -130,8 +132,8 @@ impl<'a> Round<'a> {
             let node = record.and_then(|record| record.node.as_ref());
             return self.wait(&object, node, reason);
         }
-        let node = match self.node_of(instance, key, record, containers) {
-            Ok(node) => node,
+        let (node, stays) = match self.node_of(instance, key, record, containers) {
+            Ok(found) => found,
             Err(reason) => return self.wait(&object, None, reason),
         };
         if let Some(reason) = self.blocked_node(&node) {
@@ -166,7 +168,7 @@ impl<'a> Round<'a> {
             target,
             others,
             all: containers,
-            pending,
+            pending: pending.or(stays),
         };
         match target {
             Some(target) => self.live(&replica, target),
@@ -183,14 +185,15 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// The replica's node: where its record or its container says, or a new one.
+    /// The replica's node: where its record or its container says, or a new one. And why it is not
+    /// another one, if it shall leave that.
     fn node_of(
         &mut self,
         instance: Instance<'a, '_>,
         key: &ReplicaKey,
         record: Option<&ReplicaRecord>,
         containers: &[Located],
-    ) -> Result<Name, Reason> {
+    ) -> Result<(Name, Option<Reason>), Reason> {
         let snapshot = self.snapshot;
         let placement = instance.declared.spec.more.placement.as_ref();
         if let Some(record) = record
@@ -198,8 +201,19 @@ impl<'a> Round<'a> {
         {
             // Nothing was ever made of it there: another placement sends it elsewhere.
             let is_free = containers.is_empty() && record.incarnation == 0;
-            if !is_free || placement::allows(snapshot, placement, node) {
-                return Ok(node.clone());
+            if !is_free {
+                return Ok(match self.move_off(instance, key, containers, node) {
+                    Move::None => (node.clone(), None),
+                    Move::Stays(reason) => (node.clone(), Some(reason)),
+                    Move::To(other) => {
+                        let (replica, node) = (key.clone(), other.clone());
+                        self.decide(Entry::Placed { replica, node });
+                        (other, None)
+                    }
+                });
+            }
+            if placement::allows(snapshot, placement, node) && snapshot.cordon(node).is_none() {
+                return Ok((node.clone(), None));
             }
         }
         let newest = containers
@@ -215,7 +229,7 @@ impl<'a> Round<'a> {
             }
         };
         self.decide(Entry::Placed { replica: key.clone(), node: node.clone() });
-        Ok(node)
+        Ok((node, None))
     }
 
     /// A container is in force: brings it to its declared state.
@@ -420,6 +434,10 @@ impl<'a> Round<'a> {
             let reason = Reason::Failed { code: None };
             return self.wait(replica.object, Some(replica.node), reason);
         }
+        if let Some(left) = replica.all.iter().find(|at| self.is_left(replica, at)) {
+            let cause = Cause::Drained { node: left.node.clone() };
+            return self.make(replica, ChangeKind::Replace, cause);
+        }
         // One of the very revision is not in force only if the engine is removing it.
         let newest = replica
             .others
@@ -483,7 +501,7 @@ impl<'a> Round<'a> {
             return self.wait(replica.object, Some(replica.node), reason.clone());
         }
         self.note_life(replica, target);
-        if replica.all.len() > 1 && self.tidy_elsewhere(replica) {
+        if replica.all.len() > 1 && self.tidy_elsewhere(replica, target) {
             return;
         }
         let placement = replica.instance.declared.spec.more.placement.as_ref();
@@ -515,7 +533,7 @@ impl<'a> Round<'a> {
     }
 
     /// Removes the replica's containers on other nodes than its own, now that all is well there.
-    fn tidy_elsewhere(&mut self, replica: &Replica<'_, '_>) -> bool {
+    fn tidy_elsewhere(&mut self, replica: &Replica<'_, '_>, target: &Located) -> bool {
         let elsewhere = |at: &&Located| at.node != *replica.node;
         let mut strays: Vec<&Located> = replica.all.iter().filter(elsewhere).collect();
         strays.sort_by_key(|at| (&at.node, &at.id));
@@ -523,9 +541,17 @@ impl<'a> Round<'a> {
         let Some(first) = strays.iter().find(answers).copied() else {
             return false;
         };
-        let actions =
-            strays.iter().copied().filter(|at| at.node == first.node).map(remove).collect();
         let Instance { declared, limits, .. } = replica.instance;
+        let serves = declared.spec.power == Power::Running;
+        if serves && strays.iter().any(|at| is_running(at)) && !target.may_be_ready() {
+            let what = format!("{} to be ready on {}", replica.key, replica.node);
+            self.wait(replica.object, Some(replica.node), Reason::WaitingOn { what });
+            return true;
+        }
+        let here = || strays.iter().copied().filter(|at| at.node == first.node);
+        let mut actions: Vec<Action> =
+            here().filter_map(|at| stop(at, &declared.spec, false)).collect();
+        actions.extend(here().map(remove));
         let goal = goal::replica(replica.revision, declared.spec.power, limits);
         let failure = replica.record.and_then(|record| record.failure.as_ref());
         if let Some(failure) = failure
@@ -537,7 +563,12 @@ impl<'a> Round<'a> {
             return true;
         }
         let (object, node) = (replica.object.clone(), first.node.clone());
-        let (kind, cause) = (ChangeKind::Tidy, Cause::Superseded);
+        let cause = if self.snapshot.is_drained(&node) {
+            Cause::Drained { node: node.clone() }
+        } else {
+            Cause::Superseded
+        };
+        let kind = ChangeKind::Tidy;
         self.chain(Change { object, node, kind, cause, goal }, actions, &[]);
         true
     }

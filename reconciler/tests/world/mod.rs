@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reconciler::links::{self, Addresses, Linked};
+use reconciler::model::cordon::NodeOrder;
 use reconciler::model::desired::{RootIdentity, RootState};
 use reconciler::model::health::HealthNote;
 use reconciler::model::ids::{
@@ -68,6 +69,8 @@ struct Observed {
     removed: Vec<String>,
     approved: Vec<String>,
     in_flight: BTreeMap<String, String>,
+    /// Nodes that an operator cordoned: `cordon` or `drain`.
+    ordered: BTreeMap<Name, String>,
     /// Instances, `volume shop/data`, or `project shop`.
     suspended: Vec<String>,
 }
@@ -226,6 +229,11 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
         };
         let why = Some("a look at it".to_owned());
         let entry = Entry::Suspended { target, by: "ops@n1".to_owned(), why };
+        snapshot.records.apply(NOW, &entry);
+    }
+    for (node, word) in &observed.ordered {
+        let order = NodeOrder::Cordon { drain: word == "drain", why: None };
+        let entry = Entry::NodeOrder { node: node.clone(), order, by: "ops@n1".to_owned() };
         snapshot.records.apply(NOW, &entry);
     }
     for (text, what) in &observed.in_flight {

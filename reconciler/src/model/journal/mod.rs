@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::links::Addresses;
+use crate::model::cordon::NodeOrder;
 use crate::model::desired::RootIdentity;
 use crate::model::ids::{
     Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision,
@@ -200,6 +201,15 @@ pub enum Entry {
     Resumed {
         /// What.
         target: Target,
+    },
+    /// An operator said something of a node.
+    NodeOrder {
+        /// Which node.
+        node: Name,
+        /// What.
+        order: NodeOrder,
+        /// Who: `user@host`.
+        by: String,
     },
     /// Things have been settled for a while: removals are counted anew.
     Settled {

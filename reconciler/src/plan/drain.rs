@@ -1,0 +1,123 @@
+//! Off a node that shall be empty: what can be elsewhere is made elsewhere, and once it is ready
+//! there, what is left on the drained node is stopped and removed. Until then it serves.
+//!
+//! A move is a replica with another node in its record, so a restart in its middle goes on, and a
+//! node that takes new things again in its middle calls nothing back.
+
+use super::Round;
+use super::containers::is_running;
+use super::replica::{Instance, Replica};
+use crate::model::ids::{Name, ReplicaKey};
+use crate::model::record::ReplicaRecord;
+use crate::model::snapshot::Located;
+use crate::model::spec::{MountSource, Restart};
+use crate::placement::capacity::Amounts;
+use crate::placement::{Load, Wish};
+use crate::report::Reason;
+
+/// What becomes of a replica on a node.
+pub(super) enum Move {
+    /// Nothing asks it to go.
+    None,
+    /// It goes to this node.
+    To(Name),
+    /// It is asked to go, and stays for now or for good.
+    Stays(Reason),
+}
+
+impl<'a> Round<'a> {
+    /// Whether a replica that was made on `node` is moved off it.
+    pub(super) fn move_off(
+        &mut self,
+        instance: Instance<'a, '_>,
+        key: &ReplicaKey,
+        containers: &[Located],
+        node: &Name,
+    ) -> Move {
+        if !self.snapshot.is_drained(node) || self.blocked_node(node).is_some() {
+            return Move::None;
+        }
+        let here = || containers.iter().filter(|at| at.node == *node);
+        let runs = here().any(is_running);
+        let spec = &*instance.declared.spec;
+        if spec.restart != Restart::Always {
+            // Elsewhere it would run once more.
+            let message =
+                format!("node {node} is drained, and this is a job: it stays until it has ended");
+            return if runs { Move::Stays(Reason::Stays { message }) } else { Move::None };
+        }
+        let placement = spec.more.placement.as_ref();
+        if placement.is_some_and(|placement| placement.node.as_ref() == Some(node)) {
+            let message = format!(
+                "node {node} is drained, and its placement names that node: it stays there until \
+                 its `placement.node` says otherwise and it is removed, or the node goes"
+            );
+            return Move::Stays(Reason::Stays { message });
+        }
+        let data = spec.volumes.iter().find_map(|mount| match &mount.source {
+            MountSource::Volume(volume) => Some(format!("volume {volume}")),
+            MountSource::Bind(path) => Some(format!("{path} of its host")),
+            MountSource::Tmpfs { .. } => None,
+        });
+        if let Some(data) = data {
+            let message = format!(
+                "node {node} is drained, and {data} is there: its data is not moved, so it stays; \
+                 to move it, set `replicas: 0`, copy the data to another node, and declare it there"
+            );
+            return Move::Stays(Reason::Stays { message });
+        }
+        if runs && let Err(reason) = self.turn_to_move(instance, key, node) {
+            return Move::Stays(reason);
+        }
+        let snapshot = self.snapshot;
+        let ask = Amounts::of(&spec.resources);
+        let load = self.load.get_or_insert_with(|| Load::of(snapshot));
+        match load.choose(&Wish { replica: key, placement, ask }) {
+            Ok(other) => {
+                self.moved.insert(key.clone());
+                Move::To(other)
+            }
+            Err(message) => {
+                let message = format!("node {node} is drained, and no other takes it: {message}");
+                Move::Stays(Reason::Stalled { message })
+            }
+        }
+    }
+
+    /// Whether it is this replica's turn: no more of an instance than may be away for an update are
+    /// on their way at once.
+    fn turn_to_move(
+        &self,
+        instance: Instance<'_, '_>,
+        key: &ReplicaKey,
+        node: &Name,
+    ) -> Result<(), Reason> {
+        let update = instance.declared.spec.more.update.as_ref();
+        let most = update.map_or(1, |update| update.max_unavailable);
+        let is_on_its_way = |(ordinal, record): (&u32, &ReplicaRecord)| {
+            let other = ReplicaKey::new(instance.key.clone(), *ordinal);
+            if other == *key {
+                return None;
+            }
+            let located = self.snapshot.containers.get(&other).map_or(&[][..], Vec::as_slice);
+            let is_left = |at: &Located| record.node.as_ref() != Some(&at.node) && is_running(at);
+            (self.moved.contains(&other) || located.iter().any(is_left)).then_some(other)
+        };
+        let records = instance.record.into_iter().flat_map(|record| &record.replicas);
+        let moving: Vec<ReplicaKey> = records.filter_map(is_on_its_way).collect();
+        match moving.first() {
+            Some(other) if moving.len() >= usize::try_from(most).unwrap_or(usize::MAX) => {
+                let what = format!("{other} to have left {node}");
+                Err(Reason::WaitingOn { what })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl Round<'_> {
+    /// Whether a container was left on a drained node by a replica that is on another one now.
+    pub(super) fn is_left(&self, replica: &Replica<'_, '_>, at: &Located) -> bool {
+        at.node != *replica.node && self.snapshot.is_drained(&at.node)
+    }
+}
