@@ -489,7 +489,9 @@ impl<'a> Check<'a> {
                         .and_then(|record| record.node.as_ref());
                     // Who has a node leaves it only where that is drained.
                     let may_leave = |node: &Name| self.snapshot.is_drained(node);
-                    if placed.is_some_and(|node| !may_leave(node)) || !self.snapshot.desired.nodes.contains_key(node) {
+                    if placed.is_some_and(|node| !may_leave(node))
+                        || !self.snapshot.desired.nodes.contains_key(node)
+                    {
                         self.found.push(Violation(format!("{replica} cannot be placed on {node}")));
                     }
                 }

@@ -558,10 +558,12 @@ pub(super) enum NodeVerb {
         names: Vec<String>,
     },
     /// Place nothing new on a node, and move what can be elsewhere
-    #[command(after_help = "Each replica is made on another node first, and leaves once it is ready there; no more\n\
+    #[command(
+        after_help = "Each replica is made on another node first, and leaves once it is ready there; no more\n\
                             of an instance at once than its `update.maxUnavailable`. What has a volume or a bind, is\n\
                             pinned, or is a job that runs, stays and is listed. Without a daemon this applies the specs.\n\n\
-                            Exit codes: 0 the node is empty, 1 something is left on it, or it took longer than --timeout.")]
+                            Exit codes: 0 the node is empty, 1 something is left on it, or it took longer than --timeout."
+    )]
     Drain {
         /// Which
         #[arg(value_name = "NAME")]
@@ -574,8 +576,10 @@ pub(super) enum NodeVerb {
         no_wait: bool,
     },
     /// Take another engine in the place of the one that a node was
-    #[command(after_help = "Names the engine that answers now, and binds to that very one. What the earlier engine held\n\
-                            is forgotten: its replicas are made anew here, and the data of its volumes is not carried over.")]
+    #[command(
+        after_help = "Names the engine that answers now, and binds to that very one. What the earlier engine held\n\
+                            is forgotten: its replicas are made anew here, and the data of its volumes is not carried over."
+    )]
     Accept {
         /// Which
         #[arg(value_name = "NAME")]

@@ -20,18 +20,11 @@ const NAMES_SHOWN: usize = 5;
 pub(super) async fn run(context: &Context, verb: NodeVerb) -> Ended {
     match verb {
         NodeVerb::List { names } => {
-            let asked = get::Asked {
-                names,
-                selector: None,
-                project: None,
-                sort_by: None,
-                watch: false,
-            };
+            let asked =
+                get::Asked { names, selector: None, project: None, sort_by: None, watch: false };
             get::run(context, &get::Wanted::new("nodes", asked)?).await
         }
-        NodeVerb::Describe { name } => {
-            describe::run(context, &["node".to_owned(), name]).await
-        }
+        NodeVerb::Describe { name } => describe::run(context, &["node".to_owned(), name]).await,
         NodeVerb::Cordon { names, reason } => {
             let (settings, overview) = look(context).await?;
             let nodes = known(&names, &overview)?;
@@ -84,9 +77,9 @@ async fn drain(context: &Context, name: &str, why: Option<String>, no_wait: bool
     let order = NodeOrder::Cordon { drain: true, why };
     if no_wait {
         tell(context, &settings, node, order).await?;
-        context.out.note(&format!(
-            "draining {node}; `windlass node describe {node}` shows what is left"
-        ));
+        context
+            .out
+            .note(&format!("draining {node}; `windlass node describe {node}` shows what is left"));
         return Ok(0);
     }
     let dir = Dir { dir: None };

@@ -34,6 +34,7 @@ use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::LinkSpec;
 use crate::model::suspend::Suspension;
 use crate::placement::Load;
+use crate::placement::together::Together;
 use crate::policy::{Policies, Subject, Verdict};
 use crate::report::{Note, Reason, Report};
 use crate::step::{Action, Cause, Step, StepId};
@@ -141,6 +142,8 @@ struct Round<'a> {
     /// The links of each instance that has any.
     links: BTreeMap<&'a Key, Vec<&'a LinkSpec>>,
     load: Option<Load<'a>>,
+    /// Which instances are on one node, since they are linked.
+    together: Together<'a>,
     /// Replicas that were given another node in this round, since theirs is drained.
     moved: BTreeSet<ReplicaKey>,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
@@ -164,6 +167,7 @@ impl<'a> Round<'a> {
             own: own_network::Own::default(),
             links: links::by_user(&snapshot.desired),
             load: None,
+            together: Together::of(&snapshot.desired),
             moved: BTreeSet::new(),
             undeclared: BTreeMap::new(),
             candidates: Vec::new(),
@@ -279,10 +283,7 @@ impl<'a> Round<'a> {
             Reason::Denied { .. } => self.report.counts.denied += 1,
             Reason::Held => self.report.counts.held += 1,
             Reason::Suspended { .. } => self.report.counts.suspended += 1,
-            Reason::Completed
-            | Reason::Retained
-            | Reason::Failed { .. }
-            | Reason::Stays { .. } => {
+            Reason::Completed | Reason::Retained | Reason::Failed { .. } | Reason::Stays { .. } => {
                 self.report.counts.settled += 1;
             }
             Reason::InFlight { .. }

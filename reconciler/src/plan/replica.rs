@@ -212,7 +212,10 @@ impl<'a> Round<'a> {
                     }
                 });
             }
-            if placement::allows(snapshot, placement, node) && snapshot.cordon(node).is_none() {
+            if placement::allows(snapshot, placement, node)
+                && snapshot.cordon(node).is_none()
+                && !self.is_apart(instance.key, node)
+            {
                 return Ok((node.clone(), None));
             }
         }
@@ -222,14 +225,36 @@ impl<'a> Round<'a> {
         let node = match newest {
             Some(located) => located.node.clone(),
             None => {
-                let load = self.load.get_or_insert_with(|| Load::of(snapshot));
-                let ask = Amounts::of(&instance.declared.spec.resources);
-                load.choose(&Wish { replica: key, placement, ask })
-                    .map_err(|message| Reason::Unplaced { message })?
+                self.choose_node(instance, key).map_err(|message| Reason::Unplaced { message })?
             }
         };
         self.decide(Entry::Placed { replica: key.clone(), node: node.clone() });
         Ok((node, None))
+    }
+
+    /// A node for a replica: that of those that it is linked with, or any that takes it.
+    pub(super) fn choose_node(
+        &mut self,
+        instance: Instance<'a, '_>,
+        key: &ReplicaKey,
+    ) -> Result<Name, String> {
+        let snapshot = self.snapshot;
+        let spec = &*instance.declared.spec;
+        let load = self.load.get_or_insert_with(|| Load::of(snapshot));
+        if self.together.with(instance.key).next().is_some() {
+            return self.together.choose(snapshot, load, key, spec);
+        }
+        let (placement, ask) = (spec.more.placement.as_ref(), Amounts::of(&spec.resources));
+        load.choose(&Wish { replica: key, placement, ask })
+    }
+
+    /// Whether those that an instance is linked with are all on another node than `node`.
+    fn is_apart(&self, instance: &Key, node: &Name) -> bool {
+        if self.together.with(instance).next().is_none() {
+            return false;
+        }
+        let nodes = self.together.nodes(self.snapshot, instance);
+        nodes.len() == 1 && !nodes.contains_key(node)
     }
 
     /// A container is in force: brings it to its declared state.
@@ -513,7 +538,24 @@ impl<'a> Round<'a> {
             );
             return self.wait(replica.object, Some(replica.node), Reason::Stalled { message });
         }
+        if let Some(reason) = self.split(replica) {
+            return self.wait(replica.object, Some(replica.node), reason);
+        }
         self.report.counts.settled += 1;
+    }
+
+    /// Why a replica is not as its links want it: what it is linked with is on another node.
+    fn split(&self, replica: &Replica<'_, '_>) -> Option<Reason> {
+        let (key, node) = (replica.instance.key, replica.node);
+        self.together.with(key).next()?;
+        let nodes = self.together.nodes(self.snapshot, key);
+        let (elsewhere, other) = nodes.into_iter().find(|(other, _)| other != node)?;
+        let message = format!(
+            "it is on {node}, and {other}, which it is linked with, on {elsewhere}: linked \
+             instances are on one node, and nobody is moved for a link; set `replicas: 0` for one \
+             of the two until it is gone, and it is placed beside the other, or take the link away"
+        );
+        Some(Reason::Stalled { message })
     }
 
     /// Has records say what another hand did to it.

@@ -151,7 +151,11 @@ pub fn nodes(all: &[&NodeStatus], wide: bool, specs: &str, style: &Style) -> Str
             node.endpoint.clone().into(),
         ];
         if wide {
-            row.extend([node.foreign.to_string().into(), dash(node.engine.clone()), dash(declared)]);
+            row.extend([
+                node.foreign.to_string().into(),
+                dash(node.engine.clone()),
+                dash(declared),
+            ]);
         }
         table.row(row);
     }
