@@ -4,7 +4,7 @@
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
-//! [`fields`] (every field of a spec), [`networks`].
+//! [`fields`] (every field of a spec), [`networks`], [`links`].
 
 mod apply;
 mod crash;
@@ -17,6 +17,7 @@ mod hang;
 mod health;
 mod images;
 mod life;
+mod links;
 mod networks;
 mod plans;
 mod room;
