@@ -1,6 +1,8 @@
 //! What only the whole set can tell: objects declared twice, references that lead nowhere, and
 //! host ports that two instances want.
 
+mod nodes;
+
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
@@ -30,6 +32,7 @@ pub(crate) fn check(universe: &Universe<'_>, written: &Universe<'_>) -> Findings
         universe,
         written,
         names: OnceCell::new(),
+        nodes: OnceCell::new(),
         uncertain: uncertain(universe),
         found: Findings::default(),
     };
@@ -47,6 +50,10 @@ pub(crate) fn check(universe: &Universe<'_>, written: &Universe<'_>) -> Findings
             checker.flavor(member, instance);
             checker.dependencies(&links, member, instance);
             checker.image(member, instance);
+            checker.placement(member, instance);
+        }
+        if let Some(Body::Node(node)) = &member.draft.body {
+            checker.endpoint(member, &node.endpoint);
         }
         if let Some(Body::Link(link)) = &member.draft.body {
             checker.link(&links, member, link);
@@ -61,6 +68,8 @@ pub(super) struct Checker<'c, 'a> {
     pub(super) universe: &'c Universe<'a>,
     written: &'c Universe<'a>,
     names: OnceCell<Names<'a>>,
+    /// All declarations of Nodes.
+    nodes: OnceCell<Vec<Member<'a>>>,
     /// Files of which nobody knows all that they declare.
     uncertain: Vec<usize>,
     found: Findings,

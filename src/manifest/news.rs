@@ -182,8 +182,10 @@ fn same_relations(old: &Draft, new: &Draft) -> bool {
         }
         // Its limits are those of all that use it.
         (Some(Body::Flavor(old)), Some(Body::Flavor(new))) => old == new,
-        // Another endpoint is another connection.
-        (Some(Body::Node(old)), Some(Body::Node(new))) => old == new,
+        // Another endpoint is another connection; placements ask for labels.
+        (Some(Body::Node(old_node)), Some(Body::Node(new_node))) => {
+            old_node == new_node && old.labels == new.labels
+        }
         (
             None
             | Some(
@@ -241,6 +243,7 @@ fn same_uses(old: &InstanceDraft, new: &InstanceDraft) -> bool {
         && flavor(old) == flavor(new)
         && old.image.key == new.image.key
         && old.image.text == new.image.text
+        && old.spec.more.placement == new.spec.more.placement
         && volumes(old) == volumes(new)
         && ports(old) == ports(new)
 }

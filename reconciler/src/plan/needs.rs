@@ -21,6 +21,8 @@ pub(super) struct ImageState<'a> {
     record: Option<&'a ImageRecord>,
     /// Resolved in this round, by what a node holds.
     fresh: Option<Fresh>,
+    /// Nodes that were found in this round to hold the very content, too.
+    found: BTreeMap<Name, ImageId>,
 }
 
 /// What a node holds under a reference that no record is of.
@@ -77,7 +79,7 @@ impl<'a> Round<'a> {
                     .filter(|record| record.source.as_ref() == Some(digest)),
                 Source::Undeclared(_) => None,
             };
-            ImageState { source, record, fresh: None }
+            ImageState { source, record, fresh: None, found: BTreeMap::new() }
         })
     }
 
@@ -91,7 +93,8 @@ impl<'a> Round<'a> {
         if let Some(record) = state.record.filter(|_| state.fresh.is_none())
             && let Some(content) = &record.content
         {
-            return (Some(Arc::clone(content)), record.ids.get(node).cloned());
+            let (content, id) = (Arc::clone(content), record.ids.get(node).cloned());
+            return (Some(content), id.or_else(|| self.same_content(name, node)));
         }
         (self.image_content(name, node), self.image_id(name, node))
     }
@@ -140,7 +143,34 @@ impl<'a> Round<'a> {
         if let Some(fresh) = state.fresh.as_ref().filter(|fresh| fresh.node == *node) {
             return Some(fresh.id.clone());
         }
-        state.record.and_then(|record| record.ids.get(node)).cloned()
+        let known = state.record.and_then(|record| record.ids.get(node)).cloned();
+        known.or_else(|| self.same_content(name, node))
+    }
+
+    /// The id of an image that `node` holds, if it is of the very content that this one was resolved
+    /// to by what another node holds.
+    fn same_content(&mut self, name: &'a ImageName, node: &Name) -> Option<ImageId> {
+        let snapshot = self.snapshot;
+        let state = self.image_state(name);
+        if let Some(id) = state.found.get(node) {
+            return Some(id.clone());
+        }
+        let Source::Known { digest, .. } = &state.source else { return None };
+        let (content, pinned) = match (&state.fresh, state.record) {
+            (Some(fresh), _) => (Arc::clone(&fresh.content), fresh.pinned.clone()),
+            (None, Some(record)) => (Arc::clone(record.content.as_ref()?), record.pinned.clone()),
+            (None, None) => return None,
+        };
+        let is_it = |(id, image): &(&ImageId, &ObservedImage)| match &pinned {
+            Some(_) => image.digests.iter().any(|held| held.rsplit('@').next() == Some(&*content)),
+            None => id.0 == content,
+        };
+        let id = snapshot.nodes.get(node)?.images.iter().find(is_it)?.0.clone();
+        let source = digest.clone();
+        state.found.insert(node.clone(), id.clone());
+        let (image, node) = (name.clone(), node.clone());
+        self.decide(Entry::Resolved { image, source, node, id: id.clone(), pinned });
+        Some(id)
     }
 
     /// Sees to it that `node` gets the image, if it does not hold it.

@@ -62,6 +62,7 @@ pub(crate) struct InstanceDraft {
     pub(crate) volumes: Vec<VolumeUse>,
     pub(crate) networks: Vec<NetworkRef>,
     pub(crate) depends_on: Vec<DependencyUse>,
+    pub(crate) placement: PlacementSpans,
     pub(crate) ports: Vec<PortUse>,
 }
 
@@ -91,6 +92,14 @@ pub(crate) struct Resolved {
 pub(crate) struct DependencyUse {
     pub(crate) span: Span,
     pub(crate) key: Key,
+}
+
+/// Where a placement says what.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PlacementSpans {
+    pub(crate) node: Option<Span>,
+    pub(crate) selector: Option<Span>,
+    pub(crate) spread: Option<Span>,
 }
 
 impl InstanceDraft {
@@ -148,6 +157,7 @@ impl Clone for InstanceDraft {
             volumes,
             networks,
             depends_on,
+            placement,
             ports,
         } = self;
         let last = resolved.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -161,6 +171,7 @@ impl Clone for InstanceDraft {
             volumes: volumes.clone(),
             networks: networks.clone(),
             depends_on: depends_on.clone(),
+            placement: *placement,
             ports: ports.clone(),
         }
     }
@@ -221,7 +232,7 @@ pub(crate) fn decode(
     let stop = fields.take("stop").and_then(|node| stop(context, node));
     let labels = fields.take("labels");
     let labels = labels.and_then(|node| value::texts(context, node, "labels", check_label));
-    let (more, networks, depends_on) =
+    let (more, networks, depends_on, placement) =
         more(context, &mut fields, &Owner { name, project, replicas, around });
     fields.moved(context, &MOVED);
     fields.apart(context, "links", LINKS_APART);
@@ -256,6 +267,7 @@ pub(crate) fn decode(
         flavor: flavor_use,
         networks,
         depends_on,
+        placement,
         volumes: volume_uses.into_iter().flatten().collect(),
         ports: port_uses,
     })
@@ -274,7 +286,7 @@ fn more(
     context: &mut Context<'_>,
     fields: &mut Fields<'_, '_>,
     owner: &Owner<'_, '_>,
-) -> (More, Vec<NetworkRef>, Vec<DependencyUse>) {
+) -> (More, Vec<NetworkRef>, Vec<DependencyUse>, PlacementSpans) {
     let Owner { name, project, replicas, around } = *owner;
     let workdir = fields.take("workdir");
     let workdir = workdir.and_then(|node| value::absolute_path(context, node, "workdir"));
@@ -300,6 +312,8 @@ fn more(
     let extra_hosts = extra_hosts.and_then(|node| settings::extra_hosts(context, node));
     let update = fields.take("update").and_then(|node| settings::update(context, node, replicas));
     let placement = fields.take("placement").and_then(|node| settings::placement(context, node));
+    let (placement, spans) = placement.unzip();
+    let spans = spans.unwrap_or_default();
     let depends_on = fields.take("dependsOn");
     let depends_on = depends_on
         .and_then(|node| settings::depends_on(context, node, name, project))
@@ -340,7 +354,7 @@ fn more(
         tty: tty.unwrap_or(false),
         log,
     };
-    (more, refs, dependency_uses)
+    (more, refs, dependency_uses, spans)
 }
 
 /// A container on the node's own network has no ports of its own, nor one without any.

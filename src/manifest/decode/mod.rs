@@ -35,7 +35,7 @@ use reconciler::model::spec::{
 };
 
 pub(crate) use self::fields::did_you_mean;
-pub(crate) use self::instance::{InstanceDraft, Resolution, Resolved};
+pub(crate) use self::instance::{InstanceDraft, PlacementSpans, Resolution, Resolved};
 pub(crate) use self::link::LinkDraft;
 pub(crate) use self::networks::NetworkRef;
 pub(crate) use self::ports::PortUse;

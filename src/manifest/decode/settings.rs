@@ -9,7 +9,7 @@ use reconciler::model::spec::{Condition, Dependency, Dns, Log, Placement, Update
 use super::super::problem::Problem;
 use super::super::tree::Node;
 use super::fields::{Context, Fields};
-use super::instance::DependencyUse;
+use super::instance::{DependencyUse, PlacementSpans};
 use super::value;
 
 pub(super) fn dns(context: &mut Context<'_>, node: &Node<'_>) -> Option<Dns> {
@@ -79,20 +79,28 @@ pub(super) fn update(context: &mut Context<'_>, node: &Node<'_>, replicas: u32) 
     Some(Update { max_unavailable: u32::try_from(max_unavailable?).ok()? })
 }
 
-pub(super) fn placement(context: &mut Context<'_>, node: &Node<'_>) -> Option<Placement> {
+pub(super) fn placement(
+    context: &mut Context<'_>,
+    node: &Node<'_>,
+) -> Option<(Placement, PlacementSpans)> {
     let mut fields = Fields::of(context, node, "placement", "placement.")?;
+    let mut spans = PlacementSpans::default();
     let name = fields.take("node");
+    spans.node = name.map(|node| node.span);
     let name = name.map(|node| value::name(context, node, "placement.node"));
-    let selector = fields
-        .take("selector")
-        .and_then(|node| value::texts(context, node, "placement.selector", |_| Ok(())));
-    let spread = fields.take("spread").and_then(|node| {
+    let selector = fields.take("selector");
+    spans.selector = selector.map(|node| node.span);
+    let selector =
+        selector.and_then(|node| value::texts(context, node, "placement.selector", |_| Ok(())));
+    let spread = fields.take("spread");
+    spans.spread = spread.map(|node| node.span);
+    let spread = spread.and_then(|node| {
         let expected = "`node`, or a label of nodes such as `zone`";
         value::text(context, node, "placement.spread", expected).map(str::to_owned)
     });
     fields.finish(context, &["avoid", "tolerations", "strategy"]);
     let node = name.map_or(Some(None), |name| name.map(Some))?;
-    Some(Placement { node, selector: selector.unwrap_or_default(), spread })
+    Some((Placement { node, selector: selector.unwrap_or_default(), spread }, spans))
 }
 
 /// What other tools call conditions.

@@ -160,21 +160,28 @@ fn document() -> impl Strategy<Value = String> {
     let waits = prop::option::weighted(0.2, prop::sample::select(vec!["a", "b", "c"]));
     let flavor = prop::option::weighted(0.2, prop::sample::select(vec!["web", "db", "m1.tiny"]));
     let host = prop::option::weighted(0.2, prop::sample::select(vec!["db", "a"]));
-    let names = (network, waits, flavor, host);
     let user = prop::sample::select(vec!["a", "b", "c"]);
     let target = prop::sample::select(vec!["a", "b", "other/c"]);
     let alias = prop::option::of(prop::sample::select(vec!["db", "web", "a"]));
     let said = (any::<bool>(), any::<bool>());
     let link = (thing.clone(), user, target, alias, said);
     let granted = prop::option::of(prop::sample::select(vec!["default", "web"]));
+    let place = prop::option::weighted(
+        0.2,
+        prop::sample::select(vec!["node: n", "node: m", "selector: { zone: a }", "spread: zone"]),
+    );
+    let names = (network, waits, flavor, (host, place));
     let spec = (name, image, volume, port, 1..3_u32, 64..67_u32, names);
     prop_oneof![
         6 => spec.prop_map(move |(name, image, volume, port, replicas, memory, names)| {
             let mut text = head("Instance", name);
             text.push_str(&format!("spec:\n  image: {image}\n  replicas: {replicas}\n"));
-            let (network, waits, flavor, host) = names;
+            let (network, waits, flavor, (host, place)) = names;
             if let Some(host) = host {
                 text.push_str(&format!("  extraHosts: {{ {host}: 10.0.0.1 }}\n"));
+            }
+            if let Some(place) = place {
+                text.push_str(&format!("  placement: {{ {place} }}\n"));
             }
             match flavor {
                 Some(flavor) => text.push_str(&format!("  flavor: {flavor}\n")),
@@ -231,9 +238,11 @@ fn document() -> impl Strategy<Value = String> {
             }
             text
         }),
-        1 => (0..2_u32).prop_map(move |n| {
-            format!("{}spec: {{ endpoint: \"unix:///{n}.sock\" }}\n", head("Node", "n"))
-        }),
+        1 => (0..2_u32, prop::sample::select(vec!["n", "m"]), prop::sample::select(vec!["a", "b"]))
+            .prop_map(move |(n, name, zone)| {
+                let name = format!("{name}, labels: {{ zone: {zone} }}");
+                format!("{}spec: {{ endpoint: \"unix:///{n}.sock\" }}\n", head("Node", &name))
+            }),
     ]
 }
 

@@ -12,6 +12,7 @@ mod held;
 mod hold;
 mod lab;
 mod latency;
+mod placing;
 mod planning;
 mod restart;
 mod rounds;
@@ -32,12 +33,13 @@ struct Bench {
     run: fn(&Lab) -> Result<Vec<Row>, Failure>,
 }
 
-const BENCHES: [Bench; 10] = [
+const BENCHES: [Bench; 11] = [
     Bench { name: "latency", about: "spec written → container running", run: latency::run },
     Bench { name: "fleet", about: "50 instances from nothing", run: fleet::run },
     Bench { name: "restart", about: "process killed → running again", run: restart::run },
     Bench { name: "apply", about: "apply where nothing changes", run: apply::run },
     Bench { name: "plan", about: "plan() of settled instances", run: planning::run },
+    Bench { name: "place", about: "10,000 instances placed on 1,000 nodes", run: placing::run },
     Bench { name: "round", about: "a settled round of 1,000 specs", run: rounds::run },
     Bench { name: "documents", about: "10,000 documents read", run: documents::run },
     Bench { name: "edit", about: "one of 10,000 documents changed", run: documents::edit },

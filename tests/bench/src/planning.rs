@@ -47,7 +47,7 @@ pub(crate) fn run(_: &Lab) -> Result<Vec<Row>, Failure> {
 }
 
 /// CPU time of this thread.
-fn cpu_ms() -> f64 {
+pub(crate) fn cpu_ms() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.tv_sec as f64 * 1000.0 + time.tv_nsec as f64 / 1e6
 }

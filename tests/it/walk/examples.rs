@@ -73,6 +73,64 @@ fn hello_greets() {
 }
 
 #[test]
+fn two_nodes_and_a_drain() {
+    let (east, west) = (engine!(V20_10), engine!(V26_1));
+    let room = Sandbox::new(east);
+    example(&room, "two-nodes", "pair", "none");
+    // An image of the test's own, the same on both: their `busybox:latest` were imported apart.
+    let image = format!("busybox:{}", room.project());
+    docker(east, &["tag", "busybox:latest", &image]);
+    super::nodes::same_image(&room, &[east, west], &image);
+    room.remove_spec("node.yaml");
+    let change = |file: &str, changes: &[(&str, &str)]| {
+        let text = fs::read_to_string(room.specs().join(file)).expect("a spec");
+        let text = changes.iter().fold(text, |text, (from, to)| text.replace(from, to));
+        room.spec(file, &text);
+    };
+    change("web.yaml", &[("image: busybox:latest", &format!("image: {image}"))]);
+    let group = |engine: &crate::lab::Engine| {
+        let root = format!("{}/windlass-test-{}", engine.cgroup(), room.project());
+        format!("{}\n  cgroupRoot: {root}", engine.endpoint())
+    };
+    let sockets = ["unix:///run/windlass-east.sock", "unix:///run/windlass-west.sock"];
+    change("nodes.yaml", &[(sockets[0], &group(east)), (sockets[1], &group(west))]);
+    let on = |engine| -> Vec<String> {
+        let found = super::room::seen_on(engine, room.project()).into_values();
+        let mut found: Vec<_> = found
+            .map(|seen| {
+                format!("{}/{} {}", seen.label("instance"), seen.label("ordinal"), seen.state())
+            })
+            .collect();
+        found.sort();
+        found
+    };
+    assert_eq!(room.windlass(&["apply"]).code, 0);
+    assert_eq!(on(east), ["db/0 running", "web/1 running"]);
+    assert_eq!(on(west), ["web/0 running"]);
+    let out = room.windlass(&["node", "list"]);
+    let lines: Vec<&str> = out.stdout.lines().collect();
+    assert!(lines[1].starts_with("east") && lines[1].contains("64Mi of 768Mi"), "{out:?}");
+
+    // What the README shows, verb by verb.
+    let out = room.windlass(&["node", "drain", "east", "--reason", "new disks"]);
+    assert_eq!(out.code, 1, "{out:?}");
+    let stays =
+        format!("{0}/db/0: node east is drained, and volume {0}/data is there", room.project());
+    assert!(out.stderr.contains(&stays), "{out:?}");
+    assert_eq!(on(east), ["db/0 running"]);
+    assert_eq!(on(west), ["web/0 running", "web/1 running"]);
+    let out = room.windlass(&["plan", "--detailed-exitcode"]);
+    assert_eq!(out.code, 0, "{out:?}");
+    assert_eq!(room.windlass(&["node", "uncordon", "east"]).code, 0);
+    // Nobody moves back by itself; what is new goes where there is room.
+    change("web.yaml", &[("replicas: 2", "replicas: 3")]);
+    assert_eq!(room.windlass(&["apply"]).code, 0);
+    assert_eq!(on(east), ["db/0 running", "web/2 running"]);
+    assert_eq!(room.windlass(&["down", "-y"]).code, 0);
+    assert!(on(east).is_empty() && on(west).is_empty());
+}
+
+#[test]
 fn batch_jobs_end_and_rest() {
     let room = Sandbox::new(engine!(V20_10));
     example(&room, "batch", "batch", "none");

@@ -9,17 +9,38 @@ use std::thread;
 use super::room::{LIVE, apply_well, assert_settled, instance, one};
 use crate::lab::Sandbox;
 
-/// Whether what is sent stays where it is.
+/// Whether what is sent stays where it is, and where it goes.
 #[derive(Default)]
-struct Valve {
+pub(super) struct Valve {
     closed: Mutex<bool>,
     changed: Condvar,
+    /// The engine's socket.
+    leads_to: Mutex<String>,
+    /// Ends of what is connected.
+    open: Mutex<Vec<UnixStream>>,
 }
 
 impl Valve {
-    fn set(&self, closed: bool) {
+    pub(super) fn set(&self, closed: bool) {
         *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = closed;
         self.changed.notify_all();
+    }
+
+    /// Leads to another engine from now on; what is connected is cut.
+    pub(super) fn lead_to(&self, engine: &str) {
+        let path = engine.trim_start_matches("unix://").to_owned();
+        *self.leads_to.lock().unwrap_or_else(PoisonError::into_inner) = path;
+        for end in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = end.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    fn connect(&self) -> Option<UnixStream> {
+        let path = self.leads_to.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let engine = UnixStream::connect(path).ok()?;
+        let end = engine.try_clone().expect("an end");
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(end);
+        Some(engine)
     }
 
     /// Returns once it is open.
@@ -44,14 +65,14 @@ fn pass_on(mut from: UnixStream, mut to: UnixStream, valve: &Valve) {
 }
 
 /// A socket that leads to the engine's through a valve.
-fn proxy(socket: &Path, engine: &str) -> Arc<Valve> {
+pub(super) fn proxy(socket: &Path, engine: &str) -> Arc<Valve> {
     let valve = Arc::<Valve>::default();
+    valve.lead_to(engine);
     let listener = UnixListener::bind(socket).expect("a socket");
-    let engine = engine.trim_start_matches("unix://").to_owned();
     let inner = Arc::clone(&valve);
     thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
-            let Ok(engine) = UnixStream::connect(&engine) else { continue };
+            let Some(engine) = inner.connect() else { continue };
             let ends = [
                 (client.try_clone().expect("an end"), engine.try_clone().expect("an end")),
                 (engine, client),

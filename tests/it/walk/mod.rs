@@ -4,7 +4,7 @@
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
-//! [`fields`] (every field of a spec), [`networks`], [`links`].
+//! [`fields`] (every field of a spec), [`networks`], [`links`], [`nodes`] (several engines as one).
 
 mod apply;
 mod crash;
@@ -19,6 +19,7 @@ mod images;
 mod life;
 mod links;
 mod networks;
+mod nodes;
 mod plans;
 mod room;
 mod state;

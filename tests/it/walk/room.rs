@@ -307,9 +307,14 @@ pub(super) fn inspect(engine: &Engine, container: &str) -> Option<Seen> {
 
 /// All containers that carry the sandbox's project as a label, by name.
 pub(super) fn seen(room: &Sandbox<'_>) -> BTreeMap<String, Seen> {
-    let project = format!("label=io.windlass.project={}", room.project());
-    let ids = docker(room.engine(), &["ps", "-aq", "--no-trunc", "--filter", &project]);
-    let all = ids.lines().filter_map(|id| inspect(room.engine(), id));
+    seen_on(room.engine(), room.project())
+}
+
+/// The same, on any engine and for any project.
+pub(super) fn seen_on(engine: &Engine, project: &str) -> BTreeMap<String, Seen> {
+    let project = format!("label=io.windlass.project={project}");
+    let ids = docker(engine, &["ps", "-aq", "--no-trunc", "--filter", &project]);
+    let all = ids.lines().filter_map(|id| inspect(engine, id));
     all.map(|seen| (seen.name().to_owned(), seen)).collect()
 }
 

@@ -1,0 +1,251 @@
+//! Several nodes in a world of memory: who they are, how they are lost and found, and how one is
+//! emptied.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use reconciler::engine::{Event, Operator};
+use reconciler::model::cordon::NodeOrder;
+use reconciler::model::desired::{Declared, DesiredSet, Source};
+use reconciler::model::ids::{Key, Name};
+use reconciler::model::observed::{ContainerState, Exit, Reach};
+use reconciler::model::spec::{Endpoint, NodeSpec};
+use reconciler::ports::{DriverError, DriverErrorKind, NodeEvent};
+use reconciler::testing::{FakeEngine, World, instance};
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn source() -> Source {
+    Source { file: Arc::from("set.yaml"), line: 1, column: 1 }
+}
+
+fn settled(world: &mut World) {
+    world.run().unwrap();
+    assert!(world.engine.is_settled(), "{}\n{:?}", world.engine.plan(), world.engine.report());
+    assert!(world.faults.is_empty(), "{:?}", world.faults);
+    assert_eq!(world.engine.degraded(), None);
+}
+
+/// A set of instances with so many replicas each, on nodes at these endpoints.
+fn set(instances: &[u32], nodes: &[(&str, &str)]) -> DesiredSet {
+    let mut desired = DesiredSet::default();
+    for (at, replicas) in instances.iter().enumerate() {
+        let mut spec = instance("web:1");
+        spec.replicas = *replicas;
+        let key: Key = format!("shop/web-{at}").parse().unwrap();
+        desired.instances.insert(key, Declared::new(spec, source()));
+    }
+    for (node, endpoint) in nodes {
+        let spec = NodeSpec::at(Endpoint::Unix((*endpoint).to_owned()));
+        desired.nodes.insert(name(node), Declared::new(spec, source()));
+    }
+    desired
+}
+
+fn order(world: &mut World, node: &str, order: NodeOrder) {
+    let (node, by) = (name(node), "ops@host".to_owned());
+    world.send(Event::Operator(Operator::Node { node, order, by }));
+}
+
+fn drain(world: &mut World, node: &str) {
+    order(world, node, NodeOrder::Cordon { drain: true, why: None });
+}
+
+/// The nodes that hold a container of each replica.
+fn places(world: &World) -> BTreeMap<String, Vec<String>> {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (node, engine) in &world.nodes {
+        for container in engine.containers.values() {
+            let replica = container.identity.replica.to_string();
+            places.entry(replica).or_default().push(node.to_string());
+        }
+    }
+    places
+}
+
+#[test]
+fn a_changed_endpoint_of_the_same_engine_moves_nothing() {
+    let mut world = World::new(&["n1", "n2"]);
+    world.declare_set(set(&[3], &[("n1", "/n1.sock"), ("n2", "/n2.sock")]));
+    settled(&mut world);
+    let before = places(&world);
+    world.actions.clear();
+    world.declare_set(set(&[3], &[("n1", "/elsewhere.sock"), ("n2", "/n2.sock")]));
+    settled(&mut world);
+    assert_eq!(world.engine.snapshot().nodes[&name("n1")].reach, Reach::Reachable);
+    assert_eq!((world.actions.clone(), places(&world)), (vec![], before));
+}
+
+#[test]
+fn another_engine_is_refused_until_it_is_accepted() {
+    let mut world = World::new(&["n1", "n2"]);
+    world.declare_set(set(&[4], &[("n1", "/n1.sock"), ("n2", "/n2.sock")]));
+    settled(&mut world);
+    world.actions.clear();
+    world.nodes.insert(name("n2"), FakeEngine::new("other"));
+    world.send(Event::Hint { node: name("n2"), event: NodeEvent::Opened });
+    world.run().unwrap();
+    let seen = world.engine.snapshot().nodes[&name("n2")].clone();
+    assert_eq!(seen.another.as_deref(), Some("other"));
+    assert!(
+        matches!(&seen.reach, Reach::Unreachable { reason, .. } if reason.contains("windlass node accept n2"))
+    );
+    assert!(world.actions.is_empty() && world.nodes[&name("n2")].containers.is_empty());
+
+    order(&mut world, "n2", NodeOrder::Accept { engine: "other".to_owned() });
+    settled(&mut world);
+    assert_eq!(world.nodes[&name("n2")].containers.len(), 2, "{:?}", world.actions);
+    assert!(places(&world).values().all(|nodes| nodes.len() == 1), "{:?}", places(&world));
+    assert!(world.actions.iter().all(|action| action.starts_with("n2")), "{:?}", world.actions);
+    // The one that was accepted is the node now, also for who starts anew.
+    world.restart();
+    settled(&mut world);
+    assert_eq!(world.engine.snapshot().nodes[&name("n2")].another, None);
+}
+
+#[test]
+fn a_lost_node_is_asked_again_with_growing_waits() {
+    let mut world = World::new(&["n1"]);
+    world.declare_set(set(&[1], &[("n1", "/n1.sock")]));
+    settled(&mut world);
+    world.nodes.get_mut(&name("n1")).unwrap().reachable = false;
+    let error =
+        DriverError { kind: DriverErrorKind::Unreachable, message: "it is gone".to_owned() };
+    world.send(Event::Lost { node: name("n1"), error });
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        world.run().unwrap();
+        let at = world.wake_at.take().unwrap();
+        waits.push(at.since(world.now));
+        world.now = at;
+        world.send(Event::Wake);
+    }
+    let (first, last) = (waits[0], waits[9]);
+    assert!(
+        first >= Duration::from_millis(250) && first <= Duration::from_millis(500),
+        "{waits:?}"
+    );
+    assert!(last >= Duration::from_secs(15) && last <= Duration::from_secs(30), "{waits:?}");
+    world.nodes.get_mut(&name("n1")).unwrap().reachable = true;
+    // That its stream is open is enough to look at once.
+    world.send(Event::Hint { node: name("n1"), event: NodeEvent::Opened });
+    settled(&mut world);
+    assert_eq!(world.engine.snapshot().nodes[&name("n1")].reach, Reach::Reachable);
+    assert!(world.actions.iter().filter(|action| action.contains("create")).count() == 1);
+}
+
+#[test]
+fn a_node_whose_clock_is_wrong_doubles_and_loses_nothing() {
+    let day = Duration::from_secs(86_400);
+    for ahead in [true, false] {
+        let mut world = World::new(&["n1", "n2"]);
+        world.declare_set(set(&[4], &[("n1", "/n1.sock"), ("n2", "/n2.sock")]));
+        settled(&mut world);
+        world.actions.clear();
+        world.disturb(&name("n1"), |now, engine| {
+            let wrong = if ahead { now + day } else { now - day };
+            for container in engine.containers.values_mut() {
+                container.created_at = wrong;
+                container.state = ContainerState::Exited(Exit {
+                    code: 1,
+                    oom_killed: false,
+                    error: String::new(),
+                    started_at: wrong,
+                    finished_at: wrong,
+                });
+            }
+        });
+        settled(&mut world);
+        let expected = ["n1: restart shop/web-0/0", "n1: restart shop/web-0/2"];
+        assert_eq!(world.actions, expected, "ahead: {ahead}");
+        drain(&mut world, "n1");
+        settled(&mut world);
+        let places = places(&world);
+        assert_eq!(places.len(), 4);
+        assert!(places.values().all(|nodes| *nodes == ["n2"]), "{places:?}");
+    }
+}
+
+#[test]
+fn death_at_each_point_of_a_drain() {
+    for moment in 0..200 {
+        let mut world = World::new(&["n1", "n2"]);
+        world.declare_set(set(&[3, 1], &[("n1", "/n1.sock"), ("n2", "/n2.sock")]));
+        settled(&mut world);
+        drain(&mut world, "n1");
+        world.dies_after = Some(moment);
+        world.run().unwrap();
+        let survived = world.dies_after.take().is_some();
+        // Who died before the order was durable has not heard it.
+        drain(&mut world, "n1");
+        settled(&mut world);
+        let places = places(&world);
+        assert_eq!(places.len(), 4, "moment {moment}");
+        assert!(places.values().all(|nodes| *nodes == ["n2"]), "moment {moment}: {places:?}");
+        if survived {
+            assert!(moment > 10, "it was killed at no moment");
+            return;
+        }
+    }
+    panic!("it dies at each of so many moments");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// A drained node ends empty where others have room, and nobody else moves; of a cordoned node
+    /// nobody does. In the midst of it none of an instance's replicas is away.
+    #[test]
+    fn a_drain_empties_its_node_and_moves_nobody_else(
+        instances in prop::collection::vec(1..5_u32, 1..5),
+        nodes in 2..5_usize,
+        drained in 0..5_usize,
+        only_cordon in any::<bool>(),
+    ) {
+        let names: Vec<String> = (0..nodes).map(|at| format!("n{at}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let at: Vec<(&str, &str)> = names.iter().map(|name| (*name, *name)).collect();
+        let mut world = World::new(&names);
+        world.declare_set(set(&instances, &at));
+        settled(&mut world);
+        let before = places(&world);
+        let node = names[drained % nodes];
+        order(&mut world, node, NodeOrder::Cordon { drain: !only_cordon, why: None });
+        while world.step() {
+            let runs = |engine: &FakeEngine, key: &str| {
+                engine.containers.values().any(|container| {
+                    container.identity.replica.to_string() == *key
+                        && matches!(container.state, ContainerState::Running { .. })
+                })
+            };
+            for replica in before.keys() {
+                prop_assert!(world.nodes.values().any(|engine| runs(engine, replica)), "{replica}");
+            }
+        }
+        settled(&mut world);
+        let after = places(&world);
+        prop_assert_eq!(before.len(), after.len());
+        for (replica, was) in &before {
+            let moves = was[0] == node && !only_cordon;
+            prop_assert_eq!(after[replica].len(), 1);
+            prop_assert_eq!(moves, after[replica] != *was, "{} {:?}", replica, after);
+        }
+        // What is new goes elsewhere.
+        let mut more = instances.clone();
+        more.push(3);
+        world.declare_set(set(&more, &at));
+        settled(&mut world);
+        let added: Vec<_> = places(&world).into_iter().filter(|(key, _)| !before.contains_key(key)).collect();
+        prop_assert_eq!(added.len(), 3);
+        prop_assert!(added.iter().all(|(_, on)| on[0] != node), "{:?}", added);
+        order(&mut world, node, NodeOrder::Uncordon);
+        world.actions.clear();
+        settled(&mut world);
+        prop_assert!(world.actions.is_empty(), "nobody moves back: {:?}", world.actions);
+    }
+}
