@@ -308,6 +308,7 @@ fn declarations(snapshot: &Snapshot, seal: &Seal, parts: &mut BTreeMap<String, P
         images,
         volumes,
         networks,
+        links,
         flavors,
         projects,
         nodes,
@@ -316,6 +317,7 @@ fn declarations(snapshot: &Snapshot, seal: &Seal, parts: &mut BTreeMap<String, P
     each("Image", images, seal, parts);
     each("Volume", volumes, seal, parts);
     each("Network", networks, seal, parts);
+    each("Link", links, seal, parts);
     each("Flavor", flavors, seal, parts);
     each("Project", projects, seal, parts);
     each("Node", nodes, seal, parts);

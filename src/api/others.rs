@@ -1,4 +1,4 @@
-//! How networks, flavors and projects stand: what they say, where they are, and who uses them.
+//! How networks, links, flavors and projects stand: what they say, where they are, and who uses them.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use reconciler::enforced::quota_not_enforced;
 use reconciler::model::desired::{Declared, DesiredSet};
 use reconciler::model::ids::{Key, Name};
 use reconciler::model::snapshot::Snapshot;
-use reconciler::model::spec::{BUILT_IN_FLAVORS, FlavorSpec, NetworkName};
+use reconciler::model::spec::{BUILT_IN_FLAVORS, FlavorSpec, LinkSpec, NetworkName};
 use serde::Serialize;
 
 use super::protocol::PlainStatus;
@@ -57,6 +57,21 @@ pub(super) fn networks(snapshot: &Snapshot) -> Vec<PlainStatus> {
         PlainStatus { nodes, used_by: count(on_it), message, ..plain(key.to_string(), declared) }
     };
     keys.into_iter().map(status).collect()
+}
+
+/// Links.
+pub(super) fn links(snapshot: &Snapshot) -> Vec<PlainStatus> {
+    let desired = &snapshot.desired;
+    let status = |(key, declared): (&Key, &Declared<LinkSpec>)| {
+        let LinkSpec { from, to, .. } = &*declared.spec;
+        let gone = [from, to].into_iter().find(|key| !desired.instances.contains_key(*key));
+        PlainStatus {
+            used_by: desired.instances.get(from).map_or(0, |instance| instance.spec.replicas),
+            message: gone.map(|key| format!("Instance {key} is not declared")),
+            ..plain(key.to_string(), Some(declared))
+        }
+    };
+    desired.links.iter().map(status).collect()
 }
 
 /// Flavors that are declared, and those that are built in.

@@ -94,6 +94,7 @@ pub fn overview(engine: &Engine, specs: &str, only: Option<&Key>) -> Overview {
         images: images(snapshot),
         volumes: volumes(snapshot),
         networks: others::networks(snapshot),
+        links: others::links(snapshot),
         flavors: others::flavors(snapshot),
         projects: others::projects(snapshot),
         nodes: nodes(snapshot),

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use reconciler::model::ids::ImageName;
 use reconciler::model::quantity::{Bytes, Cpus, Span};
-use reconciler::model::spec::{HealthProbe, MountSource, PortRange, Power, Restart};
+use reconciler::model::spec::{
+    Condition, HealthProbe, LinkPort, MountSource, PortRange, Power, Protocol, Restart,
+};
 
 use super::{Specs, messages};
 
@@ -23,7 +25,6 @@ fn what_is_not_built_of_the_design_is_said() {
             "set.yaml:37: `update.maxSurge` is not supported yet in Instance shop/web",
             "set.yaml:37: `update.healthTimeout` is not supported yet in Instance shop/web",
             "set.yaml:37: `update.onFailure` is not supported yet in Instance shop/web",
-            "set.yaml:44: `kind: Link` is not supported yet",
         ]
     );
     assert!(reading.specs.desired.is_empty());
@@ -34,8 +35,6 @@ fn what_is_not_built_of_the_design_is_said() {
 fn the_rest_of_the_design_is_read_whole() {
     let lines = SET.lines().filter(|line| !line.starts_with("  update:"));
     let text = lines.collect::<Vec<_>>().join("\n");
-    let documents = text.split("---\n").filter(|document| !document.contains("kind: Link"));
-    let text = documents.collect::<Vec<_>>().join("---\n");
     let mut specs = Specs::new(&[("set.yaml", &text)]);
     let reading = specs.read();
     assert_eq!(messages(&reading), [""; 0]);
@@ -69,5 +68,10 @@ fn the_rest_of_the_design_is_read_whole() {
     let quota = &desired.projects[&"shop".parse().unwrap()].spec.quota;
     assert_eq!((quota.cpus, quota.instances), (Some(Cpus(4 * Cpus::NANO)), Some(10)));
     assert_eq!(desired.nodes.len(), 1);
+    let link = &desired.links[&"shop/web-db".parse().unwrap()].spec;
+    assert_eq!((link.from.to_string(), link.to.to_string()), ("shop/web".into(), "shop/db".into()));
+    let port = LinkPort { port: 5432, protocol: Protocol::Tcp };
+    assert_eq!((link.alias.as_str(), &link.ports[..]), ("db", &[port][..]));
+    assert_eq!((link.condition, link.env), (Some(Condition::Healthy), false));
     assert_eq!(desired.volumes.len(), 1);
 }

@@ -3,13 +3,15 @@
 //! A spec holds no place in a file and no name: those stand beside it, in
 //! [`Declared`](super::desired::Declared). Field docs are user documentation too. Instances are in
 //! this file; [`ports`], [`files`], [`resources`], [`security`] and [`network`] hold parts of them;
-//! the other kinds are in [`objects`], Networks and Flavors beside what instances say of them.
+//! the other kinds are in [`objects`] and [`links`], Networks and Flavors beside what instances say
+//! of them.
 
 pub mod defaults;
 pub mod files;
 #[cfg(feature = "schema")]
 pub mod form;
 pub mod limits;
+pub mod links;
 pub mod network;
 pub mod objects;
 pub mod ports;
@@ -25,6 +27,7 @@ use super::quantity::Span;
 use super::sparse::{Sparse, empty};
 
 pub use self::files::{Content, FileSpec, LocalFile, Mount, MountSource};
+pub use self::links::{Grant, LinkPort, LinkSpec};
 pub use self::network::{Dns, NetworkName, NetworkSpec, NetworkUse, Subnet};
 pub use self::objects::{
     Endpoint, ImageSource, ImageSpec, NodeSpec, ProjectSpec, Pull, Quota, VolumeSpec,
