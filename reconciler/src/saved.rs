@@ -117,6 +117,8 @@ impl ListedStep {
             | Action::ConnectNetwork { .. }
             | Action::DisconnectNetwork { .. }
             | Action::PutFiles { .. }
+            | Action::SetRules { .. }
+            | Action::SetHosts { .. }
             | Action::CreateContainer { .. }
             | Action::StartContainer { .. }
             | Action::StopContainer { .. }
@@ -435,7 +437,7 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
     }
     // A new state directory has no owner yet, and control groups are called after it.
     for (name, record) in nodes.iter().filter(|_| has_owner) {
-        let NodeRecord { engine, endpoint: _, cgroup_root } = record;
+        let NodeRecord { engine, endpoint: _, cgroup_root, rules: _, failure: _ } = record;
         add(format!("node {name}"), seal.part(String::new(), &(engine, cgroup_root)));
     }
     for (target, _) in suspended.all() {

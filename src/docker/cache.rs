@@ -147,6 +147,8 @@ mod tests {
             config: ContainerConfig::default(),
             address: None,
             created_at: Timestamp(0),
+            hosts_path: None,
+            hosts: None,
         })
     }
 

@@ -172,6 +172,8 @@ fn container(spec: &InstanceSpec, replica: &ReplicaKey) -> ObservedContainer {
         config: want::config(spec, replica, "", Some(Ipv4Addr::new(10, 144, 8, 1))),
         address: None,
         created_at: Timestamp(0),
+        hosts_path: None,
+        hosts: None,
     }
 }
 

@@ -149,7 +149,7 @@ impl Engine {
     }
 
     fn take_listing(&mut self, node: &Name, asked_at: Timestamp, listing: NodeListing) {
-        let NodeListing { engine, containers, foreign, images, volumes, networks } = listing;
+        let NodeListing { engine, containers, foreign, images, volumes, networks, fence } = listing;
         if !self.is_our_engine(node, &engine.id) {
             return;
         }
@@ -162,6 +162,7 @@ impl Engine {
         seen.images = images;
         seen.volumes = volumes;
         seen.networks = networks;
+        seen.fence = fence;
         self.effects
             .push(Effect::Store(vec![Write::ObservedAll(node.clone(), containers.clone())]));
         self.replace_containers(node, asked_at, containers);
@@ -248,9 +249,10 @@ impl Engine {
                 .chain(ended_later)
                 .filter_map(|object| match object {
                     ObjectId::Replica(replica) => Some(replica.clone()),
-                    ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. } => {
-                        None
-                    }
+                    ObjectId::Image { .. }
+                    | ObjectId::Volume { .. }
+                    | ObjectId::Network { .. }
+                    | ObjectId::Fence { .. } => None,
                 })
                 .collect()
         };

@@ -49,7 +49,8 @@ impl Records {
         let volumes = self.volumes.values().flat_map(|record| record.failures.values());
         let networks = self.networks.values().flat_map(|record| record.failures.values());
         let replicas = replicas.filter_map(|record| record.failure.as_ref());
-        replicas.chain(images).chain(volumes).chain(networks)
+        let nodes = self.nodes.values().filter_map(|record| record.failure.as_ref());
+        replicas.chain(images).chain(volumes).chain(networks).chain(nodes)
     }
 
     pub(super) fn failures_mut(&mut self) -> impl Iterator<Item = &mut Failure> {
@@ -58,7 +59,8 @@ impl Records {
         let volumes = self.volumes.values_mut().flat_map(|record| record.failures.values_mut());
         let networks = self.networks.values_mut().flat_map(|record| record.failures.values_mut());
         let replicas = replicas.filter_map(|record| record.failure.as_mut());
-        replicas.chain(images).chain(volumes).chain(networks)
+        let nodes = self.nodes.values_mut().filter_map(|record| record.failure.as_mut());
+        replicas.chain(images).chain(volumes).chain(networks).chain(nodes)
     }
 }
 
@@ -256,6 +258,12 @@ pub struct NodeRecord {
     pub endpoint: Option<String>,
     /// The control group that containers live under; it cannot change later.
     pub cgroup_root: Option<String>,
+    /// The rules that were last asked for: others are drift.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Digest>,
+    /// The failure that setting rules is backing off from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
 }
 
 /// What the guard against mass deletion remembers.

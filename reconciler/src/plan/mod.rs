@@ -5,10 +5,12 @@
 //! (whether it runs, rests or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
 //! instances that do), [`own_network`] (projects' networks and addresses),
+//! [`fence`] (links in force),
 //! [`removal`] (what is no longer declared, and the guard that holds removals back).
 
 mod containers;
 mod dependencies;
+mod fence;
 pub mod goal;
 mod health;
 mod make;
@@ -116,6 +118,7 @@ pub enum ChangeKind {
 #[must_use]
 pub fn plan(snapshot: &Snapshot, policies: &Policies) -> (Plan, Report) {
     let mut round = Round::new(snapshot, policies);
+    round.fences();
     round.walk();
     round.declared_volumes();
     round.undeclared_volumes();
@@ -134,6 +137,7 @@ struct Round<'a> {
     images: BTreeMap<&'a ImageName, needs::ImageState<'a>>,
     needs: BTreeMap<ObjectId, needs::Need>,
     own: own_network::Own,
+    links: fence::Links<'a>,
     load: Option<Load>,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
     candidates: Vec<removal::Candidate>,
@@ -154,6 +158,7 @@ impl<'a> Round<'a> {
             images: BTreeMap::new(),
             needs: BTreeMap::new(),
             own: own_network::Own::default(),
+            links: fence::Links::of(snapshot),
             load: None,
             undeclared: BTreeMap::new(),
             candidates: Vec::new(),

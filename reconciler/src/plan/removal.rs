@@ -245,6 +245,9 @@ impl Round<'_> {
                 if self.under_way(&object).is_some() || self.blocked_node(node).is_some() {
                     continue;
                 }
+                if network.is_own_network() && self.has_rules_of(node, network) {
+                    continue;
+                }
                 let name = network.engine_name();
                 let held = snapshot.nodes.get(node).and_then(|seen| seen.networks.get(&name));
                 if held.is_some_and(|held| !held.copies.is_empty()) {

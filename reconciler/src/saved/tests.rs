@@ -174,6 +174,8 @@ fn a_container_that_is_another_one_is_named() {
         config: crate::model::observed::ContainerConfig::default(),
         address: None,
         created_at: Timestamp(5),
+        hosts_path: None,
+        hosts: None,
     };
     let id = ContainerId(Arc::from("c1"));
     let located = crate::model::snapshot::Located { node, id, container };

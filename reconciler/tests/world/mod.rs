@@ -424,6 +424,8 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
         config,
         address: None,
         created_at: since,
+        hosts_path: None,
+        hosts: None,
         name: name.clone(),
     };
     let id = ContainerId(Arc::from(format!("id-{}-{name}", of.node)));

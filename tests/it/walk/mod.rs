@@ -4,13 +4,14 @@
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
-//! [`fields`] (every field of a spec), [`networks`].
+//! [`fields`] (every field of a spec), [`networks`], [`fence`] (who reaches whom).
 
 mod apply;
 mod crash;
 mod daemon;
 mod drift;
 mod examples;
+mod fence;
 mod fields;
 mod guards;
 mod hang;
