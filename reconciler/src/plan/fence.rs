@@ -118,35 +118,12 @@ impl<'a> Round<'a> {
         let links = snapshot.desired.links.values().filter(|_| !snapshot.down);
         let mut known: BTreeMap<&Key, BTreeSet<Ipv4Addr>> = BTreeMap::new();
         for declared in links {
-            let LinkSpec { from, to, ports, .. } = &*declared.spec;
-            for end in [from, to] {
+            let link = &*declared.spec;
+            for end in [&link.from, &link.to] {
                 known.entry(end).or_insert_with(|| addresses(snapshot, node, end));
             }
-            let (Some(talkers), Some(targets)) = (known.get(from), known.get(to)) else { continue };
-            if talkers.is_empty() || targets.is_empty() {
-                continue;
-            }
-            // Before its network is there nobody can be on it.
-            let (Some(from_bridge), Some(to_bridge)) =
-                (bridge_of(snapshot, node, from), bridge_of(snapshot, node, to))
-            else {
-                continue;
-            };
-            for port in ports {
-                for (from, to) in talkers
-                    .iter()
-                    .flat_map(|from| targets.iter().map(move |to| (*from, *to)))
-                    .filter(|(from, to)| from != to)
-                {
-                    rules.open.insert(Way {
-                        from_bridge: Arc::clone(&from_bridge),
-                        from,
-                        to_bridge: Arc::clone(&to_bridge),
-                        to,
-                        port: port.port,
-                        protocol: port.protocol,
-                    });
-                }
+            if let (Some(talkers), Some(targets)) = (known.get(&link.from), known.get(&link.to)) {
+                rules.open.extend(ways(snapshot, node, link, talkers, targets));
             }
         }
         let seen = snapshot.nodes.get(node);
@@ -272,6 +249,47 @@ impl<'a> Round<'a> {
         let names = self.host_names(replica).filter(|names| !names.is_empty())?;
         Some(Action::SetHosts { container: container.to_owned(), names })
     }
+}
+
+/// The ways that a link opens on a node.
+#[must_use]
+pub fn ways_of(snapshot: &Snapshot, node: &Name, link: &LinkSpec) -> BTreeSet<Way> {
+    let talkers = addresses(snapshot, node, &link.from);
+    let targets = addresses(snapshot, node, &link.to);
+    ways(snapshot, node, link, &talkers, &targets)
+}
+
+fn ways(
+    snapshot: &Snapshot,
+    node: &Name,
+    link: &LinkSpec,
+    talkers: &BTreeSet<Ipv4Addr>,
+    targets: &BTreeSet<Ipv4Addr>,
+) -> BTreeSet<Way> {
+    let mut ways = BTreeSet::new();
+    if talkers.is_empty() || targets.is_empty() {
+        return ways;
+    }
+    // Before its network is there nobody can be on it.
+    let (Some(from_bridge), Some(to_bridge)) =
+        (bridge_of(snapshot, node, &link.from), bridge_of(snapshot, node, &link.to))
+    else {
+        return ways;
+    };
+    for port in &link.ports {
+        let pairs = talkers.iter().flat_map(|from| targets.iter().map(move |to| (*from, *to)));
+        for (from, to) in pairs.filter(|(from, to)| from != to) {
+            ways.insert(Way {
+                from_bridge: Arc::clone(&from_bridge),
+                from,
+                to_bridge: Arc::clone(&to_bridge),
+                to,
+                port: port.port,
+                protocol: port.protocol,
+            });
+        }
+    }
+    ways
 }
 
 /// The addresses that an instance has on a node, or is about to have.

@@ -36,6 +36,7 @@ use crate::policy::{Policies, Subject, Verdict};
 use crate::report::{Note, Reason, Report};
 use crate::step::{Action, Cause, Step, StepId};
 
+pub use fence::ways_of;
 pub use own_network::{BRIDGE_PREFIX, address_of, bridge, own_network_spec};
 pub use removal::managed;
 

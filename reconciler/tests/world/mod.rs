@@ -1,10 +1,11 @@
 //! Reads a golden case: `specs.yaml` in the user's grammar, `observed.yaml` in a terse form in
 //! which whatever is left out is as declared.
 
+mod own;
 mod specs;
 
 use core::net::Ipv4Addr;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,10 +26,10 @@ use reconciler::model::record::{
 };
 use reconciler::model::snapshot::{InFlight, Located, Snapshot};
 use reconciler::model::sparse::Sparse;
-use reconciler::model::subnet::PROJECT_BITS;
+use reconciler::model::subnet::Net;
 use reconciler::model::suspend::Target;
 use reconciler::model::time::Timestamp;
-use reconciler::plan::{goal, own_network_spec};
+use reconciler::plan::goal;
 use reconciler::policy::{Policies, Policy, Subject, Verdict};
 use reconciler::revision::revision;
 use reconciler::want;
@@ -53,6 +54,12 @@ struct Observed {
     networks: Vec<Network>,
     /// Whether projects' own networks have still to be made.
     no_own_networks: bool,
+    /// What projects' own networks are made from, if not the usual range.
+    addresses: Option<Net>,
+    /// The ranges that were given to projects' own networks.
+    own_subnets: BTreeMap<Name, Net>,
+    /// Projects whose range the engine of n1 refused just now.
+    refused_subnets: Vec<Name>,
     records: BTreeMap<String, Record>,
     /// Instances that have no record at all.
     lost_records: Vec<Key>,
@@ -190,9 +197,13 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
         snapshot.records.instances.remove(instance);
     }
     volumes(&mut snapshot, &observed);
-    if !observed.no_own_networks {
-        own_networks(&mut snapshot);
+    if let Some(range) = observed.addresses {
+        snapshot.config.addresses = range;
     }
+    if !observed.no_own_networks {
+        own::networks(&mut snapshot);
+    }
+    own::subnets(&mut snapshot, &observed);
     networks(&mut snapshot, &observed);
     for (image, failure) in &observed.image_failures {
         let name = ImageName::Reference(Arc::from(image.as_str()));
@@ -549,29 +560,6 @@ fn volumes(snapshot: &mut Snapshot, observed: &Observed) {
             .entry(volume.clone())
             .or_insert_with(|| VolumeRecord { nodes: [n1()].into(), ..VolumeRecord::default() });
         record.retain = *retain;
-    }
-}
-
-/// Each project's own network is on all nodes, since most cases are about something else.
-fn own_networks(snapshot: &mut Snapshot) {
-    let projects: BTreeSet<Name> = snapshot
-        .desired
-        .instances
-        .keys()
-        .map(|key| key.project.clone())
-        .chain(snapshot.containers.keys().map(|replica| replica.instance.project.clone()))
-        .collect();
-    let owner = snapshot.records.owner.clone().map(|owner| owner.0).unwrap_or_default();
-    let ranges = snapshot.config.addresses.split(PROJECT_BITS);
-    for (project, subnet) in projects.iter().zip(ranges) {
-        let network = Key::own_network(project);
-        let spec = own_network_spec(&owner, project, subnet);
-        for seen in snapshot.nodes.values_mut() {
-            let held =
-                ObservedNetwork { network: network.clone(), spec: spec.clone(), copies: vec![] };
-            seen.networks.insert(network.engine_name(), held);
-        }
-        snapshot.records.networks.entry(network).or_default().subnet = Some(subnet);
     }
 }
 

@@ -3,7 +3,11 @@
 use serde_json::Value;
 use windlass::api::protocol::Happened;
 
-use super::room::{LONG, Loop, apply_well, assert_settled, instance, one, seen};
+use windlass::app::Settings;
+
+use super::room::{
+    LONG, Loop, apply_well, apply_with, assert_settled, instance, one, seen, settings,
+};
 use crate::lab::engine::as_root;
 use crate::lab::{Engine, Sandbox, docker, eventually};
 
@@ -102,6 +106,8 @@ fn a_link_opens_one_way(engine: &Engine) {
     assert_settled(&room);
     let after = (seen(&room).len(), one(&room, "web", 0).life(), one(&room, "db", 0).life());
     assert_eq!(after, before);
+    let shown = room.windlass(&["describe", "link", &format!("{}/web-db", room.project())]);
+    assert!(shown.stdout.contains("InForce") && shown.stdout.contains("1 way open"), "{shown:?}");
     // Rules that another hand flushed come back with the next look.
     let chain = chain(&room);
     tables(engine, &["-F", &chain]);
@@ -167,6 +173,93 @@ fn a_link_follows_its_target(engine: &Engine) {
     assert_settled(&room);
 }
 
+/// Rules outlive their engine, published ports are not fenced, and where rules cannot be set that is
+/// said.
+fn rules_outlive_their_engine(engine: &Engine) {
+    let room = Sandbox::new(engine);
+    let ports =
+        format!("ports: [{{ container: 8080, host: {}, address: 127.0.0.1 }}]", room.port(0));
+    let set = [
+        instance("web", SERVE),
+        instance("db", &format!("{SERVE}\n{ports}")),
+        instance("other", SERVE),
+        link("web-db", "{ from: web, to: db, ports: [8080] }"),
+    ];
+    room.spec("set.yaml", &set.concat());
+    let held = Loop::hold(&room);
+    assert!(held.apply().is_good());
+    assert!(engine.http_get(room.port(0), "/etc/passwd").is_some(), "a published port");
+    let assert_fenced = || {
+        let db_at = address(&room, "db", 0);
+        assert_eq!(named(&room, "web", "db"), [db_at.as_str()]);
+        assert!(reaches(engine, &id(&room, "web"), "db", 8080));
+        assert!(!reaches(engine, &id(&room, "web"), "db", 9090));
+        assert!(!reaches(engine, &id(&room, "other"), &db_at, 8080));
+    };
+    assert_fenced();
+    engine.kill();
+    engine.start();
+    eventually("all is as declared again", LONG, || held.apply().is_good());
+    assert_fenced();
+    assert!(engine.http_get(room.port(0), "/etc/passwd").is_some(), "a published port");
+    // Without the user's chain nobody can set rules: what runs goes on, and it is said.
+    tables(engine, &["-F", "FORWARD"]);
+    tables(engine, &["-F", "DOCKER-USER"]);
+    tables(engine, &["-X", "DOCKER-USER"]);
+    assert!(!held.apply().is_good());
+    let shown = room.windlass(&["describe", "link", &format!("{}/web-db", room.project())]);
+    assert!(
+        shown.stdout.contains("NotInForce") && shown.stdout.contains("DOCKER-USER"),
+        "{shown:?}"
+    );
+    assert!(held.down().is_good());
+}
+
+/// A range that another network has is left to it.
+fn a_taken_range_is_left_alone(engine: &Engine) {
+    let room = Sandbox::new(engine);
+    let settings =
+        |range: &str| Settings { addresses: range.parse().expect("a range"), ..settings(&room) };
+    let taken = "10.250.0.0/20";
+    docker(engine, &["network", "create", "--subnet", taken, "taken"]);
+    room.spec("set.yaml", &instance("web", SERVE));
+    let none = apply_with(&settings(taken));
+    assert!(!none.is_good());
+    let said = format!("{:?}", none.troubles);
+    assert!(said.contains("no range is left") && said.contains("--addresses"), "{said}");
+    let outcome = apply_with(&settings("10.250.0.0/19"));
+    assert!(outcome.is_good(), "{outcome:#?}");
+    assert!(address(&room, "web", 0).starts_with("10.250.24."), "{}", address(&room, "web", 0));
+    docker(engine, &["network", "rm", "taken"]);
+}
+
+/// An instance of another project is reached where its project grants it.
+fn a_granted_link_leads_over_projects(engine: &Engine) {
+    let room = Sandbox::new(engine);
+    let near = room.fill(&instance("web", SERVE));
+    let far = room.fill(&instance("db", SERVE)).replace(room.project(), &far_project(&room));
+    let grant = format!(
+        "---\napiVersion: windlass/v1\nkind: Project\nmetadata: {{ name: {} }}\nspec: {{ grant: [{{ project: {} }}] }}\n",
+        far_project(&room),
+        room.project()
+    );
+    let declared =
+        link("web-db", &format!("{{ from: web, to: {}/db, ports: [8080] }}", far_project(&room)));
+    room.spec("set.yaml", &(near + &far + &grant + &declared));
+    let held = Loop::hold(&room);
+    assert!(held.apply().is_good());
+    let web = id(&room, "web");
+    assert!(reaches(engine, &web, "db", 8080));
+    assert!(!reaches(engine, &web, "db", 9090));
+    room.spec("set.yaml", &(room.fill(&instance("web", SERVE)) + &far + &grant));
+    assert!(held.apply().is_good());
+    assert!(held.down().is_good());
+}
+
+fn far_project(room: &Sandbox<'_>) -> String {
+    format!("{}-far", room.project())
+}
+
 #[test]
 fn a_link_opens_one_way_on_20_10() {
     a_link_opens_one_way(engine!(V20_10));
@@ -185,4 +278,29 @@ fn a_link_follows_its_target_on_20_10() {
 #[test]
 fn a_link_follows_its_target_on_26_1() {
     a_link_follows_its_target(engine!(V26_1));
+}
+
+#[test]
+fn rules_outlive_their_engine_on_20_10() {
+    rules_outlive_their_engine(&private!(V20_10));
+}
+
+#[test]
+fn rules_outlive_their_engine_on_26_1() {
+    rules_outlive_their_engine(&private!(V26_1));
+}
+
+#[test]
+fn a_taken_range_is_left_alone_on_20_10() {
+    a_taken_range_is_left_alone(&private!(V20_10));
+}
+
+#[test]
+fn a_granted_link_leads_over_projects_on_20_10() {
+    a_granted_link_leads_over_projects(engine!(V20_10));
+}
+
+#[test]
+fn a_granted_link_leads_over_projects_on_26_1() {
+    a_granted_link_leads_over_projects(engine!(V26_1));
 }
