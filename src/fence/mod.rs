@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reconciler::model::fence::{Fence, HostNames, chain};
+use reconciler::model::fence::{Fence, HostNames, Rules, chain};
 use reconciler::model::ids::{ContainerId, Key, OwnerId};
 use reconciler::model::observed::{ContainerState, NodeListing, ObservedContainer};
 use reconciler::model::spec::Endpoint;
@@ -110,28 +110,27 @@ impl Fenced {
         action: &Action,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Done, DriverError> {
-        let socket = self.socket.clone();
-        match action {
-            Action::SetRules { chain, rules } => {
-                let (chain, rules) = (chain.clone(), rules.clone());
-                let bridges: Vec<String> = rules.closed.iter().map(ToString::to_string).collect();
-                let set = move || {
-                    let host = Host::of(&socket, &bridges)?;
-                    host.inside(|| tables::set(&chain, &rules))
-                };
-                let done = apart(set).await.and_then(|done| done);
-                done.map_err(|why| refused(format!("set rules: {why}")))?;
-                Ok(Done::AsAsked)
-            }
-            Action::SetHosts { container, names } => {
-                let operation = format!("set hosts of container {container}");
-                self.set_hosts(container, names)
-                    .await
-                    .map_err(|why| refused(format!("{operation}: {why}")))?;
-                Ok(Done::AsAsked)
-            }
-            other => self.inner.execute(other, progress).await,
+        if let Action::SetRules { chain, rules } = action {
+            let done = self.set_rules(chain, rules).await;
+            done.map_err(|why| refused(format!("set rules: {why}")))?;
+            return Ok(Done::AsAsked);
         }
+        if let Action::SetHosts { container, names } = action {
+            let done = self.set_hosts(container, names).await;
+            done.map_err(|why| refused(format!("set hosts of container {container}: {why}")))?;
+            return Ok(Done::AsAsked);
+        }
+        self.inner.execute(action, progress).await
+    }
+
+    async fn set_rules(&self, chain: &str, rules: &Rules) -> Result<(), String> {
+        let (socket, chain, rules) = (self.socket.clone(), chain.to_owned(), rules.clone());
+        let bridges: Vec<String> = rules.closed.iter().map(ToString::to_string).collect();
+        apart(move || {
+            let host = Host::of(&socket, &bridges)?;
+            host.inside(|| tables::set(&chain, &rules))
+        })
+        .await?
     }
 
     async fn set_hosts(&self, container: &str, names: &HostNames) -> Result<(), String> {

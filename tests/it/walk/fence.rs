@@ -118,10 +118,11 @@ fn a_link_opens_one_way(engine: &Engine) {
         matches!(happened, Happened::Began { verb, cause, .. }
             if verb == "set rules" && cause.starts_with("drift"))
     });
-    assert!(reaches(engine, &web, "store", 8080));
+    eventually("the way is open again", LONG, || reaches(engine, &web, "store", 8080));
     tables(engine, &["-D", "DOCKER-USER", "-j", &chain]);
+    assert!(!reaches(engine, &web, "store", 8080));
     assert!(held.apply().is_good());
-    assert!(reaches(engine, &web, "store", 8080));
+    eventually("the way is open again", LONG, || reaches(engine, &web, "store", 8080));
     room.remove_spec("link.yaml");
     assert!(held.apply().is_good());
     assert!(!reaches(engine, &web, &db_at, 8080));
@@ -206,7 +207,7 @@ fn rules_outlive_their_engine(engine: &Engine) {
     tables(engine, &["-F", "FORWARD"]);
     tables(engine, &["-F", "DOCKER-USER"]);
     tables(engine, &["-X", "DOCKER-USER"]);
-    assert!(!held.apply().is_good());
+    eventually("it is said", LONG, || !held.apply().is_good());
     let shown = room.windlass(&["describe", "link", &format!("{}/web-db", room.project())]);
     assert!(
         shown.stdout.contains("NotInForce") && shown.stdout.contains("DOCKER-USER"),
