@@ -25,6 +25,7 @@ use crate::api::client::{self, AskError, Conversation};
 use crate::api::protocol::{Frame, Request};
 use crate::api::server::{self, ListenError, Server};
 use crate::docker::DockerDriver;
+use crate::fence::Fenced;
 use crate::journal::{self, JournalWriter};
 use crate::probe::Probes;
 use crate::shell::{Asker, Connect, End, Input, Ports, Shell};
@@ -173,8 +174,9 @@ pub fn default_endpoint() -> Endpoint {
 /// # Errors
 /// [`StartError`] says what could not be used, and what to do.
 pub fn start(settings: &Settings, mode: Mode) -> Result<App, StartError> {
-    let connect =
-        |endpoint: &Endpoint| -> Arc<dyn Driver> { Arc::new(DockerDriver::connect(endpoint)) };
+    let connect = |endpoint: &Endpoint| -> Arc<dyn Driver> {
+        Arc::new(Fenced::new(Arc::new(DockerDriver::connect(endpoint)), endpoint))
+    };
     start_with(settings, mode, Box::new(connect))
 }
 

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::model::fence::{Fence, HostNames};
 use crate::model::ids::{ContainerId, ImageId, Name, ObjectId, ReplicaKey};
 use crate::model::journal::Entry;
 use crate::model::observed::{
@@ -115,6 +116,12 @@ impl Snapshot {
                     seen.networks.remove(&network.engine_name());
                 }
             }
+            ObjectId::Fence { .. } => {
+                let Some(seen) = self.nodes.get_mut(node) else { return };
+                if let Action::SetRules { rules, .. } = action {
+                    seen.fence = Fence::InForce { rules: rules.clone(), intact: true };
+                }
+            }
         }
         let done = Entry::Done { object: object.clone(), node: node.clone(), deed };
         self.records.apply(now, &done);
@@ -156,6 +163,8 @@ impl Snapshot {
                 address: None,
                 addresses: Default::default(),
                 created_at: now,
+                hosts_path: None,
+                hosts: None,
             };
             // The steps that follow in its row know it by its name.
             let id = ContainerId(Arc::from(name.as_str()));
@@ -176,6 +185,14 @@ impl Snapshot {
         let container = &mut all[at].container;
         match action {
             Action::StartContainer { .. } | Action::UnpauseContainer { .. } => {
+                // Where its file can be read, its engine writes it anew.
+                let is_fenced = self.nodes.get(node).is_some_and(|seen| match seen.fence {
+                    Fence::InForce { .. } => true,
+                    Fence::Unknown { .. } => false,
+                });
+                if is_fenced && matches!(action, Action::StartContainer { .. }) {
+                    container.hosts = Some(HostNames::new());
+                }
                 container.state = ContainerState::Running { since: now };
                 container.health = HealthState::None;
             }
@@ -188,6 +205,7 @@ impl Snapshot {
                 "no".clone_into(&mut container.config.restart_policy);
             }
             Action::RenameContainer { name, .. } => container.name.clone_from(name),
+            Action::SetHosts { names, .. } => container.hosts = Some(names.clone()),
             Action::ConnectNetwork { network, attachment, .. } => {
                 let mut more = (*container.config.more).clone();
                 more.attachments.insert(network.clone(), attachment.clone());
@@ -199,6 +217,7 @@ impl Snapshot {
                 container.config.more = Sparse::new(more);
             }
             Action::PutFiles { .. }
+            | Action::SetRules { .. }
             | Action::CreateContainer { .. }
             | Action::RemoveContainer { .. }
             | Action::PullImage { .. }

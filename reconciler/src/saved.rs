@@ -117,6 +117,8 @@ impl ListedStep {
             | Action::ConnectNetwork { .. }
             | Action::DisconnectNetwork { .. }
             | Action::PutFiles { .. }
+            | Action::SetRules { .. }
+            | Action::SetHosts { .. }
             | Action::CreateContainer { .. }
             | Action::StartContainer { .. }
             | Action::StopContainer { .. }
@@ -443,7 +445,8 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
     }
     // A new state directory has no owner yet, and control groups are called after it.
     for (name, record) in nodes.iter().filter(|_| has_owner) {
-        let NodeRecord { engine, endpoint: _, cgroup_root, cordon: _ } = record;
+        let NodeRecord { engine, endpoint: _, cgroup_root, cordon: _, rules: _, failure: _ } =
+            record;
         add(format!("node {name}"), seal.part(String::new(), &(engine, cgroup_root)));
     }
     for (name, record) in nodes {

@@ -112,6 +112,8 @@ fn settle(snapshot: &mut Snapshot) {
             address: None,
             addresses: BTreeMap::new(),
             created_at: snapshot.now,
+            hosts_path: None,
+            hosts: None,
         };
         let id = ContainerId(Digest::of(key.to_string().as_bytes()).0);
         snapshot.containers.insert(replica, vec![Located { node: node.clone(), id, container }]);

@@ -155,7 +155,9 @@ fn deed_words(deed: &Deed) -> String {
         }
         Deed::Connect { network } => format!("connect to network {network}"),
         Deed::Disconnect { network } => format!("disconnect from network {network}"),
-        Deed::CreateVolume { .. }
+        Deed::SetRules { rules: _, ways } => format!("set rules that open {ways} ways"),
+        Deed::SetHosts
+        | Deed::CreateVolume { .. }
         | Deed::RemoveVolume
         | Deed::CreateNetwork
         | Deed::RemoveNetwork

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reconciler::enforced::quota_not_enforced;
+use reconciler::enforced::{self, quota_not_enforced};
 use reconciler::model::desired::{Declared, DesiredSet};
 use reconciler::model::ids::{Key, Name};
 use reconciler::model::snapshot::Snapshot;
@@ -65,9 +65,16 @@ pub(super) fn links(snapshot: &Snapshot) -> Vec<PlainStatus> {
     let status = |(key, declared): (&Key, &Declared<LinkSpec>)| {
         let LinkSpec { from, to, .. } = &*declared.spec;
         let gone = [from, to].into_iter().find(|key| !desired.instances.contains_key(*key));
+        let condition = enforced::link(snapshot, &declared.spec);
+        let message = match gone {
+            Some(key) => Some(format!("Instance {key} is not declared")),
+            None if condition.kind == enforced::LINK_IN_FORCE => None,
+            None => Some(condition.message.clone()),
+        };
         PlainStatus {
             used_by: desired.instances.get(from).map_or(0, |instance| instance.spec.replicas),
-            message: gone.map(|key| format!("Instance {key} is not declared")),
+            conditions: vec![condition],
+            message,
             ..plain(key.to_string(), Some(declared))
         }
     };

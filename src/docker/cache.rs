@@ -148,6 +148,8 @@ mod tests {
             address: None,
             addresses: Default::default(),
             created_at: Timestamp(0),
+            hosts_path: None,
+            hosts: None,
         })
     }
 

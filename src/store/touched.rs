@@ -104,6 +104,8 @@ pub fn touched(entry: &Entry) -> Touched {
             | Deed::Connect { .. }
             | Deed::Disconnect { .. }
             | Deed::PutFiles
+            | Deed::SetRules { .. }
+            | Deed::SetHosts
             | Deed::Create { .. }
             | Deed::Start { .. }
             | Deed::Stop { .. }
@@ -160,6 +162,7 @@ fn of_object(object: &ObjectId) -> RecordKey {
         ObjectId::Image { image, .. } => RecordKey::Image(image.clone()),
         ObjectId::Volume { volume, .. } => RecordKey::Volume(volume.clone()),
         ObjectId::Network { network, .. } => RecordKey::Network(network.clone()),
+        ObjectId::Fence { node } => RecordKey::Node(node.clone()),
         ObjectId::Replica(replica) => RecordKey::Instance(replica.instance.clone()),
     }
 }

@@ -97,7 +97,7 @@ const USUAL: [Row; 23] = [
     replace("volumes", usual::volumes, "by target; volumes that an image asks for may be there"),
     replace("health.exec", usual::health, "in milliseconds; CMD-SHELL spelled out"),
     replace("stop.signal", usual::stop_signal, "with SIG before it; the image's own if not said"),
-    replace("network mode", network::mode, "`default` is `bridge`"),
+    replace("network mode", network::mode, "the engine's `default` is its `bridge`"),
     in_place("resources.cpus", resources::cpus, "in billionths, from a quota and its period too"),
     // No engine lifts these two while the container lives.
     replace("resources.cpus", resources::cpus_lifted, "0 is no limit"),

@@ -183,6 +183,8 @@ fn container(spec: &InstanceSpec, replica: &ReplicaKey) -> ObservedContainer {
         address: None,
         addresses: Default::default(),
         created_at: Timestamp(0),
+        hosts_path: None,
+        hosts: None,
     }
 }
 

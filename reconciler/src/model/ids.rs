@@ -311,6 +311,11 @@ pub enum ObjectId {
         /// Which network.
         network: Key,
     },
+    /// The rules of a node: what may talk to what.
+    Fence {
+        /// The node.
+        node: Name,
+    },
     /// A replica of an instance, wherever it is placed.
     Replica(ReplicaKey),
 }
@@ -324,6 +329,7 @@ impl fmt::Display for ObjectId {
                 f.pad(&format!("network of project {}", network.project))
             }
             Self::Network { network, .. } => f.pad(&format!("network {network}")),
+            Self::Fence { node } => f.pad(&format!("rules of {node}")),
             Self::Replica(replica) => replica.fmt(f),
         }
     }

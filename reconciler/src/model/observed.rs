@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::fence::{Fence, HostNames};
 use super::ids::{ContainerId, ImageId, Key, ReplicaKey, Revision};
 use super::sparse::{Sparse, empty};
 use super::spec::{BlockIo, Dns, Log, NetworkSpec, Protocol, Security};
@@ -38,6 +39,9 @@ pub struct ObservedNode {
     pub volumes: BTreeMap<String, ObservedVolume>,
     /// Our networks, by the engine's name.
     pub networks: BTreeMap<String, ObservedNetwork>,
+    /// What may talk to what.
+    #[serde(default)]
+    pub fence: Fence,
 }
 
 /// Whether a node answers.
@@ -115,6 +119,9 @@ pub struct NodeListing {
     pub volumes: BTreeMap<String, ObservedVolume>,
     /// Our networks.
     pub networks: BTreeMap<String, ObservedNetwork>,
+    /// What may talk to what.
+    #[serde(default)]
+    pub fence: Fence,
 }
 
 /// One of our containers.
@@ -141,6 +148,12 @@ pub struct ObservedContainer {
     pub addresses: BTreeMap<String, IpAddr>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Where its engine keeps the hosts file that is mounted into it; as that engine names files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts_path: Option<Arc<str>>,
+    /// The names that windlass wrote into that file; `None` if it cannot be read from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<HostNames>,
 }
 
 /// Who a container is. Labels carry this, and it never changes.

@@ -51,7 +51,8 @@ impl Records {
         let volumes = self.volumes.values().flat_map(|record| record.failures.values());
         let networks = self.networks.values().flat_map(|record| record.failures.values());
         let replicas = replicas.filter_map(|record| record.failure.as_ref());
-        replicas.chain(images).chain(volumes).chain(networks)
+        let nodes = self.nodes.values().filter_map(|record| record.failure.as_ref());
+        replicas.chain(images).chain(volumes).chain(networks).chain(nodes)
     }
 
     pub(super) fn failures_mut(&mut self) -> impl Iterator<Item = &mut Failure> {
@@ -60,7 +61,8 @@ impl Records {
         let volumes = self.volumes.values_mut().flat_map(|record| record.failures.values_mut());
         let networks = self.networks.values_mut().flat_map(|record| record.failures.values_mut());
         let replicas = replicas.filter_map(|record| record.failure.as_mut());
-        replicas.chain(images).chain(volumes).chain(networks)
+        let nodes = self.nodes.values_mut().filter_map(|record| record.failure.as_mut());
+        replicas.chain(images).chain(volumes).chain(networks).chain(nodes)
     }
 }
 
@@ -267,6 +269,12 @@ pub struct NodeRecord {
     /// What an operator said of it, if it takes nothing new for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cordon: Option<Cordon>,
+    /// The rules that were last asked for: others are drift.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Digest>,
+    /// The failure that setting rules is backing off from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
 }
 
 /// What the guard against mass deletion remembers.

@@ -85,6 +85,7 @@ pub(super) fn can_be_left_out(action: &Action) -> bool {
         | Action::RenameContainer { .. }
         | Action::ConnectNetwork { .. }
         | Action::DisconnectNetwork { .. }
+        | Action::SetHosts { .. }
         | Action::UpdateContainer { .. } => true,
         Action::PullImage { .. }
         | Action::LoadImage { .. }
@@ -94,6 +95,7 @@ pub(super) fn can_be_left_out(action: &Action) -> bool {
         | Action::CreateNetwork { .. }
         | Action::RemoveNetwork { .. }
         | Action::RemoveCopy { .. }
+        | Action::SetRules { .. }
         | Action::PutFiles { .. }
         | Action::CreateContainer { .. }
         | Action::StartContainer { .. }

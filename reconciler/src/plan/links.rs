@@ -26,7 +26,7 @@ pub(super) fn by_user(desired: &DesiredSet) -> BTreeMap<&Key, Vec<&LinkSpec>> {
 
 impl<'a> Round<'a> {
     pub(super) fn links_of(&self, instance: &Key) -> &[&'a LinkSpec] {
-        self.links.get(instance).map_or(&[], Vec::as_slice)
+        self.links_by_user.get(instance).map_or(&[], Vec::as_slice)
     }
 
     /// What an instance waits for: what it says itself, and its links.

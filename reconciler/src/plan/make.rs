@@ -81,7 +81,8 @@ impl<'a> Round<'a> {
         let incarnation = next_incarnation(replica, revision);
         let name = replica.key.container_name(incarnation);
         let uid = self.uid(replica.instance);
-        let address = self.address(replica)?;
+        let (address, is_new) = self.address(replica)?;
+        self.rules_first(replica, address, is_new)?;
         let mut config = want::config(
             spec,
             replica.key,
@@ -110,11 +111,16 @@ impl<'a> Round<'a> {
         actions.extend(put_files(spec, &name));
         actions.extend(self.stops(replica));
         actions.extend(replica.target.and_then(|target| stop(target, spec, false)));
+        let names = self.names_after_start(replica, &name);
         match spec.power {
             Power::Stopped => {}
-            Power::Running => actions.push(start(name)),
+            Power::Running => {
+                actions.push(start(name));
+                actions.extend(names);
+            }
             Power::Paused => {
                 actions.push(start(name.clone()));
+                actions.extend(names);
                 actions.push(Action::PauseContainer { container: name });
             }
         }

@@ -5,12 +5,13 @@
 //! (whether it runs, rests or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
 //! instances that do), [`links`] (what they bring), [`own_network`] (projects' networks and addresses),
-//! [`drain`] (off a node that shall be empty),
+//! [`fence`] (links in force), [`drain`] (off a node that shall be empty),
 //! [`removal`] (what is no longer declared, and the guard that holds removals back).
 
 mod containers;
 mod dependencies;
 mod drain;
+mod fence;
 pub mod goal;
 mod health;
 mod links;
@@ -39,6 +40,7 @@ use crate::policy::{Policies, Subject, Verdict};
 use crate::report::{Note, Reason, Report};
 use crate::step::{Action, Cause, Step, StepId};
 
+pub use fence::ways_of;
 pub use own_network::{BRIDGE_PREFIX, address_of, bridge, own_network_spec};
 pub use removal::managed;
 
@@ -121,6 +123,7 @@ pub enum ChangeKind {
 #[must_use]
 pub fn plan(snapshot: &Snapshot, policies: &Policies) -> (Plan, Report) {
     let mut round = Round::new(snapshot, policies);
+    round.fences();
     round.walk();
     round.declared_volumes();
     round.undeclared_volumes();
@@ -140,12 +143,13 @@ struct Round<'a> {
     needs: BTreeMap<ObjectId, needs::Need>,
     own: own_network::Own,
     /// The links of each instance that has any.
-    links: BTreeMap<&'a Key, Vec<&'a LinkSpec>>,
+    links_by_user: BTreeMap<&'a Key, Vec<&'a LinkSpec>>,
     load: Option<Load<'a>>,
     /// Which instances are on one node, since they are linked.
     together: Together<'a>,
     /// Replicas that were given another node in this round, since theirs is drained.
     moved: BTreeSet<ReplicaKey>,
+    links: fence::Links<'a>,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
     candidates: Vec<removal::Candidate>,
     /// A node that is declared and answers: most replicas are on the same one.
@@ -165,7 +169,8 @@ impl<'a> Round<'a> {
             images: BTreeMap::new(),
             needs: BTreeMap::new(),
             own: own_network::Own::default(),
-            links: links::by_user(&snapshot.desired),
+            links_by_user: links::by_user(&snapshot.desired),
+            links: fence::Links::of(snapshot),
             load: None,
             together: Together::of(&snapshot.desired),
             moved: BTreeSet::new(),

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use super::Round;
 use super::replica::Replica;
 use crate::model::desired::{Declared, Source};
+use crate::model::fence::Fence;
 use crate::model::ids::{Digest, Key, Name, ReplicaKey};
 use crate::model::journal::Entry;
 use crate::model::observed::ObservedNetwork;
-use crate::model::record::Failure;
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::{NetworkSpec, Subnet};
 use crate::model::subnet::{Net, PROJECT_BITS};
@@ -72,13 +72,18 @@ pub fn address_of(located: &Located) -> Option<Ipv4Addr> {
     }
 }
 
+/// The name of the bridge of a project's own network.
+fn bridge_name(owner: &str, project: &Name) -> String {
+    let digest = Digest::of(format!("{owner} {project}").as_bytes());
+    let digits = digest.0.get(..BRIDGE_DIGITS).unwrap_or(&digest.0);
+    format!("{BRIDGE_PREFIX}{digits}")
+}
+
 /// What a project's own network is.
 #[must_use]
 pub fn own_network_spec(owner: &str, project: &Name, subnet: Net) -> NetworkSpec {
-    let digest = Digest::of(format!("{owner} {project}").as_bytes());
-    let digits = digest.0.get(..BRIDGE_DIGITS).unwrap_or(&digest.0);
     let options = [
-        (BRIDGE_NAME.to_owned(), format!("{BRIDGE_PREFIX}{digits}")),
+        (BRIDGE_NAME.to_owned(), bridge_name(owner, project)),
         (BRIDGE_ICC.to_owned(), "false".to_owned()),
     ];
     let (engines, _) = subnet.halves();
@@ -100,9 +105,17 @@ impl Round<'_> {
         node: &Name,
     ) -> Result<Declared<NetworkSpec>, Reason> {
         let subnet = self.subnet(network, node)?;
+        Ok(self.own_declaration(&network.project, subnet))
+    }
+
+    fn own_declaration(&self, project: &Name, subnet: Net) -> Declared<NetworkSpec> {
         let owner = self.snapshot.records.owner.as_ref().map_or("", |owner| owner.0.as_str());
-        let spec = own_network_spec(owner, &network.project, subnet);
-        Ok(Declared::new(spec, Source { file: Arc::from("(built in)"), line: 0, column: 0 }))
+        let spec = own_network_spec(owner, project, subnet);
+        Declared::new(spec, Source { file: Arc::from("(built in)"), line: 0, column: 0 })
+    }
+
+    fn own_network_goal(&self, project: &Name, subnet: Net) -> Digest {
+        self.own_declaration(project, subnet).digest
     }
 
     /// The range of a project's own network: the recorded one, that of a network which is there, or
@@ -114,8 +127,12 @@ impl Round<'_> {
         let snapshot = self.snapshot;
         let record = snapshot.records.networks.get(network);
         let recorded = record.and_then(|record| record.subnet);
-        let refused =
-            record.and_then(|record| record.failures.get(node)).is_some_and(is_refused_range);
+        let failure = record.and_then(|record| record.failures.get(node));
+        let refused = recorded.zip(failure).is_some_and(|(recorded, failure)| {
+            // One that was refused before says nothing of the one that is tried now.
+            failure.message.contains(OVERLAP)
+                && failure.goal == self.own_network_goal(&network.project, recorded)
+        });
         let present = snapshot.nodes.values().find_map(|seen| {
             let held = seen.networks.get(&network.engine_name())?;
             range_of(held)
@@ -144,10 +161,23 @@ impl Round<'_> {
         let taken: Vec<Net> = recorded.chain(held).chain(given).collect();
         let range = snapshot.config.addresses;
         let is_free = |net: &Net| !taken.iter().any(|other| net.overlaps(*other));
-        let is_next = |net: &Net| refused.is_none_or(|refused| *net > refused);
-        let next = range.split(PROJECT_BITS).filter(is_free).find(is_next);
-        let first = || range.split(PROJECT_BITS).filter(is_free).find(|net| Some(*net) != refused);
-        next.or_else(first).ok_or_else(|| {
+        // Several owners may share an engine, and each begins elsewhere: they seldom meet.
+        let owner = snapshot.records.owner.as_ref().map_or("", |owner| owner.0.as_str());
+        let count = range.split(PROJECT_BITS).count().max(1);
+        let start =
+            usize::from_str_radix(&Digest::of(owner.as_bytes()).0[..8], 16).unwrap_or(0) % count;
+        let all = || range.split(PROJECT_BITS);
+        let row = all().skip(start).chain(all().take(start));
+        // What was refused, and what was tried before it, comes last.
+        let row: Vec<Net> = match refused {
+            Some(refused) => {
+                let row: Vec<Net> = row.collect();
+                let at = row.iter().position(|net| *net == refused).map_or(0, |at| at + 1);
+                row[at..].iter().chain(&row[..at.saturating_sub(1)]).copied().collect()
+            }
+            None => row.collect(),
+        };
+        row.into_iter().find(is_free).ok_or_else(|| {
             let message = format!(
                 "no range is left for the network of project {} in {range}: name another range \
                  with --addresses, or put its instances on a network that is declared",
@@ -157,14 +187,15 @@ impl Round<'_> {
         })
     }
 
-    /// The address of a replica's next container on its project's own network, if it is on that.
+    /// The address of a replica's next container on its project's own network, if it is on that, and
+    /// whether it was given out just now.
     pub(super) fn address(
         &mut self,
         replica: &Replica<'_, '_>,
-    ) -> Result<Option<Ipv4Addr>, Reason> {
+    ) -> Result<(Option<Ipv4Addr>, bool), Reason> {
         let key = &replica.key.instance;
         if !want::is_on_own_network(&replica.instance.declared.spec) {
-            return Ok(None);
+            return Ok((None, false));
         }
         let network = Key::own_network(&key.project);
         let (_, ours) = self.subnet(&network, replica.node)?.halves();
@@ -180,7 +211,7 @@ impl Round<'_> {
             && ours.contains(recorded)
             && !known.held.contains(&recorded)
         {
-            return Ok(Some(recorded));
+            return Ok((Some(recorded), false));
         }
         let is_free =
             |address: &Ipv4Addr| !known.held.contains(address) && !known.given.contains(address);
@@ -194,7 +225,7 @@ impl Round<'_> {
         };
         known.given.insert(address);
         self.decide(Entry::Addressed { replica: replica.key.clone(), address });
-        Ok(Some(address))
+        Ok((Some(address), true))
     }
 
     /// Whether a project's own network is wanted on a node: an instance of it is placed there that
@@ -228,6 +259,21 @@ impl Addresses {
         let given = records
             .flat_map(|(_, record)| record.replicas.values())
             .filter_map(|record| record.address);
+        // Whoever gets one of these would be taken for who had it before.
+        let fence = snapshot.nodes.get(node).map(|seen| &seen.fence);
+        let ruled = fence.into_iter().flat_map(|fence| match fence {
+            Fence::InForce { rules, .. } => rules.open.iter(),
+            Fence::Unknown { .. } => Default::default(),
+        });
+        let ruled = ruled.flat_map(|way| [way.from, way.to]);
+        let named = snapshot
+            .containers
+            .values()
+            .flatten()
+            .filter(|at| at.node == *node)
+            .filter_map(|at| at.container.hosts.as_ref())
+            .flat_map(|names| names.values().flatten().copied());
+        let given = given.chain(ruled).chain(named);
         Self { held: held.collect(), given: given.collect() }
     }
 }
@@ -242,8 +288,4 @@ fn of_project<'m, V>(
 
 fn range_of(network: &ObservedNetwork) -> Option<Net> {
     network.spec.subnets.first()?.subnet.parse().ok()
-}
-
-fn is_refused_range(failure: &Failure) -> bool {
-    failure.message.contains(OVERLAP)
 }

@@ -65,7 +65,10 @@ impl<'a> Order<'a> {
         if !self.users.is_empty() {
             candidates.sort_by_key(|candidate| match &candidate.change.object {
                 ObjectId::Replica(replica) => self.depth(&replica.instance, &mut depths),
-                ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. } => 0,
+                ObjectId::Image { .. }
+                | ObjectId::Volume { .. }
+                | ObjectId::Network { .. }
+                | ObjectId::Fence { .. } => 0,
             });
         }
         candidates
@@ -329,6 +332,9 @@ impl Round<'_> {
                 }
                 let object = ObjectId::Network { node: node.clone(), network: network.clone() };
                 if self.under_way(&object).is_some() || self.blocked_node(node).is_some() {
+                    continue;
+                }
+                if network.is_own_network() && self.has_rules_of(node, network) {
                     continue;
                 }
                 let name = network.engine_name();

@@ -294,7 +294,11 @@ impl<'a> Round<'a> {
         };
         let after = self.networks(replica, &mut found, &mut left);
         let rejoins = found.iter().any(|(_, change)| diff::is_of_a_network(change));
-        let address = if rejoins { self.address(replica).ok().flatten() } else { None };
+        let address = if rejoins {
+            self.address(replica).ok().and_then(|(address, _)| address)
+        } else {
+            None
+        };
         let mut in_place = in_place(replica, target, found, address);
         if let Some((Cause::Drifted { fields }, _)) = &in_place
             && let Some(reason) = self.drift_left(replica, fields)
@@ -316,6 +320,9 @@ impl<'a> Round<'a> {
                     actions.extend(self.stops(replica));
                 }
                 actions.extend(power.actions);
+                if power.starts {
+                    actions.extend(self.names_after_start(replica, &target.id.0));
+                }
             }
             Err(reason) => {
                 // What can be repaired while it rests is repaired all the same.
@@ -324,6 +331,10 @@ impl<'a> Round<'a> {
                     None => self.wait(replica.object, Some(replica.node), reason),
                 };
             }
+        }
+        if let Some((field, action)) = self.renames(replica, target) {
+            cause.get_or_insert_with(|| Cause::Changed { fields: vec![field] });
+            actions.push(action);
         }
         let removals = removals_of_others(replica);
         match cause {

@@ -175,6 +175,8 @@ fn a_container_that_is_another_one_is_named() {
         address: None,
         addresses: BTreeMap::new(),
         created_at: Timestamp(5),
+        hosts_path: None,
+        hosts: None,
     };
     let id = ContainerId(Arc::from("c1"));
     let located = crate::model::snapshot::Located { node, id, container };

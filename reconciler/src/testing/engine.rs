@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::model::fence::{Fence, HostNames};
 use crate::model::health::Probed;
 use crate::model::ids::{ContainerId, Digest, ImageId, Key, Name, ReplicaKey, Revision};
 use crate::model::observed::{
@@ -26,6 +27,8 @@ pub struct FakeEngine {
     pub volumes: BTreeMap<String, ObservedVolume>,
     /// Its networks.
     pub networks: BTreeMap<String, ObservedNetwork>,
+    /// What may talk to what.
+    pub fence: Fence,
     /// What its registry serves: reference to content. What is missing cannot be pulled.
     pub registry: BTreeMap<String, String>,
     /// Names of containers that are not ours.
@@ -76,6 +79,7 @@ impl FakeEngine {
             images: BTreeMap::new(),
             volumes: BTreeMap::new(),
             networks: BTreeMap::new(),
+            fence: Fence::default(),
             registry: served.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect(),
             foreign: Vec::new(),
             reachable: true,
@@ -110,6 +114,7 @@ impl FakeEngine {
             images: self.images.clone(),
             volumes: self.volumes.clone(),
             networks: self.networks.clone(),
+            fence: self.fence.clone(),
         })
     }
 
@@ -292,6 +297,17 @@ impl FakeEngine {
                 self.attach(container, network, None)
             }
             Action::PutFiles { container, files: _ } => self.change(container, |_| true),
+            Action::SetRules { chain: _, rules } => match &self.fence {
+                Fence::InForce { .. } => {
+                    self.fence = Fence::InForce { rules: rules.clone(), intact: true };
+                    Ok(Done::AsAsked)
+                }
+                Fence::Unknown { reason } => Err(error(DriverErrorKind::Refused, reason.clone())),
+            },
+            Action::SetHosts { container, names } => self.change(container, |found| {
+                found.hosts = Some(names.clone());
+                true
+            }),
             Action::CreateContainer { name, image, config, labels, revision, .. } => {
                 if !self.images.contains_key(image) {
                     return Err(error(DriverErrorKind::NotFound, format!("no image {image}")));
@@ -318,6 +334,8 @@ impl FakeEngine {
                     address: None,
                     addresses: Default::default(),
                     created_at: now,
+                    hosts_path: None,
+                    hosts: None,
                 };
                 self.containers.insert(id.clone(), container);
                 Ok(Done::Container(id))
@@ -329,6 +347,8 @@ impl FakeEngine {
                         ContainerState::Created | ContainerState::Exited(_) => {
                             found.state = ContainerState::Running { since: now };
                             found.health = checked(&health, found);
+                            // Engines write that file anew.
+                            found.hosts = Some(HostNames::new());
                         }
                         ContainerState::Running { .. } => {}
                         ContainerState::Paused { .. } | ContainerState::Removing => return false,

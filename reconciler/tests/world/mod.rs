@@ -1,6 +1,7 @@
 //! Reads a golden case: `specs.yaml` in the user's grammar, `observed.yaml` in a terse form in
 //! which whatever is left out is as declared.
 
+mod own;
 mod specs;
 
 use core::net::Ipv4Addr;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use reconciler::links::{self, Addresses, Linked};
 use reconciler::model::cordon::NodeOrder;
 use reconciler::model::desired::{RootIdentity, RootState};
+use reconciler::model::fence::Fence;
 use reconciler::model::health::HealthNote;
 use reconciler::model::ids::{
     ContainerId, Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision,
@@ -28,12 +30,13 @@ use reconciler::model::record::{
 use reconciler::model::snapshot::{InFlight, Located, Snapshot};
 use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::InstanceSpec;
-use reconciler::model::subnet::PROJECT_BITS;
+use reconciler::model::subnet::Net;
 use reconciler::model::suspend::Target;
 use reconciler::model::time::Timestamp;
-use reconciler::plan::{goal, own_network_spec};
+use reconciler::plan::{goal, plan};
 use reconciler::policy::{Policies, Policy, Subject, Verdict};
 use reconciler::revision::linked_revision;
+use reconciler::step::Action;
 use reconciler::want;
 use serde::Deserialize;
 
@@ -56,9 +59,17 @@ struct Observed {
     networks: Vec<Network>,
     /// Whether projects' own networks have still to be made.
     no_own_networks: bool,
+    /// What projects' own networks are made from, if not the usual range.
+    addresses: Option<Net>,
+    /// The ranges that were given to projects' own networks.
+    own_subnets: BTreeMap<Name, Net>,
+    /// Projects whose range the engine of n1 refused just now.
+    refused_subnets: Vec<Name>,
     records: BTreeMap<String, Record>,
+    /// Whether links cannot be put in force on nodes; else they are, as they shall be.
+    no_rules: bool,
     /// The addresses that variables of links name.
-    addresses: BTreeMap<Key, Addresses>,
+    link_addresses: BTreeMap<Key, Addresses>,
     /// What instances waited for that are no longer declared.
     waited_for: BTreeMap<Key, BTreeSet<Key>>,
     /// Instances that have no record at all.
@@ -203,9 +214,13 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
         snapshot.records.instances.remove(instance);
     }
     volumes(&mut snapshot, &observed);
-    if !observed.no_own_networks {
-        own_networks(&mut snapshot);
+    if let Some(range) = observed.addresses {
+        snapshot.config.addresses = range;
     }
+    if !observed.no_own_networks {
+        own::networks(&mut snapshot);
+    }
+    own::subnets(&mut snapshot, &observed);
     networks(&mut snapshot, &observed);
     for (image, failure) in &observed.image_failures {
         let name = ImageName::Reference(Arc::from(image.as_str()));
@@ -240,7 +255,29 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
         let what = if what == "create" { "create" } else { "pull image" };
         snapshot.in_flight.insert(object(text)?, InFlight { what, since: NOW });
     }
+    rules(&mut snapshot, &observed);
     Ok((snapshot, policies(&observed.policy)))
+}
+
+/// Links that are in force are no news.
+fn rules(snapshot: &mut Snapshot, observed: &Observed) {
+    if snapshot.desired.links.is_empty() {
+        return;
+    }
+    let (plan, _) = plan(snapshot, &policies(""));
+    let mut in_force: BTreeMap<Name, Fence> = BTreeMap::new();
+    for step in plan.steps {
+        if let Action::SetRules { rules, .. } = step.action {
+            in_force.insert(step.node, Fence::InForce { rules, intact: true });
+        }
+    }
+    for (node, seen) in &mut snapshot.nodes {
+        if observed.no_rules {
+            seen.fence = Fence::Unknown { reason: "it is not on this host".to_owned() };
+        } else if let Some(fence) = in_force.remove(node) {
+            seen.fence = fence;
+        }
+    }
 }
 
 fn replica_key(text: &str) -> Result<ReplicaKey, String> {
@@ -360,7 +397,7 @@ fn instances(snapshot: &mut Snapshot, observed: &Observed) {
                 generation: 1,
                 digest,
                 waits_for: waits.chain(links).collect(),
-                addresses: observed.addresses.get(key).cloned().unwrap_or_default(),
+                addresses: observed.link_addresses.get(key).cloned().unwrap_or_default(),
                 ..InstanceRecord::default()
             };
             snapshot.records.instances.insert(key.clone(), record);
@@ -463,6 +500,8 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
         address: None,
         addresses: BTreeMap::new(),
         created_at: since,
+        hosts_path: None,
+        hosts: None,
         name: name.clone(),
     };
     let id = ContainerId(Arc::from(format!("id-{}-{name}", of.node)));
@@ -586,29 +625,6 @@ fn volumes(snapshot: &mut Snapshot, observed: &Observed) {
             .entry(volume.clone())
             .or_insert_with(|| VolumeRecord { nodes: [n1()].into(), ..VolumeRecord::default() });
         record.retain = *retain;
-    }
-}
-
-/// Each project's own network is on all nodes, since most cases are about something else.
-fn own_networks(snapshot: &mut Snapshot) {
-    let projects: BTreeSet<Name> = snapshot
-        .desired
-        .instances
-        .keys()
-        .map(|key| key.project.clone())
-        .chain(snapshot.containers.keys().map(|replica| replica.instance.project.clone()))
-        .collect();
-    let owner = snapshot.records.owner.clone().map(|owner| owner.0).unwrap_or_default();
-    let ranges = snapshot.config.addresses.split(PROJECT_BITS);
-    for (project, subnet) in projects.iter().zip(ranges) {
-        let network = Key::own_network(project);
-        let spec = own_network_spec(&owner, project, subnet);
-        for seen in snapshot.nodes.values_mut() {
-            let held =
-                ObservedNetwork { network: network.clone(), spec: spec.clone(), copies: vec![] };
-            seen.networks.insert(network.engine_name(), held);
-        }
-        snapshot.records.networks.entry(network).or_default().subnet = Some(subnet);
     }
 }
 

@@ -21,7 +21,8 @@ fn status(one: &PlainStatus) -> Cell {
     match (&one.message, one.conditions.first()) {
         (Some(_), Some(condition)) => cell(Ink::Odd, condition.kind.clone()),
         (Some(message), None) => cell(Ink::Dim, message.clone()),
-        (None, _) => "present".into(),
+        (None, Some(condition)) => condition.kind.clone().into(),
+        (None, None) => "present".into(),
     }
 }
 

@@ -62,6 +62,9 @@ pub(in super::super) fn observed_container(
         address: networks.and_then(first_address),
         addresses: networks.map(addresses).unwrap_or_default(),
         created_at: timestamp(inspected.created.as_deref()),
+        hosts_path: inspected.hosts_path.filter(|path| !path.is_empty()).map(Arc::from),
+        // The engine knows no such names.
+        hosts: None,
     };
     Some((ContainerId(Arc::from(id)), container))
 }

@@ -357,7 +357,10 @@ pub(super) fn network(name: &str) -> String {
 pub(super) fn networks(room: &Sandbox<'_>) -> Vec<String> {
     let project = format!("label=io.windlass.project={}", room.project());
     let list = ["network", "ls", "--format", "{{.Name}}", "--filter", &project];
-    let mut names: Vec<_> = docker(room.engine(), &list).lines().map(str::to_owned).collect();
+    let all = docker(room.engine(), &list);
+    // The project's own network is there as long as anything is on it.
+    let declared = all.lines().filter(|name| !name.ends_with("._"));
+    let mut names: Vec<_> = declared.map(str::to_owned).collect();
     names.sort();
     names
 }

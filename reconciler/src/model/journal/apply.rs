@@ -169,6 +169,9 @@ impl Records {
             if let (ObjectId::Network { network, .. }, Deed::CreateNetwork) = (object, deed) {
                 self.networks.entry(network.clone()).or_default().nodes.insert(node.clone());
             }
+            if let (ObjectId::Fence { .. }, Deed::SetRules { rules, .. }) = (object, deed) {
+                self.nodes.entry(node.clone()).or_default().rules = Some(rules.clone());
+            }
             if matches!(deed, Deed::RemoveVolume) {
                 self.guard.removed.insert(object.clone());
             }
@@ -220,7 +223,9 @@ impl Records {
             | Deed::RemoveCopy
             | Deed::Connect { .. }
             | Deed::Disconnect { .. }
-            | Deed::PutFiles => {}
+            | Deed::PutFiles
+            | Deed::SetRules { .. }
+            | Deed::SetHosts => {}
         }
     }
 
@@ -265,6 +270,11 @@ impl Records {
                     }
                 }
             }
+            ObjectId::Fence { .. } => {
+                if let Some(record) = self.nodes.get_mut(node) {
+                    record.failure = None;
+                }
+            }
             ObjectId::Network { network, .. } => {
                 if matches!(deed, Deed::CreateNetwork) {
                     self.networks.entry(network.clone()).or_default().nodes.insert(node.clone());
@@ -284,6 +294,9 @@ impl Records {
 
     fn apply_failed(&mut self, object: &ObjectId, node: &Name, failure: &Failure) {
         match object {
+            ObjectId::Fence { .. } => {
+                self.nodes.entry(node.clone()).or_default().failure = Some(failure.clone());
+            }
             ObjectId::Replica(replica) => self.replica(replica).failure = Some(failure.clone()),
             ObjectId::Image { image, .. } => {
                 let record = self.images.entry(image.clone()).or_default();

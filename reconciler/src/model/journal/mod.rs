@@ -287,6 +287,15 @@ pub enum Deed {
     },
     /// Put files into a container that was not started yet.
     PutFiles,
+    /// Put other rules in place of those of a node.
+    SetRules {
+        /// Tells them from others.
+        rules: Digest,
+        /// How many ways they open.
+        ways: usize,
+    },
+    /// Tell a container that runs other names and addresses.
+    SetHosts,
     /// Remove a container.
     Remove {
         /// Which incarnation.
@@ -310,6 +319,8 @@ impl Deed {
             Self::Connect { .. } => "connect",
             Self::Disconnect { .. } => "disconnect",
             Self::PutFiles => "put files",
+            Self::SetRules { .. } => "set rules",
+            Self::SetHosts => "set hosts",
             Self::Create { .. } => "create",
             Self::Start { restart: false, .. } => "start",
             Self::Start { restart: true, .. } => "restart",

@@ -128,7 +128,8 @@ pub struct More {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<form::HostName>"))]
     pub hostname: Option<String>,
-    /// The networks that it is on; the engine's `bridge` if none is named.
+    /// The networks that it is on; its project's own if none is named, on which nobody reaches
+    /// anybody but over a Link.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<form::Short<NetworkUse, NetworkName>>"))]
     pub networks: Vec<NetworkUse>,
