@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::nodes::{group, node, places, same_image};
 use super::room::{
     LIVE, LONG, Loop, Seen, apply_well, assert_settled, engine_time, instance, network, one,
     replicas,
@@ -188,6 +189,58 @@ fn order_is_kept_both_ways(engine: &Engine) {
     assert!(at("start", &api) < at("start", &web), "{told}");
     assert!(at("destroy", &web) < at("kill", &api), "{told}");
     assert!(at("destroy", &api) < at("kill", &db), "{told}");
+}
+
+/// Two engines as two nodes: what is not linked is on both, what is linked is on one.
+#[test]
+fn linked_instances_are_on_one_node() {
+    let engines = [engine!(V20_10), engine!(V26_1)];
+    let room = Sandbox::new(engines[0]);
+    // A name of its own: other tests use these engines.
+    let image = format!("linked-{}:1", room.project());
+    docker(engines[0], &["tag", "busybox:latest", &image]);
+    same_image(&room, &engines, &image);
+    let nodes: String = engines
+        .iter()
+        .zip(["n0", "n1"])
+        .map(|(engine, name)| node(name, engine.endpoint(), &group(&room, engine)))
+        .collect();
+    room.remove_spec("node.yaml");
+    room.spec("nodes.yaml", &nodes);
+    let with = |names: &[&str], more: &str| -> String {
+        let one = |name: &&str| instance(name, LIVE).replace("busybox:latest", &image);
+        names.iter().map(one).collect::<String>() + more
+    };
+    let alone = ["a", "b", "c", "d"];
+    room.spec("alone.yaml", &with(&alone, ""));
+    let held = Loop::hold(&room);
+    assert!(held.apply().is_good());
+    let apart: BTreeSet<usize> = places(&room, &engines).into_values().collect();
+    assert_eq!(apart, BTreeSet::from([0, 1]));
+    let links = link("web-api", "from: web, to: api, ports: [80]")
+        + &link("api-db", "from: api, to: db, ports: [80]")
+        + &link("job-db", "from: job, to: db, ports: [80], condition: none");
+    room.spec("linked.yaml", &with(&["web", "api", "db", "job"], &links));
+    assert!(held.apply().is_good());
+    let all = places(&room, &engines);
+    let linked = ["web/0", "api/0", "db/0", "job/0"].map(|replica| all[replica]);
+    assert_eq!(BTreeSet::from(linked).len(), 1, "{all:?}");
+    assert_eq!(all.len(), 8);
+    // A link between two that are on different nodes moves nobody, and is said.
+    let other = alone.iter().find(|name| all[&format!("{name}/0")] != linked[0]).expect("one");
+    room.spec("late.yaml", &link("late", &format!("from: {other}, to: db, ports: [80]")));
+    let outcome = held.apply();
+    let said =
+        outcome.troubles.iter().any(|it| it.message.contains("linked instances are on one node"));
+    assert!(!outcome.is_good() && said, "{outcome:#?}");
+    assert_eq!(places(&room, &engines), all);
+    room.remove_spec("late.yaml");
+    assert!(held.apply().is_good());
+    assert!(held.down().is_good());
+    held.stop();
+    for engine in engines {
+        docker(engine, &["rmi", &image]);
+    }
 }
 
 #[test]
