@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod input;
+mod node;
 pub mod noted;
 mod others;
 pub mod protocol;

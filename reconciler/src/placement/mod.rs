@@ -136,7 +136,7 @@ impl<'a> Load<'a> {
     pub fn choose(&mut self, wish: &Wish<'_>) -> Result<Name, String> {
         let chosen = match wish.placement {
             Some(Placement { node: Some(node), .. }) => self.pinned(wish, node),
-            Some(_) | None => self.from_pool(wish),
+            Some(_) | None => self.in_pool(wish),
         };
         let Some(node) = chosen.and_then(|at| self.nodes.get(at).map(|node| (at, node.name)))
         else {
@@ -159,7 +159,7 @@ impl<'a> Load<'a> {
         takes.then_some(at)
     }
 
-    fn from_pool(&mut self, wish: &Wish<'_>) -> Option<usize> {
+    fn in_pool(&mut self, wish: &Wish<'_>) -> Option<usize> {
         let by = spread_by(wish.placement);
         let selector = wish.placement.map(|placement| placement.selector.clone());
         let key = (selector.unwrap_or_default(), by.map(str::to_owned));
@@ -236,7 +236,7 @@ impl<'a> Load<'a> {
         let is_silent = |node: &&NodeLoad<'_>| {
             matches!(closed(self.snapshot, node.name), Some(Closed::Silent(_)))
         };
-        let all_silent = nodes.iter().all(|node| is_silent(&node));
+        let all_silent = nodes.iter().all(is_silent);
         let said = nodes.iter().take(NODES_NAMED_MAX).map(|node| {
             let name = node.name;
             match closed(self.snapshot, name) {

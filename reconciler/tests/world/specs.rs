@@ -199,10 +199,8 @@ pub(super) fn read(text: &str) -> Result<DesiredSet, String> {
                 set.links.insert(key, Declared::new(spec, source()));
             }
             "Node" => {
-                let NodeYaml { capacity, reserved, cordon, drain } = match document.spec {
-                    serde_yaml::Value::Null => NodeYaml::default(),
-                    said => from(said)?,
-                };
+                let NodeYaml { capacity, reserved, cordon, drain } =
+                    from::<Option<NodeYaml>>(document.spec)?.unwrap_or_default();
                 let endpoint = Endpoint::Unix(format!("/{name}.sock"));
                 let spec = NodeSpec { capacity, reserved, cordon, drain, ..NodeSpec::at(endpoint) };
                 let declared = Declared { labels, ..Declared::new(spec, source()) };

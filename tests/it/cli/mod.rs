@@ -11,5 +11,6 @@ mod exec;
 mod grammar;
 mod import;
 mod looking;
+mod nodes;
 mod rendering;
 mod terminal;
