@@ -25,7 +25,7 @@ pub(super) struct Links<'u, 'a> {
 }
 
 /// What each instance waits for, and the name of the link that says so, if it is one.
-type Waits = HashMap<Key, Vec<(Key, Option<Name>)>>;
+type Waits = BTreeMap<Key, Vec<(Key, Option<Name>)>>;
 
 #[derive(Clone, Copy)]
 struct Link<'a> {
@@ -104,7 +104,7 @@ pub(super) fn declared_ports(spec: &InstanceSpec) -> Vec<LinkPort> {
 
 /// What instances wait for; empty where all of it can be had one after the other.
 fn waits(universe: &Universe<'_>) -> Waits {
-    let mut waits: Waits = HashMap::new();
+    let mut waits: Waits = BTreeMap::new();
     for member in &universe.members {
         let Identity { kind: _, project, name } = &member.draft.identity;
         if let (Some(Body::Instance(draft)), Some(project)) = (&member.draft.body, project)

@@ -18,6 +18,7 @@ use super::version::{Held, Version};
 use crate::hint::Hint;
 
 /// What changed since the last time that [`Loader::news`] was asked.
+#[expect(clippy::large_enum_variant, reason = "one a reading, and never kept")]
 #[derive(Debug)]
 pub enum News {
     /// Anything.
