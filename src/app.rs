@@ -14,6 +14,7 @@ use reconciler::model::journal::{Entry, Stamped};
 use reconciler::model::record::Records;
 use reconciler::model::snapshot::Config;
 use reconciler::model::spec::Endpoint;
+use reconciler::model::subnet::Net;
 use reconciler::policy::Policies;
 use reconciler::ports::{Driver, ExecCommand, Journal as _, StateStore as _, StoreError};
 use tokio::net::UnixStream;
@@ -24,6 +25,7 @@ use crate::api::client::{self, AskError, Conversation};
 use crate::api::protocol::{Frame, Request};
 use crate::api::server::{self, ListenError, Server};
 use crate::docker::DockerDriver;
+use crate::fence::Fenced;
 use crate::journal::{self, JournalWriter};
 use crate::probe::Probes;
 use crate::shell::{Asker, Connect, End, Input, Ports, Shell};
@@ -44,6 +46,8 @@ pub struct Settings {
     pub specs: PathBuf,
     /// The state directory.
     pub state: PathBuf,
+    /// What projects' own networks are made from.
+    pub addresses: Net,
 }
 
 impl Settings {
@@ -170,8 +174,9 @@ pub fn default_endpoint() -> Endpoint {
 /// # Errors
 /// [`StartError`] says what could not be used, and what to do.
 pub fn start(settings: &Settings, mode: Mode) -> Result<App, StartError> {
-    let connect =
-        |endpoint: &Endpoint| -> Arc<dyn Driver> { Arc::new(DockerDriver::connect(endpoint)) };
+    let connect = |endpoint: &Endpoint| -> Arc<dyn Driver> {
+        Arc::new(Fenced::new(Arc::new(DockerDriver::connect(endpoint)), endpoint))
+    };
     start_with(settings, mode, Box::new(connect))
 }
 
@@ -195,7 +200,8 @@ pub fn start_with(settings: &Settings, mode: Mode, connect: Connect) -> Result<A
     let reader = Reader::start(&settings.specs, texts, watching, sender.clone())
         .map_err(StartError::Thread)?;
     let policies = Policies::allow_all();
-    let engine = Engine::new(Config::default(), records, seq, policies, default_endpoint());
+    let config = Config { addresses: settings.addresses, ..Config::default() };
+    let engine = Engine::new(config, records, seq, policies, default_endpoint());
     let engine = match mode {
         Mode::Act { .. } => engine,
         Mode::Bound => engine.waiting(),

@@ -3,6 +3,8 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use reconciler::model::subnet::{Net, RANGE_DEFAULT};
+
 use crate::app::Settings;
 
 /// The specs directory, if none is named.
@@ -20,13 +22,17 @@ pub struct NoStateDir;
 ///
 /// # Errors
 /// [`NoStateDir`] if no state directory was named and none can be made up.
-pub fn settings(specs: Option<&Path>, state: Option<&Path>) -> Result<Settings, NoStateDir> {
+pub fn settings(
+    specs: Option<&Path>,
+    state: Option<&Path>,
+    addresses: Option<Net>,
+) -> Result<Settings, NoStateDir> {
     let specs = specs.unwrap_or(Path::new(SPECS_DEFAULT)).to_owned();
     let state = match state {
         Some(state) => state.to_owned(),
         None => state_default(is_root(), |name| std::env::var_os(name).map(PathBuf::from))?,
     };
-    Ok(Settings { specs, state })
+    Ok(Settings { specs, state, addresses: addresses.unwrap_or(RANGE_DEFAULT) })
 }
 
 /// The directory where XDG wants the state of a user's programs; of root, where daemons keep theirs.

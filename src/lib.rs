@@ -10,6 +10,7 @@ pub mod compose;
 pub mod config;
 pub mod crash_point;
 pub mod docker;
+pub mod fence;
 mod files;
 pub mod hint;
 pub mod journal;

@@ -5,15 +5,17 @@
 //! planner may have got wrong about order: what is started before it is made, stopped before its
 //! successor is there, or gone when it is touched.
 
+use core::net::Ipv4Addr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::{Declared, RootState};
-use crate::model::ids::{Name, ObjectId, ReplicaKey};
+use crate::model::fence::{Rules, Way};
+use crate::model::ids::{Key, Name, ObjectId, ReplicaKey};
 use crate::model::journal::Entry;
 use crate::model::observed::{ContainerState, MountFrom, Reach};
-use crate::model::snapshot::Snapshot;
+use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::{InstanceSpec, Order, Power, Restart};
-use crate::plan::Plan;
+use crate::plan::{Plan, address_of};
 use crate::step::{Action, Step, StepId};
 use crate::want::{DEFAULT_NETWORK, LABEL_PREFIX};
 
@@ -128,12 +130,18 @@ impl<'a> Check<'a> {
             match (&step.object, is_of_container(&step.action)) {
                 (ObjectId::Replica(replica), true) => rows.entry(replica).or_default().push(step),
                 (
-                    ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. },
+                    ObjectId::Image { .. }
+                    | ObjectId::Volume { .. }
+                    | ObjectId::Network { .. }
+                    | ObjectId::Fence { .. },
                     false,
                 ) => {}
                 (ObjectId::Replica(_), false)
                 | (
-                    ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. },
+                    ObjectId::Image { .. }
+                    | ObjectId::Volume { .. }
+                    | ObjectId::Network { .. }
+                    | ObjectId::Fence { .. },
                     true,
                 ) => {
                     self.violation(step, "its object is of another kind");
@@ -191,6 +199,8 @@ impl<'a> Check<'a> {
                 | Action::ConnectNetwork { .. }
                 | Action::DisconnectNetwork { .. }
                 | Action::PutFiles { .. }
+                | Action::SetRules { .. }
+                | Action::SetHosts { .. }
                 | Action::CreateContainer { .. }
                 | Action::PullImage { .. }
                 | Action::LoadImage { .. }
@@ -291,6 +301,8 @@ impl<'a> Check<'a> {
                 }
             }
             Action::UnpauseContainer { .. }
+            | Action::SetRules { .. }
+            | Action::SetHosts { .. }
             | Action::UpdateContainer { .. }
             | Action::ConnectNetwork { .. }
             | Action::DisconnectNetwork { .. }
@@ -330,6 +342,9 @@ impl<'a> Check<'a> {
                 if is_there || !made.insert((&step.node, name)) {
                     self.violation(step, format!("network {name} is there"));
                 }
+            }
+            if let Action::SetRules { rules, .. } = &step.action {
+                self.rules(step, rules);
             }
             if let Action::RemoveCopy { id } = &step.action {
                 let held = seen.into_iter().flat_map(|seen| seen.networks.values());
@@ -378,6 +393,33 @@ impl<'a> Check<'a> {
             }
             for what in missing {
                 self.violation(step, format!("{what} is not on node {}", step.node));
+            }
+        }
+    }
+
+    /// Every way that is opened is one that a link declares, between addresses of its two ends.
+    fn rules(&mut self, step: &Step, rules: &Rules) {
+        let snapshot = self.snapshot;
+        let has = |instance: &Key, address: Ipv4Addr| {
+            let record = snapshot.records.instances.get(instance);
+            let recorded = record.into_iter().flat_map(|record| record.replicas.values());
+            let located = snapshot.containers.iter();
+            recorded.clone().any(|record| record.address == Some(address))
+                || located
+                    .filter(|(replica, _)| replica.instance == *instance)
+                    .flat_map(|(_, located)| located)
+                    .any(|at| address_of(at) == Some(address))
+        };
+        for way in &rules.open {
+            let mut links = snapshot.desired.links.values().map(|declared| &declared.spec);
+            let is_declared = links.any(|link| {
+                link.ports.iter().any(|port| (port.port, port.protocol) == (way.port, way.protocol))
+                    && has(&link.from, way.from)
+                    && has(&link.to, way.to)
+            });
+            if snapshot.down || !is_declared {
+                let Way { from, to, port, .. } = way;
+                self.violation(step, format!("no link lets {from} talk to {to} on port {port}"));
             }
         }
     }
@@ -432,7 +474,8 @@ impl<'a> Check<'a> {
                     ObjectId::Replica(_)
                     | ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
-                    | ObjectId::Network { .. },
+                    | ObjectId::Network { .. }
+                    | ObjectId::Fence { .. },
                 ) => {}
             }
         }
@@ -500,8 +543,34 @@ impl<'a> Check<'a> {
                         self.found.push(Violation(format!("{replica} cannot be placed on {node}")));
                     }
                 }
+                Entry::Addressed { replica, address } => {
+                    let holds = |at: &Located| {
+                        at.container.identity.replica.instance.project == replica.instance.project
+                            && address_of(at) == Some(*address)
+                    };
+                    let node = plan.steps.iter().find(
+                        |step| matches!(&step.object, ObjectId::Replica(key) if key == replica),
+                    );
+                    let here = |at: &&Located| node.is_none_or(|step| step.node == at.node);
+                    let mut all = self.snapshot.containers.values().flatten().filter(here);
+                    if all.any(holds) {
+                        let what = format!("{replica} is given {address}, which is taken");
+                        self.found.push(Violation(what));
+                    }
+                }
+                Entry::Subnet { network, subnet } => {
+                    let others = self.snapshot.records.networks.iter();
+                    let mut others = others.filter(|(key, _)| *key != network);
+                    if others
+                        .any(|(_, record)| record.subnet.is_some_and(|it| it.overlaps(*subnet)))
+                    {
+                        let what = format!("network {network} is given {subnet}, which is taken");
+                        self.found.push(Violation(what));
+                    }
+                }
                 Entry::Checkpoint { .. }
                 | Entry::Owner { .. }
+                | Entry::Linked { .. }
                 | Entry::Root { .. }
                 | Entry::Text { .. }
                 | Entry::Node { .. }

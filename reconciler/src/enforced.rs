@@ -1,10 +1,15 @@
 //! What a spec asks for and a node cannot enforce: said as a condition, and never as drift.
 
+use std::collections::BTreeSet;
+
+use crate::model::fence::{Fence, Way};
 use crate::model::ids::Key;
 use crate::model::observed::{EngineInfo, Limits, Missing, ObservedContainer};
 use crate::model::snapshot::Snapshot;
-use crate::model::spec::{InstanceSpec, ProjectSpec, Quota};
+use crate::model::spec::{InstanceSpec, LinkSpec, ProjectSpec, Quota};
+use crate::plan::ways_of;
 use crate::status::{Condition, Truth};
+use crate::want::is_on_own_network;
 
 /// What of an instance's spec is not enforced on the nodes that hold it, for people.
 #[must_use]
@@ -39,6 +44,61 @@ pub fn quota_not_enforced(project: &ProjectSpec) -> Option<Condition> {
         message: "the quota is kept and shown; this version enforces none".to_owned(),
         last_transition_time: None,
     })
+}
+
+/// The condition of a link whose rules are all there.
+pub const LINK_IN_FORCE: &str = "InForce";
+
+/// Whether a link is in force: its rules are seen on each node that holds an instance of its own.
+#[must_use]
+pub fn link(snapshot: &Snapshot, link: &LinkSpec) -> Condition {
+    let told = |kind: &str, message: String| Condition {
+        kind: kind.to_owned(),
+        status: Truth::True,
+        reason: "Observed".to_owned(),
+        message,
+        last_transition_time: None,
+    };
+    let instances = &snapshot.desired.instances;
+    let names_a_network = [&link.from, &link.to]
+        .into_iter()
+        .find(|end| instances.get(*end).is_some_and(|declared| !is_on_own_network(&declared.spec)));
+    if let Some(end) = names_a_network {
+        let message = format!(
+            "{end} names its networks, and on those everybody reaches everybody: no port is \
+             enforced; leave `networks` out to have it on its project's own"
+        );
+        return told("PortsNotEnforced", message);
+    }
+    let record = snapshot.records.instances.get(&link.from);
+    let nodes: BTreeSet<_> = record
+        .into_iter()
+        .flat_map(|record| record.replicas.values())
+        .filter_map(|replica| replica.node.as_ref())
+        .collect();
+    let mut open = 0;
+    for node in nodes {
+        let Some(seen) = snapshot.nodes.get(node) else { continue };
+        match &seen.fence {
+            Fence::Unknown { reason } => {
+                return told("NotInForce", format!("on node {node}: {reason}"));
+            }
+            Fence::InForce { rules, .. } => {
+                let ways = ways_of(snapshot, node, link);
+                if let Some(Way { from, to, port, .. }) = ways.difference(&rules.open).next() {
+                    let message = format!("not yet from {from} to {to}, port {port}, on {node}");
+                    return told("Pending", message);
+                }
+                open += ways.len();
+            }
+        }
+    }
+    if open == 0 {
+        let message = "no two of its replicas are on one node, or it names no port".to_owned();
+        return told("NobodyThere", message);
+    }
+    let ways = if open == 1 { "way" } else { "ways" };
+    told(LINK_IN_FORCE, format!("{open} {ways} open"))
 }
 
 fn of_container(

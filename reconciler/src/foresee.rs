@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::model::fence::{Fence, HostNames};
 use crate::model::ids::{ContainerId, ImageId, Name, ObjectId, ReplicaKey};
 use crate::model::journal::Entry;
 use crate::model::observed::{
@@ -117,6 +118,12 @@ impl Snapshot {
                     seen.networks.remove(&network.engine_name());
                 }
             }
+            ObjectId::Fence { .. } => {
+                let Some(seen) = self.nodes.get_mut(node) else { return };
+                if let Action::SetRules { rules, .. } = action {
+                    seen.fence = Fence::InForce { rules: rules.clone(), intact: true };
+                }
+            }
         }
         let done = Entry::Done { object: object.clone(), node: node.clone(), deed };
         self.records.apply(now, &done);
@@ -156,7 +163,10 @@ impl Snapshot {
                 image: image.clone(),
                 config: (**config).clone(),
                 address: None,
+                addresses: Default::default(),
                 created_at: now,
+                hosts_path: None,
+                hosts: None,
             };
             // The steps that follow in its row know it by its name.
             let id = ContainerId(Arc::from(name.as_str()));
@@ -177,6 +187,14 @@ impl Snapshot {
         let container = &mut all[at].container;
         match action {
             Action::StartContainer { .. } | Action::UnpauseContainer { .. } => {
+                // Where its file can be read, its engine writes it anew.
+                let is_fenced = self.nodes.get(node).is_some_and(|seen| match seen.fence {
+                    Fence::InForce { .. } => true,
+                    Fence::Unknown { .. } => false,
+                });
+                if is_fenced && matches!(action, Action::StartContainer { .. }) {
+                    container.hosts = Some(HostNames::new());
+                }
                 container.state = ContainerState::Running { since: now };
                 container.health = HealthState::None;
             }
@@ -189,6 +207,7 @@ impl Snapshot {
                 "no".clone_into(&mut container.config.restart_policy);
             }
             Action::RenameContainer { name, .. } => container.name.clone_from(name),
+            Action::SetHosts { names, .. } => container.hosts = Some(names.clone()),
             Action::ConnectNetwork { network, attachment, .. } => {
                 let mut more = (*container.config.more).clone();
                 more.attachments.insert(network.clone(), attachment.clone());
@@ -200,6 +219,7 @@ impl Snapshot {
                 container.config.more = Sparse::new(more);
             }
             Action::PutFiles { .. }
+            | Action::SetRules { .. }
             | Action::CreateContainer { .. }
             | Action::RemoveContainer { .. }
             | Action::PullImage { .. }
@@ -249,6 +269,8 @@ impl Snapshot {
         if !report.notes.iter().any(|note| waits(&note.reason)) {
             return happened;
         }
+        let links = self.desired.links.values();
+        let links = links.filter(|link| link.spec.condition == Some(Condition::Completed));
         let awaited: BTreeSet<_> = self
             .desired
             .instances
@@ -256,6 +278,7 @@ impl Snapshot {
             .flat_map(|declared| &declared.spec.more.depends_on)
             .filter(|dependency| dependency.condition == Condition::Completed)
             .map(|dependency| &dependency.instance)
+            .chain(links.map(|link| &link.spec.to))
             .collect();
         for (replica, located) in &mut self.containers {
             let declared = self.desired.instances.get(&replica.instance);

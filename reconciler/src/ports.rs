@@ -73,6 +73,15 @@ pub trait Driver: Send + Sync {
         Box::pin(std::future::ready(Ok(None)))
     }
 
+    /// Where the engine keeps the hosts file that is mounted into a container, as the engine names
+    /// files; `None` if it does not say.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    fn hosts_path<'a>(&'a self, _container: &'a str) -> Answer<'a, Option<Arc<str>>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Hands `sink` what a container printed, line by line.
     ///
     /// # Errors

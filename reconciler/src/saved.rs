@@ -117,6 +117,8 @@ impl ListedStep {
             | Action::ConnectNetwork { .. }
             | Action::DisconnectNetwork { .. }
             | Action::PutFiles { .. }
+            | Action::SetRules { .. }
+            | Action::SetHosts { .. }
             | Action::CreateContainer { .. }
             | Action::StartContainer { .. }
             | Action::StopContainer { .. }
@@ -308,6 +310,7 @@ fn declarations(snapshot: &Snapshot, seal: &Seal, parts: &mut BTreeMap<String, P
         images,
         volumes,
         networks,
+        links,
         flavors,
         projects,
         nodes,
@@ -316,6 +319,7 @@ fn declarations(snapshot: &Snapshot, seal: &Seal, parts: &mut BTreeMap<String, P
     each("Image", images, seal, parts);
     each("Volume", volumes, seal, parts);
     each("Network", networks, seal, parts);
+    each("Link", links, seal, parts);
     each("Flavor", flavors, seal, parts);
     each("Project", projects, seal, parts);
     each("Node", nodes, seal, parts);
@@ -392,13 +396,22 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
     let mut parts = BTreeMap::new();
     let mut add = |name: String, part: Part| parts.insert(name, part);
     for (key, record) in instances {
-        let InstanceRecord { uid, generation: _, digest: _, history: _, replicas } = record;
+        let InstanceRecord {
+            uid,
+            generation: _,
+            digest: _,
+            history: _,
+            waits_for: _, // follows from what is declared
+            addresses: _, // stand in revisions
+            replicas,
+        } = record;
         let replicas: Vec<_> = replicas
             .iter()
             .map(|(ordinal, record)| {
                 let ReplicaRecord {
                     node,
                     incarnation,
+                    address: _, // is chosen anew for what is made
                     revision,
                     confirmed,
                     slot,
@@ -429,14 +442,15 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
         }
     }
     for (key, record) in networks {
-        let NetworkRecord { nodes, failures: _ } = record;
+        let NetworkRecord { nodes, failures: _, subnet: _ } = record;
         if !nodes.is_empty() {
             add(format!("network {key}"), seal.part(String::new(), nodes));
         }
     }
     // A new state directory has no owner yet, and control groups are called after it.
     for (name, record) in nodes.iter().filter(|_| has_owner) {
-        let NodeRecord { engine, endpoint: _, cgroup_root, cordon: _ } = record;
+        let NodeRecord { engine, endpoint: _, cgroup_root, cordon: _, rules: _, failure: _ } =
+            record;
         add(format!("node {name}"), seal.part(String::new(), &(engine, cgroup_root)));
     }
     for (name, record) in nodes {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::fence::{HostNames, Rules};
 use crate::model::ids::{ImageId, ImageName, Name, ObjectId, Revision};
 use crate::model::journal::Deed;
 use crate::model::observed::{Attachment, ContainerConfig, Limits};
@@ -125,6 +126,20 @@ pub enum Action {
         /// All of them.
         files: Vec<FileSpec>,
     },
+    /// Put rules in place of all that are in one chain of a node, and lead all through it.
+    SetRules {
+        /// The chain.
+        chain: String,
+        /// The rules, complete; without any the chain goes.
+        rules: Rules,
+    },
+    /// Put names and addresses in place of those that windlass told a container before.
+    SetHosts {
+        /// Its id or name.
+        container: String,
+        /// The names, complete.
+        names: HostNames,
+    },
     /// Create a container.
     CreateContainer {
         /// Its name.
@@ -219,6 +234,10 @@ impl Action {
                 Deed::Disconnect { network: network.clone() }
             }
             Self::PutFiles { .. } => Deed::PutFiles,
+            Self::SetRules { chain: _, rules } => {
+                Deed::SetRules { rules: rules.digest(), ways: rules.open.len() }
+            }
+            Self::SetHosts { .. } => Deed::SetHosts,
             Self::CreateContainer { image_name, config, revision, incarnation, slot, .. } => {
                 Deed::Create {
                     incarnation: *incarnation,
@@ -263,6 +282,7 @@ impl Action {
             | Self::ConnectNetwork { container, .. }
             | Self::DisconnectNetwork { container, .. }
             | Self::PutFiles { container, .. }
+            | Self::SetHosts { container, .. }
             | Self::RemoveContainer { container, .. } => Some(container),
             Self::PullImage { .. }
             | Self::LoadImage { .. }
@@ -272,6 +292,7 @@ impl Action {
             | Self::CreateNetwork { .. }
             | Self::RemoveNetwork { .. }
             | Self::RemoveCopy { .. }
+            | Self::SetRules { .. }
             | Self::CreateContainer { .. } => None,
         }
     }
@@ -304,6 +325,8 @@ impl Action {
             Self::ConnectNetwork { .. } => "connect",
             Self::DisconnectNetwork { .. } => "disconnect",
             Self::PutFiles { .. } => "put files",
+            Self::SetRules { .. } => "set rules",
+            Self::SetHosts { .. } => "set hosts",
             Self::CreateContainer { .. } => "create",
             Self::StartContainer { restart: false, .. } => "start",
             Self::StartContainer { restart: true, .. } => "restart",

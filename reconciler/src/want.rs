@@ -1,9 +1,10 @@
 //! From a spec to the container it asks for, in the terms in which containers are observed.
 
-use std::borrow::Cow;
+use core::net::{IpAddr, Ipv4Addr};
 use std::collections::BTreeMap;
 
-use crate::model::ids::{NAME_JOINT, Name, OwnerId, ReplicaKey, Revision};
+use crate::links::Linked;
+use crate::model::ids::{Key, NAME_JOINT, Name, OwnerId, ReplicaKey, Revision};
 use crate::model::observed::{
     Attachment, CgroupDriver, ContainerConfig, HealthCheck, HostPort, Limits, MoreConfig,
     MountFrom, MountPoint, PortBinding,
@@ -14,7 +15,7 @@ use crate::model::spec::{
     Swap,
 };
 
-/// The engine's network that containers are on if none is declared.
+/// The engine's own network, on which everybody reaches everybody.
 pub const DEFAULT_NETWORK: &str = "bridge";
 
 /// The node's own network, as a network mode.
@@ -36,7 +37,7 @@ pub fn hostname(spec: &InstanceSpec, replica: &ReplicaKey) -> String {
 /// Whether a container without a host name of its own has its node's.
 #[must_use]
 pub fn has_nodes_hostname(spec: &InstanceSpec) -> bool {
-    network_mode(spec) == HOST_NETWORK
+    spec.more.networks.first().is_some_and(|first| engine_network(&first.network) == HOST_NETWORK)
         || spec.more.security.namespaces.uts.as_deref() == Some("host")
 }
 
@@ -118,35 +119,69 @@ fn engine_network(network: &NetworkName) -> String {
     }
 }
 
+/// Whether an instance is on its project's own network, since it names none.
+#[must_use]
+pub fn is_on_own_network(spec: &InstanceSpec) -> bool {
+    spec.more.networks.is_empty()
+}
+
 /// The network that a container is created on.
 #[must_use]
-pub fn network_mode(spec: &InstanceSpec) -> Cow<'static, str> {
+pub fn network_mode(spec: &InstanceSpec, project: &Name) -> String {
     match spec.more.networks.first() {
-        Some(first) => Cow::Owned(engine_network(&first.network)),
-        None => Cow::Borrowed(DEFAULT_NETWORK),
+        Some(first) => engine_network(&first.network),
+        None => Key::own_network(project).engine_name(),
     }
 }
 
 /// The networks that a container shall be on, by the engine's names. Those that have no endpoints,
 /// and the engine's `bridge` for one that is created on it, are left out.
 ///
-/// On each declared network it goes by its instance's name, which all replicas share, by
-/// `name-ordinal`, and by what its spec says beside.
+/// On each declared network, and on its project's own, it goes by its instance's name, which all
+/// replicas share, by `name-ordinal`, and by what its spec says beside. What it calls others there is
+/// its own.
 #[must_use]
-pub fn attachments(spec: &InstanceSpec, replica: &ReplicaKey) -> BTreeMap<String, Attachment> {
-    let mode = network_mode(spec);
+pub fn attachments(
+    spec: &InstanceSpec,
+    replica: &ReplicaKey,
+    linked: &Linked,
+) -> BTreeMap<String, Attachment> {
     let ReplicaKey { instance, ordinal } = replica;
+    let mode = network_mode(spec, &instance.project);
+    let own = [instance.name.to_string(), format!("{}-{ordinal}", instance.name)];
+    if is_on_own_network(spec) {
+        let attachment =
+            Attachment { aliases: own.into(), address: None, links: linked.names_on(&mode) };
+        return BTreeMap::from([(mode, attachment)]);
+    }
     let uses = spec.more.networks.iter().map(|one| {
-        let own = [instance.name.to_string(), format!("{}-{ordinal}", instance.name)];
         let own = match one.network {
             NetworkName::Declared(_) => own.to_vec(),
             // Engines know no names there.
             NetworkName::Engine(_) => Vec::new(),
         };
         let aliases = own.into_iter().chain(one.aliases.iter().cloned()).collect();
-        (engine_network(&one.network), Attachment { aliases, address: one.address })
+        let network = engine_network(&one.network);
+        let links = linked.names_on(&network);
+        (network, Attachment { aliases, address: one.address, links })
     });
     uses.filter(|(network, _)| is_listed(network, &mode)).collect()
+}
+
+/// The networks that an instance of `project` is on, by the engine's names.
+#[must_use]
+pub fn networks(spec: &InstanceSpec, project: &Name) -> Vec<String> {
+    if is_on_own_network(spec) {
+        return vec![Key::own_network(project).engine_name()];
+    }
+    let networks = spec.more.networks.iter().map(|one| engine_network(&one.network));
+    networks.filter(|network| !matches!(network.as_str(), "host" | "none")).collect()
+}
+
+/// Whether containers on a network know each other by names: on the engine's own they do not.
+#[must_use]
+pub fn has_names(network: &str) -> bool {
+    !matches!(network, DEFAULT_NETWORK | "host" | "none")
 }
 
 /// Whether a container that was created on `mode` has being on `network` listed.
@@ -187,18 +222,22 @@ pub fn slot(spec: &InstanceSpec, have: &[PortBinding]) -> Option<u32> {
     })
 }
 
-/// The complete configuration of a replica's container in this slot.
+/// The complete configuration of a replica's container in this slot. `address` is the one that it
+/// has on its project's own network, if it is on that.
 #[must_use]
 pub fn config(
     spec: &InstanceSpec,
     replica: &ReplicaKey,
     slot: u32,
     cgroup_parent: &str,
+    address: Option<Ipv4Addr>,
+    linked: &Linked,
 ) -> ContainerConfig {
     ContainerConfig {
         entrypoint: spec.command.clone(),
         cmd: spec.args.clone(),
-        env: spec.env.clone(),
+        // What the spec says itself goes before what a link brings.
+        env: linked.env(replica).into_iter().chain(spec.env.clone()).collect(),
         labels: spec.labels.clone(),
         hostname: match &spec.more.hostname {
             None if has_nodes_hostname(spec) => String::new(),
@@ -224,12 +263,17 @@ pub fn config(
         stop_timeout_s: Some(spec.stop.timeout.0.div_ceil(1000)),
         cgroup_parent: cgroup_parent.to_owned(),
         restart_policy: RESTART_POLICY.to_owned(),
-        network: network_mode(spec).into_owned(),
-        more: more(spec, replica),
+        network: network_mode(spec, &replica.instance.project),
+        more: more(spec, replica, address, linked),
     }
 }
 
-fn more(spec: &InstanceSpec, replica: &ReplicaKey) -> Sparse<MoreConfig> {
+fn more(
+    spec: &InstanceSpec,
+    replica: &ReplicaKey,
+    address: Option<Ipv4Addr>,
+    linked: &Linked,
+) -> Sparse<MoreConfig> {
     let More {
         workdir,
         env_files: _, // stand in env
@@ -247,8 +291,14 @@ fn more(spec: &InstanceSpec, replica: &ReplicaKey) -> Sparse<MoreConfig> {
         tty,
         log,
     } = &*spec.more;
+    let mut attachments = attachments(spec, replica, linked);
+    if is_on_own_network(spec) {
+        for attachment in attachments.values_mut() {
+            attachment.address = address.map(IpAddr::V4);
+        }
+    }
     Sparse::new(MoreConfig {
-        attachments: attachments(spec, replica),
+        attachments,
         workdir: workdir.clone(),
         security: (**security).clone(),
         io: (*spec.resources.io).clone(),

@@ -130,7 +130,7 @@ fn pairs(plan: &Plan, report: &Report) -> BTreeSet<String> {
 }
 
 /// Which causes an action can have.
-const POSSIBLE: [(&str, &[&str]); 20] = [
+const POSSIBLE: [(&str, &[&str]); 22] = [
     ("pull image", &["Needed"]),
     ("load image", &["Needed"]),
     ("import image", &["Needed"]),
@@ -206,6 +206,8 @@ const POSSIBLE: [(&str, &[&str]); 20] = [
     ("unpause", &["Changed", "Drifted", "Power"]),
     ("update", &["Changed", "Drifted"]),
     ("rename", &["Changed", "Drifted"]),
+    ("set rules", &["Changed", "Drifted"]),
+    ("set hosts", &["Declared", "Changed", "Unfinished", "Ended", "Power"]),
     (
         "remove",
         &[

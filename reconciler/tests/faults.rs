@@ -51,8 +51,8 @@ fn is_running(world: &World) -> bool {
 fn a_start_that_keeps_failing_waits_ever_longer() {
     let mut world = World::new(&["n1"]);
     world.declare(&[("web", instance("web:1"))]);
-    // Pull and create go well, each start is refused.
-    faults(&mut world, &[Fault::None, Fault::None]);
+    // Pull, network and create go well, each start is refused.
+    faults(&mut world, &[Fault::None; 3]);
     faults(&mut world, &[Fault::Refused; 500]);
     world.run_for(HOUR).unwrap();
     let starts = world.actions.iter().filter(|line| line.contains("start")).count();

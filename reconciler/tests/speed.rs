@@ -100,9 +100,21 @@ fn settle(snapshot: &mut Snapshot) {
             state: ContainerState::Running { since: snapshot.now },
             health: HealthState::None,
             image: record.ids[&node].clone(),
-            config: want::config(&declared.spec, &replica, replica.ordinal, "/windlass/n1"),
+            config: want::config(
+                &declared.spec,
+                &replica,
+                replica.ordinal,
+                "/windlass/n1",
+                Some(core::net::Ipv4Addr::from_bits(
+                    0x0a90_0800 + u32::try_from(snapshot.containers.len()).unwrap(),
+                )),
+                &reconciler::links::Linked::default(),
+            ),
             address: None,
+            addresses: BTreeMap::new(),
             created_at: snapshot.now,
+            hosts_path: None,
+            hosts: None,
         };
         let id = ContainerId(Digest::of(key.to_string().as_bytes()).0);
         snapshot.containers.insert(replica, vec![Located { node: node.clone(), id, container }]);

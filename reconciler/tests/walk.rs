@@ -29,6 +29,7 @@ fn declared_runs_changed_is_replaced_gone_is_removed() {
         done,
         [
             "n1: pull image image web:1",
+            "n1: create network network of project shop",
             "n1: create shop/web/0",
             "n1: create shop/web/1",
             "n1: start shop/web/0",

@@ -46,8 +46,27 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             let message = format!("a new spec, digest {}", short(&digest.0));
             (NotedKind::Declared, of(instance), None, message)
         }
+        Entry::Linked { instance, waits_for, addresses } => {
+            let waits: Vec<String> = waits_for.iter().map(ToString::to_string).collect();
+            let named = addresses.iter().map(|(alias, address)| match address {
+                Some(address) => format!("{alias} is at {address}"),
+                None => format!("{alias} has no address"),
+            });
+            let waits = (!waits.is_empty()).then(|| format!("starts after {}", waits.join(", ")));
+            let said: Vec<String> = waits.into_iter().chain(named).collect();
+            let message =
+                if said.is_empty() { "no longer linked".to_owned() } else { said.join("; ") };
+            (NotedKind::Decided, of(instance), None, message)
+        }
         Entry::Placed { replica, node } => {
             (NotedKind::Decided, of(replica), Some(node), "placed".to_owned())
+        }
+        Entry::Addressed { replica, address } => {
+            (NotedKind::Decided, of(replica), None, format!("its next container gets {address}"))
+        }
+        Entry::Subnet { network, subnet } => {
+            let message = format!("its network gets {subnet}");
+            (NotedKind::Decided, of(&format!("project {}", network.project)), None, message)
         }
         Entry::Resolved { image, source: _, node, id, pinned } => {
             let content = pinned.as_deref().unwrap_or(&id.0);
@@ -174,7 +193,9 @@ fn deed_words(deed: &Deed) -> String {
         }
         Deed::Connect { network } => format!("connect to network {network}"),
         Deed::Disconnect { network } => format!("disconnect from network {network}"),
-        Deed::CreateVolume { .. }
+        Deed::SetRules { rules: _, ways } => format!("set rules that open {ways} ways"),
+        Deed::SetHosts
+        | Deed::CreateVolume { .. }
         | Deed::RemoveVolume
         | Deed::CreateNetwork
         | Deed::RemoveNetwork

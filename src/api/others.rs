@@ -1,12 +1,12 @@
-//! How networks, flavors and projects stand: what they say, where they are, and who uses them.
+//! How networks, links, flavors and projects stand: what they say, where they are, and who uses them.
 
 use std::collections::BTreeMap;
 
-use reconciler::enforced::quota_not_enforced;
+use reconciler::enforced::{self, quota_not_enforced};
 use reconciler::model::desired::{Declared, DesiredSet};
 use reconciler::model::ids::{Key, Name};
 use reconciler::model::snapshot::Snapshot;
-use reconciler::model::spec::{BUILT_IN_FLAVORS, FlavorSpec, NetworkName};
+use reconciler::model::spec::{BUILT_IN_FLAVORS, FlavorSpec, LinkSpec, NetworkName};
 use serde::Serialize;
 
 use super::protocol::PlainStatus;
@@ -57,6 +57,28 @@ pub(super) fn networks(snapshot: &Snapshot) -> Vec<PlainStatus> {
         PlainStatus { nodes, used_by: count(on_it), message, ..plain(key.to_string(), declared) }
     };
     keys.into_iter().map(status).collect()
+}
+
+/// Links.
+pub(super) fn links(snapshot: &Snapshot) -> Vec<PlainStatus> {
+    let desired = &snapshot.desired;
+    let status = |(key, declared): (&Key, &Declared<LinkSpec>)| {
+        let LinkSpec { from, to, .. } = &*declared.spec;
+        let gone = [from, to].into_iter().find(|key| !desired.instances.contains_key(*key));
+        let condition = enforced::link(snapshot, &declared.spec);
+        let message = match gone {
+            Some(key) => Some(format!("Instance {key} is not declared")),
+            None if condition.kind == enforced::LINK_IN_FORCE => None,
+            None => Some(condition.message.clone()),
+        };
+        PlainStatus {
+            used_by: desired.instances.get(from).map_or(0, |instance| instance.spec.replicas),
+            conditions: vec![condition],
+            message,
+            ..plain(key.to_string(), Some(declared))
+        }
+    };
+    desired.links.iter().map(status).collect()
 }
 
 /// Flavors that are declared, and those that are built in.

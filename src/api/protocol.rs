@@ -301,6 +301,9 @@ pub struct Overview {
     pub volumes: Vec<VolumeStatus>,
     /// Networks.
     pub networks: Vec<PlainStatus>,
+    /// Links.
+    #[serde(default)]
+    pub links: Vec<PlainStatus>,
     /// Flavors, those that are built in last.
     pub flavors: Vec<PlainStatus>,
     /// Projects.

@@ -76,7 +76,9 @@ fn source(snapshot: &Snapshot, object: &ObjectId) -> Option<String> {
         ObjectId::Volume { volume, .. } => &desired.volumes.get(volume)?.source,
         ObjectId::Network { network, .. } => &desired.networks.get(network)?.source,
         ObjectId::Image { image: ImageName::Declared(key), .. } => &desired.images.get(key)?.source,
-        ObjectId::Image { image: ImageName::Reference(_), .. } => return None,
+        ObjectId::Image { image: ImageName::Reference(_), .. } | ObjectId::Fence { .. } => {
+            return None;
+        }
     };
     Some(source.to_string())
 }
@@ -95,6 +97,7 @@ pub fn overview(engine: &Engine, specs: &str, only: Option<&Key>) -> Overview {
         images: images(snapshot),
         volumes: volumes(snapshot),
         networks: others::networks(snapshot),
+        links: others::links(snapshot),
         flavors: others::flavors(snapshot),
         projects: others::projects(snapshot),
         nodes: nodes(snapshot),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reconciler::model::quantity::Span;
+use reconciler::model::subnet::Net;
 
 use super::show::usage::SortBy;
 use super::wait::For;
@@ -37,6 +38,9 @@ pub(super) struct Global {
     /// The directory of the state [default: /var/lib/windlass for root, else ~/.local/state/windlass]
     #[arg(long, global = true, env = "WINDLASS_STATE", hide_env_values = true, value_name = "DIR", help_heading = GLOBAL)]
     pub(super) state: Option<PathBuf>,
+    /// The range that networks of projects are made from; one that has its network keeps it [default: 10.144.0.0/12]
+    #[arg(long, global = true, env = "WINDLASS_ADDRESSES", hide_env_values = true, value_name = "RANGE", help_heading = GLOBAL)]
+    pub(super) addresses: Option<Net>,
     /// How answers are written
     #[arg(
         short, long, global = true, env = "WINDLASS_OUTPUT", hide_env_values = true, value_name = "FORMAT",
@@ -173,14 +177,14 @@ pub(super) enum Verb {
         #[command(flatten)]
         dir: Dir,
     },
-    /// List instances, images, volumes, networks, flavors, projects, nodes, or all of them
+    /// List instances, images, volumes, networks, links, flavors, projects, nodes, or all of them
     #[command(
         after_help = "Examples:  windlass get instances -l tier=front,zone!=b --sort-by age\n           \
                             windlass get instance web -o json\n           \
                             windlass get all -w"
     )]
     Get {
-        /// instances, images, volumes, networks, flavors, projects, nodes or all
+        /// instances, images, volumes, networks, links, flavors, projects, nodes or all
         #[arg(value_name = "KIND")]
         kind: String,
         /// Only these

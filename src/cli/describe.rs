@@ -33,6 +33,7 @@ pub(super) async fn run(context: &Context, what: &[String]) -> Ended {
         Kind::Images
         | Kind::Volumes
         | Kind::Networks
+        | Kind::Links
         | Kind::Flavors
         | Kind::Projects
         | Kind::Nodes
@@ -45,7 +46,7 @@ pub(super) async fn run(context: &Context, what: &[String]) -> Ended {
         Kind::Instances => overview.instances.iter().map(|one| one.key.to_string()).collect(),
         Kind::Images => overview.images.iter().map(|one| one.name.clone()).collect(),
         Kind::Volumes => overview.volumes.iter().map(|one| one.key.to_string()).collect(),
-        Kind::Networks | Kind::Flavors | Kind::Projects => {
+        Kind::Networks | Kind::Links | Kind::Flavors | Kind::Projects => {
             plain(&overview, kind).iter().map(|one| one.name.clone()).collect()
         }
         Kind::Nodes => overview.nodes.iter().map(|one| one.name.to_string()).collect(),
@@ -75,7 +76,10 @@ pub(super) async fn run(context: &Context, what: &[String]) -> Ended {
         (Format::Json | Format::Yaml, Kind::Volumes) => {
             context.out.value(format, &overview.volumes[at])?;
         }
-        (Format::Json | Format::Yaml, Kind::Networks | Kind::Flavors | Kind::Projects) => {
+        (
+            Format::Json | Format::Yaml,
+            Kind::Networks | Kind::Links | Kind::Flavors | Kind::Projects,
+        ) => {
             context.out.value(format, &plain(&overview, kind)[at])?;
         }
         (Format::Json | Format::Yaml, Kind::Nodes) => {
@@ -110,9 +114,10 @@ fn one_of(name: &str, found: &[usize], names: &[String]) -> Result<usize, Failur
 }
 
 /// The objects of a kind that says little beside its spec.
-fn plain(overview: &Overview, kind: Kind) -> &[PlainStatus] {
+pub(super) fn plain(overview: &Overview, kind: Kind) -> &[PlainStatus] {
     match kind {
         Kind::Networks => &overview.networks,
+        Kind::Links => &overview.links,
         Kind::Flavors => &overview.flavors,
         Kind::Projects => &overview.projects,
         Kind::Instances | Kind::Images | Kind::Volumes | Kind::Nodes | Kind::All => &[],
@@ -189,7 +194,7 @@ fn other(overview: &Overview, kind: Kind, at: usize, style: &Style) -> String {
             rows.push(("Containers", format!("{} of ours, {others}", one.containers)));
             one.message.clone()
         }
-        Kind::Networks | Kind::Flavors | Kind::Projects => {
+        Kind::Networks | Kind::Links | Kind::Flavors | Kind::Projects => {
             let mut table = Table::default();
             let noun = kind.noun();
             let one = &plain(overview, kind)[at];

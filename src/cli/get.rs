@@ -19,6 +19,7 @@ pub(super) enum Kind {
     Images,
     Volumes,
     Networks,
+    Links,
     Flavors,
     Projects,
     Nodes,
@@ -26,11 +27,12 @@ pub(super) enum Kind {
 }
 
 /// All words for each kind; the first is the one that we use.
-const WORDS: [(Kind, &[&str]); 8] = [
+const WORDS: [(Kind, &[&str]); 9] = [
     (Kind::Instances, &["instance", "instances", "inst", "in"]),
     (Kind::Images, &["image", "images", "img", "im"]),
     (Kind::Volumes, &["volume", "volumes", "vol", "vols"]),
     (Kind::Networks, &["network", "networks", "net", "nets"]),
+    (Kind::Links, &["link", "links", "ln"]),
     (Kind::Flavors, &["flavor", "flavors", "fl"]),
     (Kind::Projects, &["project", "projects", "pr"]),
     (Kind::Nodes, &["node", "nodes", "no"]),
@@ -52,7 +54,7 @@ impl Kind {
             match meant(&word.to_ascii_lowercase(), words) {
                 Some(meant) => failure.help(format!("did you mean `{meant}`?")),
                 None => {
-                    failure.help("kinds are instances, images, volumes, networks, flavors, projects and nodes; or all")
+                    failure.help("kinds are instances, images, volumes, networks, links, flavors, projects and nodes; or all")
                 }
             }
         })
@@ -66,6 +68,7 @@ impl Kind {
             | Self::Images
             | Self::Volumes
             | Self::Networks
+            | Self::Links
             | Self::Flavors
             | Self::Projects
             | Self::Nodes => format!("{}s", self.noun()),
@@ -114,13 +117,15 @@ impl Wanted {
 
     /// All that is asked for; an error if one that is named is not there.
     pub(super) fn picked<'a>(&self, overview: &'a Overview) -> Result<Picked<'a>, Failure> {
-        let Overview { instances, images, volumes, networks, flavors, projects, nodes, .. } =
-            overview;
+        let Overview {
+            instances, images, volumes, networks, links, flavors, projects, nodes, ..
+        } = overview;
         let mut picked = Picked {
             instances: self.pick(Kind::Instances, instances, |one| one.key.to_string())?,
             images: self.pick(Kind::Images, images, |one| one.name.clone())?,
             volumes: self.pick(Kind::Volumes, volumes, |one| one.key.to_string())?,
             networks: self.pick(Kind::Networks, networks, |one| one.name.clone())?,
+            links: self.pick(Kind::Links, links, |one| one.name.clone())?,
             // Of all kinds, what is built in is left out.
             flavors: {
                 let mut flavors = self.pick(Kind::Flavors, flavors, |one| one.name.clone())?;
@@ -145,7 +150,7 @@ impl Wanted {
             picked.instances.retain(|one| self.labels.selects(&one.labels));
             picked.images.retain(|one| self.labels.selects(&one.labels));
             picked.volumes.retain(|one| self.labels.selects(&one.labels));
-            for plain in [&mut picked.networks, &mut picked.flavors, &mut picked.projects] {
+            for plain in picked.plain() {
                 plain.retain(|one| self.labels.selects(&one.labels));
             }
             picked.nodes.retain(|one| self.labels.selects(&one.labels));
@@ -154,7 +159,7 @@ impl Wanted {
             picked.instances.sort_by_key(|one| sorting::instance(one, column));
             picked.images.sort_by_key(|one| sorting::image(one, column));
             picked.volumes.sort_by_key(|one| sorting::volume(one, column));
-            for plain in [&mut picked.networks, &mut picked.flavors, &mut picked.projects] {
+            for plain in picked.plain() {
                 plain.sort_by_key(|one| sorting::plain(one, column));
             }
             picked.nodes.sort_by_key(|one| sorting::node(one, column));
@@ -225,6 +230,7 @@ pub(super) struct Picked<'a> {
     pub(super) images: Vec<&'a ImageStatus>,
     pub(super) volumes: Vec<&'a VolumeStatus>,
     pub(super) networks: Vec<&'a PlainStatus>,
+    pub(super) links: Vec<&'a PlainStatus>,
     pub(super) flavors: Vec<&'a PlainStatus>,
     pub(super) projects: Vec<&'a PlainStatus>,
     pub(super) nodes: Vec<&'a NodeStatus>,
@@ -249,7 +255,22 @@ pub(super) async fn run(context: &Context, wanted: &Wanted) -> Ended {
     Ok(0)
 }
 
-impl Picked<'_> {
+impl<'a> Picked<'a> {
+    /// The lists of objects that say little beside their specs.
+    fn plain(&mut self) -> [&mut Vec<&'a PlainStatus>; 4] {
+        let Self {
+            instances: _,
+            images: _,
+            volumes: _,
+            networks,
+            links,
+            flavors,
+            projects,
+            nodes: _,
+        } = self;
+        [networks, links, flavors, projects]
+    }
+
     fn show(
         &self,
         context: &Context,
@@ -258,12 +279,13 @@ impl Picked<'_> {
         wide: bool,
     ) -> Result<(), Failure> {
         let style = &context.out.style;
-        let Self { instances, images, volumes, networks, flavors, projects, nodes } = self;
+        let Self { instances, images, volumes, networks, links, flavors, projects, nodes } = self;
         let tables = [
             (instances.is_empty(), objects::instances(instances, wide, style)),
             (images.is_empty(), objects::images(images, wide, style)),
             (volumes.is_empty(), objects::volumes(volumes, style)),
             (networks.is_empty(), plain::networks(networks, style)),
+            (links.is_empty(), plain::links(links, style)),
             (flavors.is_empty(), plain::flavors(flavors, style)),
             (projects.is_empty(), plain::projects(projects, style)),
             (nodes.is_empty(), objects::nodes(nodes, wide, &overview.specs, style)),
@@ -299,6 +321,7 @@ impl Picked<'_> {
             Kind::Images => list(context, wanted, &self.images),
             Kind::Volumes => list(context, wanted, &self.volumes),
             Kind::Networks => list(context, wanted, &self.networks),
+            Kind::Links => list(context, wanted, &self.links),
             Kind::Flavors => list(context, wanted, &self.flavors),
             Kind::Projects => list(context, wanted, &self.projects),
             Kind::Nodes => list(context, wanted, &self.nodes),
@@ -308,12 +331,13 @@ impl Picked<'_> {
 
     /// One name a line, as other verbs take it; of all kinds, with the kind.
     fn names(&self, kind: Kind) -> String {
-        let Self { instances, images, volumes, networks, flavors, projects, nodes } = self;
+        let Self { instances, images, volumes, networks, links, flavors, projects, nodes } = self;
         let lists = [
             (Kind::Instances, instances.iter().map(|one| one.key.to_string()).collect::<Vec<_>>()),
             (Kind::Images, images.iter().map(|one| one.name.clone()).collect()),
             (Kind::Volumes, volumes.iter().map(|one| one.key.to_string()).collect()),
             (Kind::Networks, networks.iter().map(|one| one.name.clone()).collect()),
+            (Kind::Links, links.iter().map(|one| one.name.clone()).collect()),
             (Kind::Flavors, flavors.iter().map(|one| one.name.clone()).collect()),
             (Kind::Projects, projects.iter().map(|one| one.name.clone()).collect()),
             (Kind::Nodes, nodes.iter().map(|one| one.name.to_string()).collect()),
@@ -327,6 +351,7 @@ impl Picked<'_> {
                     | Kind::Images
                     | Kind::Volumes
                     | Kind::Networks
+                    | Kind::Links
                     | Kind::Flavors
                     | Kind::Projects
                     | Kind::Nodes => text.push_str(&format!("{name}\n")),

@@ -230,7 +230,7 @@ impl Context {
             return Err(failure.help("`validate -`, `plan -` and `diff -` read one"));
         }
         let specs = dir.dir.as_deref().or(self.global.specs.as_deref());
-        config::settings(specs, self.global.state.as_deref())
+        config::settings(specs, self.global.state.as_deref(), self.global.addresses)
             .map_err(|error| Failure::from(error).help("name a directory with --state DIR"))
     }
 

@@ -28,6 +28,7 @@ fn columns(kind: Kind) -> &'static [&'static str] {
         Kind::Images => &["name", "from", "content", "node"],
         Kind::Volumes => &["name", "project", "driver", "node"],
         Kind::Networks => &["name", "node", "instances"],
+        Kind::Links => &["name", "replicas"],
         Kind::Flavors => &["name", "instances"],
         Kind::Projects => &["name", "replicas"],
         Kind::Nodes => &["name", "status", "endpoint", "version", "cpus", "memory", "containers"],

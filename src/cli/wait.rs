@@ -189,6 +189,7 @@ fn picked<'a>(
             overview.volumes.iter().map(|one| (one.key.to_string(), &one.labels)).collect()
         }
         Kind::Networks => plain(&overview.networks),
+        Kind::Links => plain(&overview.links),
         Kind::Flavors => plain(&overview.flavors),
         Kind::Projects => plain(&overview.projects),
         Kind::Nodes => {
@@ -283,8 +284,8 @@ fn standing(what: For, kind: Kind, object: &str, overview: &Overview) -> Standin
             None => gone(what),
         },
         // What is declared is there, and that is all that there is of it.
-        Kind::Flavors | Kind::Projects => {
-            let all = if kind == Kind::Flavors { &overview.flavors } else { &overview.projects };
+        Kind::Links | Kind::Flavors | Kind::Projects => {
+            let all = super::describe::plain(overview, kind);
             match (what, all.iter().any(|one| one.name == object)) {
                 (For::Delete, true) => Standing::Missing("it is declared".to_owned()),
                 (For::Ready | For::Completed, true) => Standing::There,

@@ -81,7 +81,7 @@ fn seen(
     let wide = context.global.output == Format::Wide;
     // No column may wrap: a line is one object.
     let style = Style { width: None, now: now(), ..context.out.style };
-    let Picked { instances, images, volumes, networks, flavors, projects, nodes } = picked;
+    let Picked { instances, images, volumes, networks, links, flavors, projects, nodes } = picked;
     let mut all = All::new();
     let mut heads = Vec::new();
     let mut add = |kind: Kind, table: String, rows: Vec<(String, usize, Value)>| {
@@ -123,6 +123,7 @@ fn seen(
     );
     let tables = [
         (Kind::Networks, plain::networks(networks, &style), networks),
+        (Kind::Links, plain::links(links, &style), links),
         (Kind::Flavors, plain::flavors(flavors, &style), flavors),
         (Kind::Projects, plain::projects(projects, &style), projects),
     ];
@@ -159,6 +160,7 @@ fn tell(
             Kind::Images
             | Kind::Volumes
             | Kind::Networks
+            | Kind::Links
             | Kind::Flavors
             | Kind::Projects
             | Kind::Nodes => format!("{kind} {name}  gone"),

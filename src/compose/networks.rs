@@ -146,8 +146,8 @@ fn links(part: &mut Part<'_>, set: &mut Set<'_>) {
             part.changed(&mut set.notes, "links", item.line, &why);
         } else {
             let why = format!(
-                "`{alias}` is a name for this service only; give {service} the alias `{alias}` in its \
-                 `networks`, or use its own name"
+                "`{alias}` is a name for this service only: declare a Link of it, `kind: Link, spec: {{ \
+                 from: …, to: {service}, alias: {alias}, ports: […] }}`, or use its own name"
             );
             part.lost(&mut set.notes, "links", item.line, &why);
         }

@@ -425,9 +425,10 @@ fn hindrance(spec: &Mapping, containers: u64) -> Option<&'static str> {
         return Some("both would write to its volumes at once; if they may, say `shared: true`");
     }
     let ports = |one: &Yaml| -> Option<u64> {
-        let text = match one.get("host")? {
-            Yaml::String(text) => text.clone(),
-            other => other.as_u64()?.to_string(),
+        let host = one.get("host")?;
+        let text = match host.as_str() {
+            Some(text) => text.to_owned(),
+            None => host.as_u64()?.to_string(),
         };
         let (first, last) = text.split_once('-').unwrap_or((&text, &text));
         Some(last.parse::<u64>().ok()?.saturating_sub(first.parse().ok()?) + 1)

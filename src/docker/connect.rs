@@ -369,6 +369,10 @@ impl Driver for DockerDriver {
         Box::pin(pid::pid(self, container))
     }
 
+    fn hosts_path<'a>(&'a self, container: &'a str) -> Answer<'a, Option<Arc<str>>> {
+        Box::pin(pid::hosts_path(self, container))
+    }
+
     fn logs<'a>(
         &'a self,
         container: &'a str,

@@ -59,6 +59,11 @@ pub(super) async fn execute(
         Action::PutFiles { container, files: contents } => {
             files::put(driver, container, contents).await
         }
+        // The engine has no word for these.
+        Action::SetRules { .. } | Action::SetHosts { .. } => {
+            let text = "this driver sets neither rules nor names";
+            Err(error::new(DriverErrorKind::Refused, action.verb(), text))
+        }
         Action::CreateContainer {
             name,
             image,

@@ -79,6 +79,7 @@ pub(super) async fn list(
             .filter_map(|volume| convert::observed_volume(owner, volume))
             .collect(),
         networks: convert::observed_networks(owner, networks),
+        fence: Default::default(),
     })
 }
 

@@ -1,4 +1,6 @@
-//! Which process a container is.
+//! Where a container is on its engine's host: its process, and its hosts file.
+
+use std::sync::Arc;
 
 use reconciler::ports::{DriverError, DriverErrorKind};
 
@@ -21,4 +23,18 @@ pub(super) async fn pid(
         Err(error) if error.kind == DriverErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// See [`Driver::hosts_path`](reconciler::ports::Driver::hosts_path).
+pub(super) async fn hosts_path(
+    driver: &DockerDriver,
+    container: &str,
+) -> Result<Option<Arc<str>>, DriverError> {
+    let operation = format!("inspect container {container}");
+    let found = driver
+        .call(&operation, driver.deadlines().look, |session| async move {
+            session.docker.inspect_container(container, None).await
+        })
+        .await?;
+    Ok(found.hosts_path.filter(|path| !path.is_empty()).map(Arc::from))
 }

@@ -12,6 +12,7 @@ use reconciler::model::ids::{Key, Name};
 use reconciler::model::spec::{BUILT_IN_FLAVORS, Protocol};
 
 use super::decode::{Body, Identity, InstanceDraft, Kind, PortUse, did_you_mean, unknown_flavor};
+use super::links::Links;
 use super::problem::{Also, Problem, Span};
 use super::set::{Member, Now, Universe, unchanged};
 
@@ -26,6 +27,7 @@ pub(crate) struct Findings {
 /// Checks the current drafts of `universe` against all others in it. `written` holds what all
 /// files say now, whether it is in force or not.
 pub(crate) fn check(universe: &Universe<'_>, written: &Universe<'_>) -> Findings {
+    let links = Links::of(universe);
     let mut checker = Checker {
         universe,
         written,
@@ -46,20 +48,24 @@ pub(crate) fn check(universe: &Universe<'_>, written: &Universe<'_>) -> Findings
             checker.volumes(member, instance);
             checker.networks(member, instance);
             checker.flavor(member, instance);
-            checker.dependencies(member, instance);
+            checker.dependencies(&links, member, instance);
             checker.image(member, instance);
             checker.placement(member, instance);
         }
         if let Some(Body::Node(node)) = &member.draft.body {
             checker.endpoint(member, &node.endpoint);
         }
+        if let Some(Body::Link(link)) = &member.draft.body {
+            checker.link(&links, member, link);
+        }
     }
     checker.host_ports();
+    checker.pins(&links);
     checker.found
 }
 
-struct Checker<'c, 'a> {
-    universe: &'c Universe<'a>,
+pub(super) struct Checker<'c, 'a> {
+    pub(super) universe: &'c Universe<'a>,
     written: &'c Universe<'a>,
     names: OnceCell<Names<'a>>,
     /// All declarations of Nodes.
@@ -77,7 +83,7 @@ struct Names<'a> {
 }
 
 /// Where a name leads.
-enum Target {
+pub(super) enum Target {
     /// To an object that is in force, or will be.
     There,
     /// To an object that has errors, or may be in what could not be read.
@@ -87,13 +93,19 @@ enum Target {
 }
 
 impl<'a> Checker<'_, 'a> {
-    fn note(&mut self, member: &Member<'_>, problem: Problem) {
+    pub(super) fn note(&mut self, member: &Member<'_>, problem: Problem) {
         let object = Arc::from(member.draft.identity.to_string());
         self.found.problems.push((member.file, problem.within(Some(&object))));
     }
 
     /// A second place, which is in `other`, of a problem in `member`.
-    fn place(&self, member: &Member<'_>, other: &Member<'_>, span: Span, label: String) -> Also {
+    pub(super) fn place(
+        &self,
+        member: &Member<'_>,
+        other: &Member<'_>,
+        span: Span,
+        label: String,
+    ) -> Also {
         let file = self.universe.files.get(other.file).map(|candidate| candidate.file);
         let file = file.filter(|_| member.file != other.file);
         Also { file: file.map(|file| (Arc::clone(file), Arc::clone(other.text))), span, label }
@@ -130,7 +142,12 @@ impl<'a> Checker<'_, 'a> {
     }
 
     /// What an instance waits for has to be declared, and must not wait for it.
-    fn dependencies(&mut self, member: &Member<'_>, instance: &InstanceDraft) {
+    fn dependencies(
+        &mut self,
+        links: &Links<'_, '_>,
+        member: &Member<'_>,
+        instance: &InstanceDraft,
+    ) {
         for used in &instance.depends_on {
             self.named(member, Kind::Instance, used.span, &used.key);
         }
@@ -144,35 +161,10 @@ impl<'a> Checker<'_, 'a> {
             return;
         };
         for used in &instance.depends_on {
-            if let Some(path) = self.path(&used.key, &own) {
-                let shown: Vec<String> = path.iter().map(ToString::to_string).collect();
-                let problem = Problem::new(used.span, "instances that wait for each other");
-                let circle = format!("{own} -> {}", shown.join(" -> "));
-                let problem = problem.label(format!("none of them would ever start: {circle}"));
-                return self.note(member, problem);
+            if let Some(way) = links.way(&used.key, &own) {
+                return self.circle(member, used.span, &own, way.into_iter());
             }
         }
-    }
-
-    /// The way from one instance to another by what each waits for.
-    fn path(&self, from: &Key, to: &Key) -> Option<Vec<Key>> {
-        let mut seen = HashSet::from([from.clone()]);
-        let mut ways = vec![vec![from.clone()]];
-        while let Some(way) = ways.pop() {
-            let Some(last) = way.last() else { continue };
-            if last == to {
-                return Some(way);
-            }
-            for member in self.universe.find(Kind::Instance, last) {
-                let Some(Body::Instance(instance)) = &member.draft.body else { continue };
-                for next in &instance.depends_on {
-                    if seen.insert(next.key.clone()) || next.key == *to {
-                        ways.push(way.iter().cloned().chain([next.key.clone()]).collect());
-                    }
-                }
-            }
-        }
-        None
     }
 
     /// A flavor that is not built in has to be declared.
@@ -180,7 +172,7 @@ impl<'a> Checker<'_, 'a> {
         let Some(used) = &instance.flavor else { return };
         let mut broken = None;
         for key in &used.keys {
-            match self.target(member, Kind::Flavor, key) {
+            match self.target(member, &identity(Kind::Flavor, key)) {
                 Target::There => return,
                 Target::Broken(reason) => broken = broken.or(Some(reason)),
                 Target::Nowhere => {}
@@ -198,12 +190,12 @@ impl<'a> Checker<'_, 'a> {
     }
 
     /// An object of the instance's own project that it names.
-    fn named(&mut self, member: &Member<'_>, kind: Kind, span: Span, key: &Key) {
+    pub(super) fn named(&mut self, member: &Member<'_>, kind: Kind, span: Span, key: &Key) {
         if Some(&key.project) != member.draft.identity.project.as_ref() {
             self.note(member, foreign(span, &format!("{kind} {key}"), &key.project));
             return;
         }
-        match self.target(member, kind, key) {
+        match self.target(member, &identity(kind, key)) {
             Target::There => {}
             Target::Broken(reason) => self.block(member, reason),
             Target::Nowhere => {
@@ -229,7 +221,7 @@ impl<'a> Checker<'_, 'a> {
         let Some(key) = &instance.image.key else { return };
         let (span, text) = (instance.image.span, &instance.image.text);
         let own = Some(&key.project) == member.draft.identity.project.as_ref();
-        match self.target(member, Kind::Image, key) {
+        match self.target(member, &identity(Kind::Image, key)) {
             Target::There if own => return,
             Target::Broken(reason) if own => return self.block(member, reason),
             Target::There | Target::Broken(_) => {
@@ -262,13 +254,13 @@ impl<'a> Checker<'_, 'a> {
         }
     }
 
-    fn block(&mut self, member: &Member<'_>, reason: String) {
+    pub(super) fn block(&mut self, member: &Member<'_>, reason: String) {
         self.found.blocked.entry(member.file).or_insert_with(|| Arc::from(reason));
     }
 
-    fn target(&self, member: &Member<'_>, kind: Kind, key: &Key) -> Target {
+    pub(super) fn target(&self, member: &Member<'_>, identity: &Identity) -> Target {
         let mut held = None;
-        for found in self.universe.find(kind, key) {
+        for found in self.universe.find_identity(identity) {
             if found.current {
                 return Target::There;
             }
@@ -277,8 +269,6 @@ impl<'a> Checker<'_, 'a> {
         let files = self.universe.files;
         let waits = |file: usize| {
             let file = files.get(file).map_or("", |candidate| candidate.file);
-            let identity =
-                Identity { kind, project: Some(key.project.clone()), name: key.name.clone() };
             Target::Broken(format!("it needs {identity}, and {file} has errors"))
         };
         if let Some(file) = held {
@@ -286,11 +276,11 @@ impl<'a> Checker<'_, 'a> {
             let settled = files.get(member.file).is_some_and(unchanged);
             return if settled { Target::There } else { waits(file) };
         }
-        if let Some(found) = self.written.find(kind, key).next() {
+        if let Some(found) = self.written.find_identity(identity).next() {
             return waits(found.file);
         }
         let may = |file: &&usize| {
-            files.get(**file).is_some_and(|file| may_declare(file.now, file.held, kind, key))
+            files.get(**file).is_some_and(|file| may_declare(file.now, file.held, identity))
         };
         match self.uncertain.iter().find(may) {
             Some(file) => waits(*file),
@@ -299,7 +289,7 @@ impl<'a> Checker<'_, 'a> {
     }
 
     /// A declared object whose name is almost that of `key`.
-    fn near(&self, kind: Kind, key: &Key) -> Option<String> {
+    pub(super) fn near(&self, kind: Kind, key: &Key) -> Option<String> {
         let names = self.names().objects.get(&(kind, &key.project))?;
         did_you_mean(key.name.as_str(), names.iter().copied()).map(str::to_owned)
     }
@@ -311,9 +301,7 @@ impl<'a> Checker<'_, 'a> {
                 let Identity { kind, project, name } = &member.draft.identity;
                 let Some(project) = project else { continue };
                 names.projects.insert(project);
-                if matches!(kind, Kind::Image | Kind::Volume) {
-                    names.objects.entry((*kind, project)).or_default().push(name.as_str());
-                }
+                names.objects.entry((*kind, project)).or_default().push(name.as_str());
             }
             names
         })
@@ -404,6 +392,10 @@ fn overlap(one: Option<IpAddr>, two: Option<IpAddr>) -> bool {
     }
 }
 
+fn identity(kind: Kind, key: &Key) -> Identity {
+    Identity { kind, project: Some(key.project.clone()), name: key.name.clone() }
+}
+
 fn foreign(span: Span, what: &str, project: &Name) -> Problem {
     let message =
         format!("{what} needs a grant of project `{project}`, which is not supported yet");
@@ -423,19 +415,16 @@ fn uncertain(universe: &Universe<'_>) -> Vec<usize> {
 
 /// Whether an object may be declared in the part of a file that could not be read. A wrong yes
 /// makes an instance wait; a wrong no would have it run an image of some registry.
-fn may_declare(now: Now<'_>, held: Option<&super::version::Held>, kind: Kind, key: &Key) -> bool {
+fn may_declare(now: Now<'_>, held: Option<&super::version::Held>, identity: &Identity) -> bool {
     let in_held = || {
         let drafts = held.map_or(&[][..], |held| &held.version.drafts);
-        drafts.iter().any(|draft| {
-            let Identity { kind: other, project, name } = &draft.identity;
-            *other == kind && project.as_ref() == Some(&key.project) && *name == key.name
-        })
+        drafts.iter().any(|draft| draft.identity == *identity)
     };
     match now {
         Now::Gone => false,
         Now::Unknown(_) => in_held(),
         Now::Read(version) => {
-            version.incomplete && (version.text.contains(key.name.as_str()) || in_held())
+            version.incomplete && (version.text.contains(identity.name.as_str()) || in_held())
         }
     }
 }

@@ -7,7 +7,7 @@
 use reconciler::model::ids::Name;
 use reconciler::model::spec::form::{Text, schema_of};
 use reconciler::model::spec::{
-    FlavorSpec, ImageSpec, InstanceSpec, NetworkSpec, NodeSpec, ProjectSpec, VolumeSpec,
+    FlavorSpec, ImageSpec, InstanceSpec, LinkSpec, NetworkSpec, NodeSpec, ProjectSpec, VolumeSpec,
 };
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
@@ -115,6 +115,7 @@ fn of(word: &str, kind: Kind) -> Map<String, Value> {
         Kind::Image => schema_of::<ImageSpec>(),
         Kind::Volume => schema_of::<VolumeSpec>(),
         Kind::Network => schema_of::<NetworkSpec>(),
+        Kind::Link => schema_of::<LinkSpec>(),
         Kind::Node => schema_of::<NodeSpec>(),
         Kind::Flavor => schema_of::<FlavorSpec>(),
         Kind::Project => schema_of::<ProjectSpec>(),

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`loader`] (the directory, read again and again), `scan` (which files
 //! there are), `version` (one text of one file), `tree` (YAML with places), `decode` (typed
-//! objects), `set` and `checks` (all files together, and what is in force),
+//! objects), `set`, `checks` and `links` (all files together, and what is in force),
 //! [`news`] (when that need not be asked anew), `problem` and
 //! [`diagnostic`] (what users see when something is wrong). [`grammar`] is the same grammar as a
 //! schema, for editors and `windlass explain`.
@@ -12,6 +12,7 @@ mod decode;
 pub mod diagnostic;
 mod digests;
 pub mod grammar;
+mod links;
 pub mod loader;
 pub mod news;
 pub(crate) mod problem;

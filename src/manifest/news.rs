@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use reconciler::model::desired::{BrokenFile, DesiredSet, RootState, SpecsChange};
 use reconciler::model::ids::Key;
+use reconciler::model::spec::InstanceSpec;
 
 use super::decode::{Body, Draft, InstanceDraft, PortUse};
 use super::loader::{Loader, Reading, State};
@@ -17,6 +18,7 @@ use super::version::{Held, Version};
 use crate::hint::Hint;
 
 /// What changed since the last time that [`Loader::news`] was asked.
+#[expect(clippy::large_enum_variant, reason = "one a reading, and never kept")]
 #[derive(Debug)]
 pub enum News {
     /// Anything.
@@ -105,10 +107,14 @@ impl Loader {
             if let Some(held) = self.files.get(&name).and_then(|file| file.held.as_ref()) {
                 // The same names lead to the same objects.
                 for (old, new) in held.version.drafts.iter().zip(&version.drafts) {
-                    if let (Some(Body::Instance(old)), Some(Body::Instance(new))) =
-                        (&old.body, &new.body)
-                    {
-                        new.resolved(old.last_resolution());
+                    match (&old.body, &new.body) {
+                        (Some(Body::Instance(old)), Some(Body::Instance(new))) => {
+                            new.resolved(old.last_resolution());
+                        }
+                        (Some(Body::Link(old)), Some(Body::Link(new))) => {
+                            new.resolved(old.last_ports());
+                        }
+                        (old, new) => debug_assert!(!is_resolved(old) && !is_resolved(new)),
                     }
                 }
             }
@@ -133,6 +139,11 @@ impl Loader {
             assert!(settled.desired == told.desired, "the short way came to another set");
         }
     }
+}
+
+/// Whether what it says is known only with what others say.
+fn is_resolved(body: &Option<Body>) -> bool {
+    matches!(body, Some(Body::Instance(_) | Body::Link(_)))
 }
 
 /// Whether all of it is good and in force as it stands.
@@ -161,8 +172,11 @@ fn same_relations(old: &Draft, new: &Draft) -> bool {
     match (&old.body, &new.body) {
         (Some(Body::Instance(old)), Some(Body::Instance(new))) => same_uses(old, new),
         (Some(Body::Image(_)), Some(Body::Image(_)))
-        | (Some(Body::Volume(_)), Some(Body::Volume(_)))
-        | (Some(Body::Project(_)), Some(Body::Project(_))) => true,
+        | (Some(Body::Volume(_)), Some(Body::Volume(_))) => true,
+        // What it grants is what links of others may lead to.
+        (Some(Body::Project(old)), Some(Body::Project(new))) => old.grant == new.grant,
+        // It is all about others.
+        (Some(Body::Link(old)), Some(Body::Link(new))) => old.same(new),
         // One of the engine's own is used by that name.
         (Some(Body::Network(old)), Some(Body::Network(new))) => {
             !old.is_engines_own() && !new.is_engines_own()
@@ -180,6 +194,7 @@ fn same_relations(old: &Draft, new: &Draft) -> bool {
                 | Body::Image(_)
                 | Body::Volume(_)
                 | Body::Network(_)
+                | Body::Link(_)
                 | Body::Node(_)
                 | Body::Flavor(_)
                 | Body::Project(_),
@@ -189,8 +204,8 @@ fn same_relations(old: &Draft, new: &Draft) -> bool {
     }
 }
 
-/// Whether two versions of an instance name the same objects, in the same words, and want the same
-/// host ports.
+/// Whether two versions of an instance name the same objects, in the same words, want the same
+/// host ports, and are the same to links.
 fn same_uses(old: &InstanceDraft, new: &InstanceDraft) -> bool {
     let volumes = |draft: &InstanceDraft| -> BTreeSet<_> {
         draft.volumes.iter().map(|used| used.key.clone()).collect()
@@ -208,10 +223,23 @@ fn same_uses(old: &InstanceDraft, new: &InstanceDraft) -> bool {
     let depends_on = |draft: &InstanceDraft| -> Vec<_> {
         draft.depends_on.iter().map(|used| used.key.clone()).collect()
     };
+    // Aliases, the ports that links name none of, and who can be linked with whom.
+    let to_links = |draft: &InstanceDraft| {
+        let InstanceSpec { ports, more, .. } = &*draft.spec;
+        let ports: BTreeSet<_> = ports.iter().map(|port| (port.container, port.protocol)).collect();
+        let names: Vec<_> = more.extra_hosts.keys().cloned().collect();
+        let networks: Vec<_> = more.networks.iter().map(|one| one.network.clone()).collect();
+        let node = more
+            .placement
+            .as_ref()
+            .map(|placement| (placement.node.clone(), placement.spread.is_some()));
+        (ports, names, more.hostname.clone(), networks, node)
+    };
     let flavor = |draft: &InstanceDraft| {
         draft.flavor.as_ref().map(|used| (used.text.clone(), used.keys.clone()))
     };
     networks(old) == networks(new)
+        && to_links(old) == to_links(new)
         && depends_on(old) == depends_on(new)
         && flavor(old) == flavor(new)
         && old.image.key == new.image.key

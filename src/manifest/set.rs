@@ -12,6 +12,7 @@ use reconciler::model::ids::{Key, Name};
 
 use super::checks::check;
 use super::decode::{Body, Draft, Identity, InstanceDraft, Kind, NetworkRef, Resolution, Resolved};
+use super::links::declared_ports;
 use super::problem::Problem;
 use super::version::{Held, Version};
 
@@ -125,9 +126,21 @@ impl<'a> Universe<'a> {
     }
 
     /// The drafts of an object: more than one where it is declared twice.
-    pub(crate) fn find(&self, kind: Kind, key: &Key) -> impl Iterator<Item = &Member<'a>> {
+    pub(crate) fn find(
+        &self,
+        kind: Kind,
+        key: &Key,
+    ) -> impl Iterator<Item = &Member<'a>> + use<'_, 'a> {
         let (project, name) = (Some(key.project.clone()), key.name.clone());
-        let drafts = self.drafts(&Identity { kind, project, name });
+        self.find_identity(&Identity { kind, project, name })
+    }
+
+    /// The same, of what may be in no project.
+    pub(crate) fn find_identity(
+        &self,
+        of: &Identity,
+    ) -> impl Iterator<Item = &Member<'a>> + use<'_, 'a> {
+        let drafts = self.drafts(of);
         drafts.filter_map(|index| self.members.get(index))
     }
 
@@ -225,6 +238,13 @@ fn collect(universe: &Universe<'_>, choices: &[Choice], problems: Vec<Vec<Proble
             wanted.extend(flavors.map(|key| (Kind::Flavor, key)));
             resolution = resolve(universe, files, image, instance);
         }
+        if let Some(Body::Link(link)) = &member.draft.body {
+            // What is not there declares nothing.
+            let target = body_of(universe, files, Kind::Instance, &link.spec.to);
+            if let Some(Body::Instance(target)) = target {
+                resolution.ports = declared_ports(&target.spec);
+            }
+        }
         insert(&mut desired, candidate.file, member.draft, resolution, stale);
     }
     // What an instance in force still names outlives its own file.
@@ -282,10 +302,7 @@ fn resolve(
     instance: &InstanceDraft,
 ) -> Resolution {
     // What an instance in force names may be in a file that is gone.
-    let body = |kind, key: &Key| {
-        let there = universe.find(kind, key).find_map(|member| member.draft.body.as_ref());
-        there.or_else(|| held_body(files, kind, key))
-    };
+    let body = |kind, key: &Key| body_of(universe, files, kind, key);
     let flavor = instance.flavor.iter().flat_map(|used| &used.keys).find_map(|key| {
         match body(Kind::Flavor, key) {
             Some(Body::Flavor(flavor)) => Some(flavor.resources.clone()),
@@ -302,7 +319,19 @@ fn resolve(
         image: image.cloned(),
         resources: flavor,
         engines_own: instance.networks.iter().filter_map(engines_own).collect(),
+        ports: Vec::new(),
     }
+}
+
+/// What an object is declared as, in a file that is there or in one that is gone.
+fn body_of<'a>(
+    universe: &Universe<'a>,
+    files: &[Candidate<'a>],
+    kind: Kind,
+    key: &Key,
+) -> Option<&'a Body> {
+    let there = universe.find(kind, key).find_map(|member| member.draft.body.as_ref());
+    there.or_else(|| held_body(files, kind, key))
 }
 
 /// The last good declaration of an object in a file that is gone.
@@ -330,6 +359,9 @@ pub(crate) fn declare(
             resolution = instance.last_resolution();
             let image = instance.image.key.as_ref().filter(|key| images.contains(key));
             resolution.image = image.cloned();
+        }
+        if let Some(Body::Link(link)) = &draft.body {
+            resolution.ports = link.last_ports();
         }
         insert(desired, file, draft, resolution, None);
     }
@@ -365,6 +397,11 @@ fn insert(
         Body::Network(spec) => {
             let declared = plain(spec, labels, annotations, source, stale);
             desired.networks.insert(key, declared);
+        }
+        Body::Link(link) => {
+            let spec = link.resolved(resolution.ports);
+            let declared = plain(&spec, labels, annotations, source, stale);
+            desired.links.insert(key, declared);
         }
         Body::Flavor(spec) => {
             let declared = plain(spec, labels, annotations, source, stale);

@@ -1,6 +1,7 @@
 //! Entries and records for tests: at least one entry of each kind.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use reconciler::model::cordon::NodeOrder;
@@ -61,6 +62,9 @@ pub(crate) fn entries() -> Vec<Entry> {
     let web = replica("shop/web", 0);
     let declared = ImageName::Declared(key("shop/base"));
     let reference = ImageName::Reference(Arc::from("registry.example/db:1"));
+    let own = Key::own_network(&name("shop"));
+    let network = ObjectId::Network { node: node.clone(), network: own.clone() };
+    let fence = ObjectId::Fence { node: node.clone() };
     let volume = ObjectId::Volume { node: node.clone(), volume: key("shop/data") };
     let image = ObjectId::Image { node: node.clone(), image: reference.clone() };
     let object = ObjectId::Replica(web.clone());
@@ -106,7 +110,19 @@ pub(crate) fn entries() -> Vec<Entry> {
             uid: "u1".to_owned(),
             digest: Digest::of(b"spec"),
         },
+        Entry::Linked {
+            instance: key("shop/web"),
+            waits_for: [key("shop/db")].into(),
+            addresses: [("db".to_owned(), Some(IpAddr::from([10, 144, 8, 1])))].into(),
+        },
         Entry::Placed { replica: web.clone(), node: node.clone() },
+        Entry::Subnet { network: own, subnet: "10.144.0.0/20".parse().unwrap() },
+        intent(&network, Deed::CreateNetwork),
+        done(&network, Deed::CreateNetwork),
+        Entry::Addressed { replica: web.clone(), address: "10.144.8.1".parse().unwrap() },
+        intent(&fence, Deed::SetRules { rules: Digest::of(b"rules"), ways: 1 }),
+        done(&fence, Deed::SetRules { rules: Digest::of(b"rules"), ways: 1 }),
+        Entry::Failed { object: fence, node: node.clone(), failure: failure() },
         intent(&image, Deed::FetchImage { how: "pull registry.example/db:1".to_owned() }),
         resolved(&reference, Some("registry.example/db@sha256:def")),
         resolved(&declared, None),
@@ -126,6 +142,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         done(&object, create),
         intent(&object, Deed::Start { restart: false, in_a_row: false }),
         intent(&object, Deed::Start { restart: true, in_a_row: true }),
+        intent(&object, Deed::SetHosts),
         intent(&object, Deed::Update { limits: limits() }),
         intent(&object, Deed::Pause),
         intent(&object, Deed::Unpause),
@@ -250,7 +267,10 @@ pub(crate) fn containers() -> BTreeMap<ContainerId, ObservedContainer> {
         image: ImageId(Arc::from("sha256:abc")),
         config: ContainerConfig { limits: limits(), ..ContainerConfig::default() },
         address: Some("10.0.0.2".to_owned()),
+        addresses: BTreeMap::new(),
         created_at: Timestamp(2),
+        hosts_path: Some(Arc::from("/data/hosts")),
+        hosts: Some([("db".to_owned(), BTreeSet::from(["10.144.8.2".parse().unwrap()]))].into()),
     };
     BTreeMap::from([(ContainerId(Arc::from("c0ffee")), container)])
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use reconciler::model::ids::{ContainerId, ImageName, Name};
+use reconciler::model::ids::{ContainerId, ImageName, Key, Name};
 use reconciler::model::observed::ObservedContainer;
 use reconciler::model::record::Records;
 use reconciler::ports::{StateStore, StoreError, Write};
@@ -174,7 +174,9 @@ impl SledStore {
         } else if let Some(name) = text.strip_prefix(VOLUME) {
             records.volumes.insert(name.parse().map_err(named)?, self.decode(key, value)?);
         } else if let Some(name) = text.strip_prefix(NETWORK) {
-            records.networks.insert(name.parse().map_err(named)?, self.decode(key, value)?);
+            records
+                .networks
+                .insert(Key::try_from(name.to_owned()).map_err(named)?, self.decode(key, value)?);
         } else if let Some(name) = text.strip_prefix(NODE) {
             records.nodes.insert(name.parse().map_err(named)?, self.decode(key, value)?);
         } else if let Some(name) = text.strip_prefix(ROLLOUT) {

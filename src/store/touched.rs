@@ -84,8 +84,11 @@ pub fn touched(entry: &Entry) -> Touched {
         Entry::Node { node, .. } | Entry::NodeOrder { node, .. } => {
             vec![RecordKey::Node(node.clone())]
         }
-        Entry::Declared { instance, .. } => vec![RecordKey::Instance(instance.clone())],
+        Entry::Declared { instance, .. } | Entry::Linked { instance, .. } => {
+            vec![RecordKey::Instance(instance.clone())]
+        }
         Entry::Placed { replica, .. }
+        | Entry::Addressed { replica, .. }
         | Entry::Ended { replica, .. }
         | Entry::Unhealthy { replica }
         | Entry::Healthy { replica } => vec![RecordKey::Instance(replica.instance.clone())],
@@ -108,6 +111,7 @@ pub fn touched(entry: &Entry) -> Touched {
         | Entry::RolloutResumed { instance, .. }
         | Entry::RestartAsked { instance, .. }
         | Entry::Restarted { instance } => vec![RecordKey::Rollout(instance.clone())],
+        Entry::Subnet { network, .. } => vec![RecordKey::Network(network.clone())],
         Entry::Resolved { image, .. } => vec![RecordKey::Image(image.clone())],
         Entry::Intent { object, deed, .. } => match deed {
             // The guard counts removals.
@@ -122,6 +126,8 @@ pub fn touched(entry: &Entry) -> Touched {
             | Deed::Connect { .. }
             | Deed::Disconnect { .. }
             | Deed::PutFiles
+            | Deed::SetRules { .. }
+            | Deed::SetHosts
             | Deed::Create { .. }
             | Deed::Start { .. }
             | Deed::Stop { .. }
@@ -191,6 +197,7 @@ fn of_object(object: &ObjectId) -> RecordKey {
         ObjectId::Image { image, .. } => RecordKey::Image(image.clone()),
         ObjectId::Volume { volume, .. } => RecordKey::Volume(volume.clone()),
         ObjectId::Network { network, .. } => RecordKey::Network(network.clone()),
+        ObjectId::Fence { node } => RecordKey::Node(node.clone()),
         ObjectId::Replica(replica) => RecordKey::Instance(replica.instance.clone()),
     }
 }

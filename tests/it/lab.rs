@@ -26,6 +26,16 @@ macro_rules! engine {
     };
 }
 
+/// The same, of an engine of the test's own.
+macro_rules! private {
+    ($version:ident) => {
+        match $crate::lab::Engine::private($crate::lab::Version::$version) {
+            Ok(engine) => engine,
+            Err(reason) => skip!("{reason}"),
+        }
+    };
+}
+
 /// Ends the test without a verdict. `make test` lists what was skipped, and why.
 macro_rules! skip {
     ($($reason:tt)*) => {{

@@ -66,6 +66,7 @@ const ADAPTERS: &[&str] = &[
     "cgroup",
     "docker",
     "embedded",
+    "fence",
     "journal",
     "manifest",
     "probe",
@@ -76,7 +77,8 @@ const ADAPTERS: &[&str] = &[
 
 /// Modules that read views and send events: they hold none of these.
 const VIEWERS: &[&str] = &["api", "cli"];
-const NOT_FOR_VIEWERS: &[&str] = &["cgroup", "docker", "embedded", "journal", "probe", "store"];
+const NOT_FOR_VIEWERS: &[&str] =
+    &["cgroup", "docker", "embedded", "fence", "journal", "probe", "store"];
 
 #[test]
 fn the_core_is_built_from_pure_libraries_only() {

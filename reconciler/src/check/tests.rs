@@ -202,7 +202,7 @@ fn volumes_keep_their_data() {
     let world = world();
     let mut snapshot = world.engine.snapshot().clone();
     let node = Name::new("n1").unwrap();
-    let volume: crate::model::ids::Key = "data".parse().unwrap();
+    let volume: Key = "data".parse().unwrap();
     let name = volume.engine_name();
     let object = ObjectId::Volume { node: node.clone(), volume: volume.clone() };
     let record = crate::model::record::VolumeRecord {

@@ -123,6 +123,8 @@ fn worst(located: &[Located], row: &[&Step]) -> Worst {
             | Action::ConnectNetwork { .. }
             | Action::DisconnectNetwork { .. }
             | Action::PutFiles { .. }
+            | Action::SetRules { .. }
+            | Action::SetHosts { .. }
             | Action::CreateContainer { .. }
             | Action::UnpauseContainer { .. }
             | Action::UpdateContainer { .. }

@@ -16,6 +16,7 @@ mod resources;
 mod tests;
 mod usual;
 
+use crate::links::Linked;
 use crate::model::ids::{ImageId, ReplicaKey};
 use crate::model::observed::{Limits, ObservedContainer};
 use crate::model::spec::InstanceSpec;
@@ -46,6 +47,8 @@ pub struct Want<'a> {
     pub spec: &'a InstanceSpec,
     /// The limits of its spec, as engines have them.
     pub limits: &'a Limits,
+    /// What its links bring.
+    pub linked: &'a Linked,
     /// The image's id on the replica's node, if it is known.
     pub image: Option<&'a ImageId>,
 }
@@ -94,7 +97,7 @@ const USUAL: [Row; 23] = [
     replace("volumes", usual::volumes, "by target; volumes that an image asks for may be there"),
     replace("health.exec", usual::health, "in milliseconds; CMD-SHELL spelled out"),
     replace("stop.signal", usual::stop_signal, "with SIG before it; the image's own if not said"),
-    replace("network mode", network::mode, "`default` is `bridge`"),
+    replace("network mode", network::mode, "the engine's `default` is its `bridge`"),
     in_place("resources.cpus", resources::cpus, "in billionths, from a quota and its period too"),
     // No engine lifts these two while the container lives.
     replace("resources.cpus", resources::cpus_lifted, "0 is no limit"),

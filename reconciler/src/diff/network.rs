@@ -1,7 +1,11 @@
 //! Networks: the one that a container is created on, and all that it is on.
 
+use std::collections::BTreeMap;
+
 use super::{Want, change};
+use crate::model::ids::{OWN_NETWORK_SUFFIX, ReplicaKey};
 use crate::model::observed::{Attachment, ObservedContainer};
+use crate::model::spec::InstanceSpec;
 use crate::step::FieldChange;
 use crate::want;
 
@@ -16,9 +20,9 @@ pub fn is_of_a_network(change: &FieldChange) -> bool {
 }
 
 pub(super) fn mode(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
-    let wanted = want::network_mode(want.spec);
+    let wanted = want::network_mode(want.spec, &want.replica.instance.project);
     if have.config.network != wanted {
-        found(change("network", have.config.network.as_str(), wanted));
+        found(change("network", have.config.network.as_str(), wanted.as_str()));
     }
 }
 
@@ -27,12 +31,15 @@ pub(super) fn attachments(
     have: &ObservedContainer,
     found: &mut dyn FnMut(FieldChange),
 ) {
-    let wanted = want::attachments(want.spec, want.replica);
     let present = &have.config.more.attachments;
+    if is_just_on_own(want, present) {
+        return;
+    }
+    let wanted = want::attachments(want.spec, want.replica, want.linked);
     for (network, attachment) in &wanted {
         match present.get(network) {
             None => found(change(&format!("{NETWORK}{network}"), "left", "joined")),
-            Some(present) if !is_as_wanted(attachment, present) => {
+            Some(present) if !is_as_wanted(want.spec, attachment, present) => {
                 found(change(
                     &format!("{NETWORK}{network}"),
                     "joined by other names or address",
@@ -47,9 +54,35 @@ pub(super) fn attachments(
     }
 }
 
+/// Whether it is on its project's own network and on no other, which is what most are: told without
+/// making a text.
+fn is_just_on_own(want: &Want<'_>, present: &BTreeMap<String, Attachment>) -> bool {
+    let ReplicaKey { instance, ordinal } = want.replica;
+    let is_replica = |alias: &String| {
+        let digits =
+            alias.strip_prefix(instance.name.as_str()).and_then(|rest| rest.strip_prefix('-'));
+        digits.is_some_and(|digits| digits.parse() == Ok(*ordinal))
+    };
+    want::is_on_own_network(want.spec)
+        && present.len() == 1
+        && present.iter().all(|(network, Attachment { aliases, address, links: _ })| {
+            instance.project.as_str() == network.strip_suffix(OWN_NETWORK_SUFFIX).unwrap_or("")
+                && address.is_some()
+                && aliases.contains(instance.name.as_str())
+                && aliases.iter().any(is_replica)
+        })
+}
+
 /// Whether a container is on a network as it shall be. An address that nobody asked for is the
-/// engine's choice.
-pub(crate) fn is_as_wanted(wanted: &Attachment, present: &Attachment) -> bool {
-    let Attachment { aliases, address } = wanted;
-    aliases.is_subset(&present.aliases) && *address == present.address
+/// engine's choice; on its project's own network each has one of ours, which is recorded.
+pub(crate) fn is_as_wanted(spec: &InstanceSpec, wanted: &Attachment, present: &Attachment) -> bool {
+    // What it calls others counts from its next container on: a container that is put on a network
+    // anew loses its connections, and its hosts file says it as well.
+    let Attachment { aliases, address, links: _ } = wanted;
+    let right_address = if want::is_on_own_network(spec) {
+        present.address.is_some()
+    } else {
+        *address == present.address
+    };
+    aliases.is_subset(&present.aliases) && right_address
 }

@@ -328,7 +328,13 @@ impl Engine {
                     self.drop_container(replica, node, container);
                 }
             }
-            (ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. }, _) => {}
+            (
+                ObjectId::Image { .. }
+                | ObjectId::Volume { .. }
+                | ObjectId::Network { .. }
+                | ObjectId::Fence { .. },
+                _,
+            ) => {}
         }
     }
 
@@ -360,6 +366,9 @@ impl Engine {
             }
             ObjectId::Network { network, .. } => {
                 records.networks.get(network).and_then(|record| record.failures.get(node))
+            }
+            ObjectId::Fence { .. } => {
+                records.nodes.get(node).and_then(|record| record.failure.as_ref())
             }
         };
         let config = &self.snapshot.config;

@@ -427,6 +427,7 @@ impl Engine {
         match entry {
             Entry::Declared { instance, .. }
             | Entry::Kept { instance, .. }
+            | Entry::Linked { instance, .. }
             | Entry::RolledOut { instance, .. }
             | Entry::RolloutFailed { instance, .. }
             | Entry::SetAside { instance, .. }
@@ -437,6 +438,7 @@ impl Engine {
             | Entry::RestartAsked { instance, .. }
             | Entry::Restarted { instance } => self.memo.touch(instance),
             Entry::Placed { replica, .. }
+            | Entry::Addressed { replica, .. }
             | Entry::Ended { replica, .. }
             | Entry::Unhealthy { replica }
             | Entry::Healthy { replica }
@@ -446,6 +448,8 @@ impl Engine {
             | Entry::Failed { object, .. } => self.touch(object),
             // Texts are for the next start, the rest for what is removed, which no memo leaves out.
             Entry::Text { .. } | Entry::Root { .. } | Entry::Settled { .. } => {}
+            // Looked at where something is about to be made.
+            Entry::Subnet { .. } => {}
             Entry::Checkpoint { .. }
             | Entry::Owner { .. }
             | Entry::Node { .. }

@@ -182,7 +182,7 @@ impl Engine {
     }
 
     fn take_listing(&mut self, node: &Name, asked_at: Timestamp, listing: NodeListing) {
-        let NodeListing { engine, containers, foreign, images, volumes, networks } = listing;
+        let NodeListing { engine, containers, foreign, images, volumes, networks, fence } = listing;
         if let Some(state) = self.nodes.get_mut(node) {
             state.failures = state.failures.saturating_add(1);
         }
@@ -205,6 +205,7 @@ impl Engine {
         seen.images = images;
         seen.volumes = volumes;
         seen.networks = networks;
+        seen.fence = fence;
         self.effects
             .push(Effect::Store(vec![Write::ObservedAll(node.clone(), containers.clone())]));
         self.replace_containers(node, asked_at, containers);
@@ -294,9 +295,10 @@ impl Engine {
                 .chain(ended_later)
                 .filter_map(|object| match object {
                     ObjectId::Replica(replica) => Some(replica.clone()),
-                    ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. } => {
-                        None
-                    }
+                    ObjectId::Image { .. }
+                    | ObjectId::Volume { .. }
+                    | ObjectId::Network { .. }
+                    | ObjectId::Fence { .. } => None,
                 })
                 .collect()
         };

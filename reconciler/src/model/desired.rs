@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{Digest, Key, Name};
 use super::spec::{
-    Endpoint, FlavorSpec, ImageSpec, InstanceSpec, NetworkSpec, NodeSpec, ProjectSpec, VolumeSpec,
+    Endpoint, FlavorSpec, ImageSpec, InstanceSpec, LinkSpec, NetworkSpec, NodeSpec, ProjectSpec,
+    VolumeSpec,
 };
 
 /// A place in a spec file. Lines and columns begin at 1; columns count characters.
@@ -59,6 +60,8 @@ pub struct DesiredSet {
     pub volumes: BTreeMap<Key, Declared<VolumeSpec>>,
     /// Networks.
     pub networks: BTreeMap<Key, Declared<NetworkSpec>>,
+    /// Links.
+    pub links: BTreeMap<Key, Declared<LinkSpec>>,
     /// Flavors; those that are built in are not among them.
     pub flavors: BTreeMap<Key, Declared<FlavorSpec>>,
     /// Projects, by their names; a project is there without a declaration too.
@@ -91,6 +94,7 @@ impl Spec for ImageSpec {}
 impl Spec for VolumeSpec {}
 impl Spec for NetworkSpec {}
 impl Spec for NodeSpec {}
+impl Spec for LinkSpec {}
 impl Spec for FlavorSpec {}
 impl Spec for ProjectSpec {}
 
@@ -122,11 +126,13 @@ impl DesiredSet {
 
     /// Puts the objects of `changed` in the place of those of the same keys.
     pub fn renew(&mut self, changed: DesiredSet) {
-        let Self { instances, images, volumes, networks, flavors, projects, nodes } = changed;
+        let Self { instances, images, volumes, networks, links, flavors, projects, nodes } =
+            changed;
         self.instances.extend(instances);
         self.images.extend(images);
         self.volumes.extend(volumes);
         self.networks.extend(networks);
+        self.links.extend(links);
         self.flavors.extend(flavors);
         self.projects.extend(projects);
         self.nodes.extend(nodes);
@@ -135,11 +141,12 @@ impl DesiredSet {
     /// How many objects are declared.
     #[must_use]
     pub fn len(&self) -> usize {
-        let Self { instances, images, volumes, networks, flavors, projects, nodes } = self;
+        let Self { instances, images, volumes, networks, links, flavors, projects, nodes } = self;
         instances.len()
             + images.len()
             + volumes.len()
             + networks.len()
+            + links.len()
             + flavors.len()
             + projects.len()
             + nodes.len()

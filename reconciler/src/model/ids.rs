@@ -15,6 +15,12 @@ pub const NAME_BYTES_MAX: usize = 63;
 /// Joins the parts of an engine-side name. Names cannot hold it, so the parts cannot run together.
 pub const NAME_JOINT: char = '.';
 
+/// Ends the engine's name of a project's own network.
+pub(crate) const OWN_NETWORK_SUFFIX: &str = "._";
+
+/// Stands where the name of a network of a project's own stands: no user can give that name.
+const OWN_NETWORK: &str = "_";
+
 /// Why a text is not a [`Name`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -73,6 +79,15 @@ impl Name {
         Self(Arc::from("local"))
     }
 
+    /// Reads a name that windlass wrote itself, in a journal or on a label. That of a project's own
+    /// network is one of these, and only of these.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn recorded(text: &str) -> Result<Self, NameError> {
+        if text == OWN_NETWORK { Ok(Self(Arc::from(text))) } else { Self::new(text) }
+    }
+
     /// The text of the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -102,7 +117,7 @@ impl FromStr for Name {
 impl TryFrom<String> for Name {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {
-        Self::new(&text)
+        Self::recorded(&text)
     }
 }
 
@@ -129,6 +144,23 @@ impl Key {
     #[must_use]
     pub fn new(project: Name, name: Name) -> Self {
         Self { project, name }
+    }
+
+    /// The network that a project's instances are on unless they name another one.
+    #[must_use]
+    pub fn own_network(project: &Name) -> Self {
+        Self { project: project.clone(), name: Name(Arc::from(OWN_NETWORK)) }
+    }
+
+    /// Sorts before all keys of a project.
+    pub(crate) fn first_of(project: &Name) -> Self {
+        Self { project: project.clone(), name: Name(Arc::from("")) }
+    }
+
+    /// Whether it is a project's own network, which nobody declares.
+    #[must_use]
+    pub fn is_own_network(&self) -> bool {
+        self.name.as_str() == OWN_NETWORK
     }
 
     /// The name that an engine knows the object by: `project.name`.
@@ -163,7 +195,10 @@ impl FromStr for Key {
 impl TryFrom<String> for Key {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
+        match text.split_once('/') {
+            Some((project, name)) => Ok(Self::new(Name::new(project)?, Name::recorded(name)?)),
+            None => text.parse(),
+        }
     }
 }
 
@@ -276,6 +311,11 @@ pub enum ObjectId {
         /// Which network.
         network: Key,
     },
+    /// The rules of a node: what may talk to what.
+    Fence {
+        /// The node.
+        node: Name,
+    },
     /// A replica of an instance, wherever it is placed.
     Replica(ReplicaKey),
 }
@@ -285,7 +325,11 @@ impl fmt::Display for ObjectId {
         match self {
             Self::Image { image, .. } => f.pad(&format!("image {image}")),
             Self::Volume { volume, .. } => f.pad(&format!("volume {volume}")),
+            Self::Network { network, .. } if network.is_own_network() => {
+                f.pad(&format!("network of project {}", network.project))
+            }
             Self::Network { network, .. } => f.pad(&format!("network {network}")),
+            Self::Fence { node } => f.pad(&format!("rules of {node}")),
             Self::Replica(replica) => replica.fmt(f),
         }
     }
@@ -378,9 +422,18 @@ mod tests {
         for good in ["a", "web", "web-1", "0", &"x".repeat(63)] {
             assert!(Name::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "Web", "a.b", "-a", "a-", "a_b", "é", &"x".repeat(64)] {
+        for bad in ["", "_", "Web", "a.b", "-a", "a-", "a_b", "é", &"x".repeat(64)] {
             assert!(Name::new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn nobody_can_name_a_projects_own_network() {
+        let key = Key::own_network(&Name::new("shop").expect("a name"));
+        assert_eq!(key.engine_name(), "shop._");
+        assert!("shop/_".parse::<Key>().is_err());
+        let text = serde_json::to_string(&key).expect("a text");
+        assert_eq!(serde_json::from_str::<Key>(&text).expect("a key"), key);
     }
 
     #[test]

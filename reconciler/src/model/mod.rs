@@ -2,12 +2,13 @@
 //!
 //! Read in this order: [`ids`] (how things are named), [`quantity`] and [`time`] (how they are
 //! measured), [`spec`] (what a user declares), [`desired`] (the set of all declarations),
-//! [`observed`] (what the nodes hold), [`record`] (what only windlass knows), [`journal`] (the
-//! entries that change records), [`snapshot`] (all of it at one instant). [`sparse`] keeps what is
+//! [`observed`] (what the nodes hold), [`record`] (what only windlass knows), [`fence`] (what may talk to what), [`journal`] (the
+//! entries that change records), [`snapshot`] (all of it at one instant). [`subnet`] counts addresses, and [`sparse`] keeps what is
 //! rarely said out of memory.
 
 pub mod cordon;
 pub mod desired;
+pub mod fence;
 pub mod health;
 pub mod ids;
 pub mod journal;
@@ -18,5 +19,6 @@ pub mod rollout;
 pub mod snapshot;
 pub mod sparse;
 pub mod spec;
+pub mod subnet;
 pub mod suspend;
 pub mod time;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::fence::{Fence, HostNames};
 use super::ids::{ContainerId, ImageId, Key, ReplicaKey, Revision};
 use super::sparse::{Sparse, empty};
 use super::spec::{BlockIo, Dns, Log, NetworkSpec, Protocol, Security};
@@ -38,6 +39,9 @@ pub struct ObservedNode {
     pub volumes: BTreeMap<String, ObservedVolume>,
     /// Our networks, by the engine's name.
     pub networks: BTreeMap<String, ObservedNetwork>,
+    /// What may talk to what.
+    #[serde(default)]
+    pub fence: Fence,
 }
 
 /// Whether a node answers.
@@ -115,6 +119,9 @@ pub struct NodeListing {
     pub volumes: BTreeMap<String, ObservedVolume>,
     /// Our networks.
     pub networks: BTreeMap<String, ObservedNetwork>,
+    /// What may talk to what.
+    #[serde(default)]
+    pub fence: Fence,
 }
 
 /// One of our containers.
@@ -136,8 +143,17 @@ pub struct ObservedContainer {
     pub config: ContainerConfig,
     /// Its first address on a network, for showing.
     pub address: Option<String>,
+    /// Its addresses on networks, by the engine's names, while it has them.
+    #[serde(default)]
+    pub addresses: BTreeMap<String, IpAddr>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Where its engine keeps the hosts file that is mounted into it; as that engine names files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts_path: Option<Arc<str>>,
+    /// The names that windlass wrote into that file; `None` if it cannot be read from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<HostNames>,
 }
 
 /// Who a container is. Labels carry this, and it never changes.
@@ -286,6 +302,9 @@ pub struct Attachment {
     pub aliases: BTreeSet<String>,
     /// The address that was asked for, if one was.
     pub address: Option<IpAddr>,
+    /// What it calls others there: its own aliases, and the names that they go by.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
 }
 
 /// Limits that can change while a container runs. 0 means no limit.

@@ -1,6 +1,7 @@
 //! What only windlass knows: records. All of them follow from the journal, entry by entry
 //! ([`Records::apply`](super::journal)); the store holds them so that a start is quick.
 
+use core::net::Ipv4Addr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -11,8 +12,10 @@ use super::desired::RootIdentity;
 use super::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, Revision};
 use super::observed::Limits;
 use super::rollout::{Kept, Outcome, Rollout};
+use super::subnet::Net;
 use super::suspend::Suspensions;
 use super::time::Timestamp;
+use crate::links::Addresses;
 
 /// How many past revisions an instance remembers: enough to go back past a bad week.
 pub const HISTORY_REVISIONS_MAX: usize = 10;
@@ -54,7 +57,8 @@ impl Records {
         let volumes = self.volumes.values().flat_map(|record| record.failures.values());
         let networks = self.networks.values().flat_map(|record| record.failures.values());
         let replicas = replicas.filter_map(|record| record.failure.as_ref());
-        replicas.chain(images).chain(volumes).chain(networks)
+        let nodes = self.nodes.values().filter_map(|record| record.failure.as_ref());
+        replicas.chain(images).chain(volumes).chain(networks).chain(nodes)
     }
 
     pub(super) fn failures_mut(&mut self) -> impl Iterator<Item = &mut Failure> {
@@ -63,7 +67,8 @@ impl Records {
         let volumes = self.volumes.values_mut().flat_map(|record| record.failures.values_mut());
         let networks = self.networks.values_mut().flat_map(|record| record.failures.values_mut());
         let replicas = replicas.filter_map(|record| record.failure.as_mut());
-        replicas.chain(images).chain(volumes).chain(networks)
+        let nodes = self.nodes.values_mut().filter_map(|record| record.failure.as_mut());
+        replicas.chain(images).chain(volumes).chain(networks).chain(nodes)
     }
 }
 
@@ -93,6 +98,12 @@ pub struct InstanceRecord {
     pub digest: Option<Digest>,
     /// Revisions that were rolled out, newest last.
     pub history: Vec<PastRevision>,
+    /// Instances that it waits for before it starts: where both go, it goes before them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub waits_for: BTreeSet<Key>,
+    /// The addresses that the variables of its links name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub addresses: Addresses,
     /// Its replicas, by ordinal.
     pub replicas: BTreeMap<u32, ReplicaRecord>,
 }
@@ -122,6 +133,10 @@ pub struct ReplicaRecord {
     pub node: Option<Name>,
     /// The last incarnation that was asked for; 0 before the first.
     pub incarnation: u64,
+    /// The address that its newest container has on its project's own network, or the next one is
+    /// to have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
     /// What that incarnation was made from.
     pub revision: Option<Revision>,
     /// Whether the engine confirmed that incarnation. Until then the same number is tried again,
@@ -267,6 +282,9 @@ pub struct NetworkRecord {
     pub nodes: BTreeSet<Name>,
     /// The failure that each node is backing off from.
     pub failures: BTreeMap<Name, Failure>,
+    /// Its range, if we chose it: that of a project's own network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<Net>,
 }
 
 /// What is remembered of a node.
@@ -282,6 +300,12 @@ pub struct NodeRecord {
     /// What an operator said of it, if it takes nothing new for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cordon: Option<Cordon>,
+    /// The rules that were last asked for: others are drift.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Digest>,
+    /// The failure that setting rules is backing off from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
 }
 
 /// What the guard against mass deletion remembers.

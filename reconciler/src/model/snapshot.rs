@@ -10,6 +10,7 @@ use super::ids::{ContainerId, Key, Name, ObjectId, ReplicaKey};
 use super::observed::{ContainerState, HealthState, ObservedContainer, ObservedNode};
 use super::record::Records;
 use super::spec::InstanceSpec;
+use super::subnet::{Net, RANGE_DEFAULT};
 use super::time::Timestamp;
 
 /// The world at one instant, as far as windlass knows it.
@@ -124,6 +125,8 @@ pub struct Config {
     pub crash_loop_restarts: u32,
     /// Steps under way on one node at a time: engines get no faster with more of them.
     pub steps_per_node_max: usize,
+    /// What projects' own networks are made from.
+    pub addresses: Net,
 }
 
 impl Default for Config {
@@ -137,6 +140,7 @@ impl Default for Config {
             stable_run: Duration::from_secs(60),
             crash_loop_restarts: 5,
             steps_per_node_max: 8,
+            addresses: RANGE_DEFAULT,
         }
     }
 }

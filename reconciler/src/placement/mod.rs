@@ -5,10 +5,11 @@
 //! spread by), does it take anything new (it answers, and is not cordoned), is there room
 //! ([`capacity`]). Among those that are left the replicas of the instance are [spread](spread);
 //! then the node with the smallest share in use comes first, then the one with the fewest
-//! replicas, then the first by name.
+//! replicas, then the first by name. What is linked is [placed together](together).
 
 pub mod capacity;
 mod spread;
+pub mod together;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};

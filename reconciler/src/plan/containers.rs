@@ -1,5 +1,7 @@
 //! The containers of one replica: which of them is in force, and the steps that work on them.
 
+use core::net::{IpAddr, Ipv4Addr};
+
 use super::replica::Replica;
 use crate::diff::{Class, is_as_wanted, is_of_a_network};
 use crate::model::ids::{Name, ReplicaKey, Revision};
@@ -95,6 +97,7 @@ pub(super) fn can_be_left_out(action: &Action) -> bool {
         | Action::RenameContainer { .. }
         | Action::ConnectNetwork { .. }
         | Action::DisconnectNetwork { .. }
+        | Action::SetHosts { .. }
         | Action::UpdateContainer { .. } => true,
         Action::PullImage { .. }
         | Action::LoadImage { .. }
@@ -104,6 +107,7 @@ pub(super) fn can_be_left_out(action: &Action) -> bool {
         | Action::CreateNetwork { .. }
         | Action::RemoveNetwork { .. }
         | Action::RemoveCopy { .. }
+        | Action::SetRules { .. }
         | Action::PutFiles { .. }
         | Action::CreateContainer { .. }
         | Action::StartContainer { .. }
@@ -114,20 +118,24 @@ pub(super) fn can_be_left_out(action: &Action) -> bool {
 }
 
 /// Steps that put a container on the networks that it shall be on, and take it off all others.
-fn joins(replica: &Replica<'_, '_>, target: &Located) -> Vec<Action> {
-    let wanted = want::attachments(&replica.instance.declared.spec, replica.key);
+fn joins(replica: &Replica<'_, '_>, target: &Located, address: Option<Ipv4Addr>) -> Vec<Action> {
+    let spec = &replica.instance.declared.spec;
+    let wanted = want::attachments(spec, replica.key, replica.instance.linked);
     let present = &target.container.config.more.attachments;
     let stays = |network: &String| match (wanted.get(network), present.get(network)) {
-        (Some(wanted), Some(present)) => is_as_wanted(wanted, present),
+        (Some(wanted), Some(present)) => is_as_wanted(spec, wanted, present),
         (Some(_) | None, _) => false,
     };
     let leave = present.keys().filter(|network| !stays(network)).map(|network| {
         Action::DisconnectNetwork { container: id(target), network: network.clone() }
     });
-    let join = wanted
-        .iter()
-        .filter(|(network, _)| !stays(network))
-        .map(|(network, attachment)| connect(id(target), network, attachment));
+    let join = wanted.iter().filter(|(network, _)| !stays(network)).map(|(network, attachment)| {
+        let mut attachment = attachment.clone();
+        if want::is_on_own_network(spec) {
+            attachment.address = address.map(IpAddr::V4);
+        }
+        connect(id(target), network, &attachment)
+    });
     leave.chain(join).collect()
 }
 
@@ -147,6 +155,7 @@ pub(super) fn in_place(
     replica: &Replica<'_, '_>,
     target: &Located,
     found: Vec<(Class, FieldChange)>,
+    address: Option<Ipv4Addr>,
 ) -> Option<(Cause, Vec<Action>)> {
     let limits = replica.instance.limits;
     let mut names = Vec::new();
@@ -161,7 +170,7 @@ pub(super) fn in_place(
         let is_renamed = !names.is_empty();
         return is_renamed.then_some((Cause::Drifted { fields: names }, actions));
     }
-    actions.extend(joins(replica, target));
+    actions.extend(joins(replica, target, address));
     if found.iter().any(|(_, change)| !is_of_a_network(change)) {
         let mut limits = limits.clone();
         if limits.cpu_shares == 0 && target.container.config.limits.cpu_shares != 0 {

@@ -10,9 +10,7 @@ use super::replica::{Instance, Replica};
 use crate::model::ids::{Name, ReplicaKey};
 use crate::model::record::ReplicaRecord;
 use crate::model::snapshot::Located;
-use crate::model::spec::{MountSource, Restart};
-use crate::placement::capacity::Amounts;
-use crate::placement::{Load, Wish};
+use crate::model::spec::{InstanceSpec, MountSource, Restart};
 use crate::report::Reason;
 
 /// What becomes of a replica on a node.
@@ -46,33 +44,31 @@ impl<'a> Round<'a> {
                 format!("node {node} is drained, and this is a job: it stays until it has ended");
             return if runs { Move::Stays(Reason::Stays { message }) } else { Move::None };
         }
-        let placement = spec.more.placement.as_ref();
-        if placement.is_some_and(|placement| placement.node.as_ref() == Some(node)) {
-            let message = format!(
-                "node {node} is drained, and its placement names that node: it stays there until \
-                 its `placement.node` says otherwise and it is removed, or the node goes"
-            );
-            return Move::Stays(Reason::Stays { message });
+        if let Some(why) = stuck(spec, node) {
+            return Move::Stays(Reason::Stays {
+                message: format!("node {node} is drained, and {why}"),
+            });
         }
-        let data = spec.volumes.iter().find_map(|mount| match &mount.source {
-            MountSource::Volume(volume) => Some(format!("volume {volume}")),
-            MountSource::Bind(path) => Some(format!("{path} of its host")),
-            MountSource::Tmpfs { .. } => None,
+        // What is linked goes together or not at all.
+        let linked = self.together.with(instance.key).filter(|other| *other != instance.key);
+        let stays = linked.filter_map(|other| {
+            let declared = self.snapshot.desired.instances.get(other)?;
+            let is_here = self.snapshot.records.instances.get(other)?.replicas.values();
+            let is_here = is_here.filter(|record| record.node.as_ref() == Some(node)).count() > 0;
+            let is_job = declared.spec.restart != Restart::Always;
+            (is_here && (is_job || stuck(&declared.spec, node).is_some())).then_some(other)
         });
-        if let Some(data) = data {
+        if let Some(other) = stays.min() {
             let message = format!(
-                "node {node} is drained, and {data} is there: its data is not moved, so it stays; \
-                 to move it, set `replicas: 0`, copy the data to another node, and declare it there"
+                "node {node} is drained, and {other} stays there: the two are linked, and linked \
+                 instances are on one node"
             );
             return Move::Stays(Reason::Stays { message });
         }
         if runs && let Err(reason) = self.turn_to_move(instance, key, node) {
             return Move::Stays(reason);
         }
-        let snapshot = self.snapshot;
-        let ask = Amounts::of(&spec.resources);
-        let load = self.load.get_or_insert_with(|| Load::of(snapshot));
-        match load.choose(&Wish { replica: key, placement, ask }) {
+        match self.choose_node(instance, key) {
             Ok(other) => {
                 self.moved.insert(key.clone());
                 Move::To(other)
@@ -113,6 +109,27 @@ impl<'a> Round<'a> {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// Why an instance cannot leave a node, if so.
+fn stuck(spec: &InstanceSpec, node: &Name) -> Option<String> {
+    let placement = spec.more.placement.as_ref();
+    if placement.is_some_and(|placement| placement.node.as_ref() == Some(node)) {
+        return Some(
+            "its placement names that node: it stays there until its `placement.node` says \
+             otherwise and it is removed, or the node goes"
+                .to_owned(),
+        );
+    }
+    let data = spec.volumes.iter().find_map(|mount| match &mount.source {
+        MountSource::Volume(volume) => Some(format!("volume {volume}")),
+        MountSource::Bind(path) => Some(format!("{path} of its host")),
+        MountSource::Tmpfs { .. } => None,
+    })?;
+    Some(format!(
+        "{data} is there: its data is not moved, so it stays; to move it, set `replicas: 0`, copy \
+         the data to another node, and declare it there"
+    ))
 }
 
 impl Round<'_> {

@@ -4,7 +4,7 @@
 //! one stopped. While the new one cannot be made, the old one is kept alive.
 
 use super::containers::{StopFor, connect, is_running, put_files, remove, start, stop};
-use super::needs::Need;
+use super::needs::{Need, networks_of};
 use super::power::PowerWork;
 use super::replica::{Instance, Replica, Work};
 use super::{ChangeKind, Round};
@@ -12,7 +12,7 @@ use crate::diff::{Want, differences};
 use crate::model::ids::Revision;
 use crate::model::observed::{CgroupDriver, ContainerState};
 use crate::model::snapshot::Located;
-use crate::model::spec::{MountSource, NetworkName, Power, Restart};
+use crate::model::spec::{MountSource, Power, Restart};
 use crate::policy::{Subject, Verdict};
 use crate::report::Reason;
 use crate::step::{Action, Cause, FieldChange};
@@ -54,10 +54,8 @@ impl<'a> Round<'a> {
                 needs.push(self.need_volume(volume, replica.node, key));
             }
         }
-        for one in &spec.more.networks {
-            if let NetworkName::Declared(network) = &one.network {
-                needs.push(self.need_network(network, replica.node, key));
-            }
+        for network in networks_of(spec, key) {
+            needs.push(self.need_network(&network, replica.node, key));
         }
         for need in needs {
             match need {
@@ -74,7 +72,11 @@ impl<'a> Round<'a> {
             let message = "the state directory has no owner id yet".to_owned();
             return Err(Reason::Stalled { message });
         };
-        self.dependencies(spec)?;
+        self.dependencies(key, spec)?;
+        self.variables_known(key, spec, replica.instance.linked)?;
+        if let Cause::Changed { .. } = cause {
+            self.targets_current(key)?;
+        }
         if let (Cause::Changed { .. }, None, Some(reason)) =
             (&cause, replica.target, &replica.instance.gate.shut)
         {
@@ -91,7 +93,16 @@ impl<'a> Round<'a> {
         let incarnation = next_incarnation(replica, revision);
         let name = replica.key.container_name(incarnation);
         let uid = self.uid(replica.instance);
-        let mut config = want::config(spec, replica.key, slot, &self.cgroup_parent(replica));
+        let (address, is_new) = self.address(replica)?;
+        self.rules_first(replica, address, is_new)?;
+        let mut config = want::config(
+            spec,
+            replica.key,
+            slot,
+            &self.cgroup_parent(replica),
+            address,
+            replica.instance.linked,
+        );
         config.limits.clone_from(limits);
         // The network mode is joined with the create; older engines take no other one there.
         let joined =
@@ -113,11 +124,16 @@ impl<'a> Round<'a> {
         actions.extend(joins);
         actions.extend(put_files(spec, &name));
         actions.extend(going.iter().filter_map(|at| stop(at, spec, StopFor::Successor)));
+        let names = self.names_after_start(replica, &name);
         match spec.power {
             Power::Stopped => {}
-            Power::Running => actions.push(start(name)),
+            Power::Running => {
+                actions.push(start(name));
+                actions.extend(names);
+            }
             Power::Paused => {
                 actions.push(start(name.clone()));
+                actions.extend(names);
                 actions.push(Action::PauseContainer { container: name });
             }
         }
@@ -156,8 +172,13 @@ impl<'a> Round<'a> {
 
     pub(super) fn why_replaced(&self, replica: &Replica<'_, '_>, present: &Located) -> Cause {
         let Instance { declared, limits, record, .. } = replica.instance;
-        let want =
-            Want { replica: replica.key, spec: &declared.spec, limits, image: replica.image };
+        let want = Want {
+            replica: replica.key,
+            spec: &declared.spec,
+            limits,
+            linked: replica.instance.linked,
+            image: replica.image,
+        };
         let past = record.and_then(|record| {
             let of = &present.container.identity.revision;
             record.history.iter().rev().find(|past| past.revision == *of)

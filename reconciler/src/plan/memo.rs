@@ -126,7 +126,10 @@ impl Round<'_> {
     pub(super) fn remember(&mut self, memo: &mut Memo, instance: &Key, mark: &Mark) {
         let wake_at = std::mem::replace(&mut self.report.wake_at, mark.wake_at);
         let settled = self.report.counts.settled - mark.counts.settled;
-        let is_quiet = self.plan.steps.len() == mark.steps
+        // What is linked goes by how others stand.
+        let is_linked = self.together.with(instance).next().is_some();
+        let is_quiet = !is_linked
+            && self.plan.steps.len() == mark.steps
             && self.plan.decisions.len() == mark.decisions
             && self.report.notes.len() == mark.notes
             && self.undeclared.len() == mark.undeclared

@@ -6,18 +6,22 @@
 //! [`turns`] (how many at once), [`rollout`] (what becomes of a revision), [`slots`] (with which host ports), [`power`] (whether it runs, rests
 //! or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
-//! instances that do), [`drain`] (off a node that shall be empty), [`removal`] (what is no longer
-//! declared, and the guard that holds removals back), [`memo`] (who need not be planned again).
+//! instances that do), [`links`] (what they bring), [`own_network`] (projects' networks and addresses),
+//! [`fence`] (links in force), [`drain`] (off a node that shall be empty), [`removal`] (what is no
+//! longer declared, and the guard that holds removals back), [`memo`] (who need not be planned again).
 
 mod containers;
 mod dependencies;
 mod drain;
 mod exchange;
+mod fence;
 pub mod goal;
 mod health;
+mod links;
 mod make;
 mod memo;
 mod needs;
+mod own_network;
 mod power;
 mod removal;
 mod replica;
@@ -36,13 +40,17 @@ use crate::model::journal::Entry;
 use crate::model::observed::Reach;
 use crate::model::record::{InstanceRecord, ReplicaRecord};
 use crate::model::snapshot::{Located, Snapshot};
+use crate::model::spec::LinkSpec;
 use crate::model::suspend::Suspension;
 use crate::placement::Load;
+use crate::placement::together::Together;
 use crate::policy::{Policies, Subject, Verdict};
 use crate::report::{Note, Reason, Report};
 use crate::step::{Action, Cause, Step, StepId};
 
+pub use fence::ways_of;
 pub use memo::Memo;
+pub use own_network::{BRIDGE_PREFIX, address_of, bridge, own_network_spec};
 pub use removal::managed;
 
 /// What to do, as data. Steps of one object stand in a row; steps of different objects may run at
@@ -131,6 +139,7 @@ pub fn plan(snapshot: &Snapshot, policies: &Policies) -> (Plan, Report) {
 #[must_use]
 pub fn plan_again(snapshot: &Snapshot, policies: &Policies, memo: &mut Memo) -> (Plan, Report) {
     let mut round = Round::new(snapshot, policies);
+    round.fences();
     if snapshot.down {
         memo.forget();
     }
@@ -155,11 +164,17 @@ struct Round<'a> {
     report: Report,
     images: BTreeMap<&'a ImageName, needs::ImageState<'a>>,
     needs: BTreeMap<ObjectId, needs::Need>,
+    own: own_network::Own,
+    /// The links of each instance that has any.
+    links_by_user: BTreeMap<&'a Key, Vec<&'a LinkSpec>>,
     load: Option<Load<'a>>,
+    /// Which instances are on one node, since they are linked.
+    together: Together<'a>,
     /// Replicas that were given another node in this round, since theirs is drained.
     moved: BTreeSet<ReplicaKey>,
     /// Of the instance whose replicas are being planned.
     standing: Option<turns::Standing>,
+    links: fence::Links<'a>,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
     candidates: Vec<removal::Candidate>,
     /// A node that is declared and answers: most replicas are on the same one.
@@ -178,7 +193,11 @@ impl<'a> Round<'a> {
             report: Report::default(),
             images: BTreeMap::new(),
             needs: BTreeMap::new(),
+            own: own_network::Own::default(),
+            links_by_user: links::by_user(&snapshot.desired),
+            links: fence::Links::of(snapshot),
             load: None,
+            together: Together::of(&snapshot.desired),
             moved: BTreeSet::new(),
             standing: None,
             undeclared: BTreeMap::new(),

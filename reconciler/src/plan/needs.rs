@@ -9,10 +9,10 @@ use crate::model::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId};
 use crate::model::journal::Entry;
 use crate::model::observed::ObservedImage;
 use crate::model::record::{Failure, ImageRecord};
-use crate::model::spec::{ImageSource, NetworkSpec, Pull, Subnet};
+use crate::model::spec::{ImageSource, InstanceSpec, NetworkName, NetworkSpec, Pull, Subnet};
 use crate::report::Reason;
 use crate::step::{Action, Cause, StepId};
-use crate::want::LABEL_PREFIX;
+use crate::want::{self, LABEL_PREFIX};
 
 /// What is known of an image in this round.
 pub(super) struct ImageState<'a> {
@@ -313,15 +313,27 @@ impl<'a> Round<'a> {
             return need.clone();
         }
         let present = snapshot.nodes.get(node).and_then(|seen| seen.networks.get(&name));
-        let declared = snapshot.desired.networks.get(network);
+        let own = match network.is_own_network().then(|| self.own_network(network, node)) {
+            None => None,
+            Some(Ok(declared)) => Some(declared),
+            Some(Err(reason)) => {
+                self.needs.insert(object, Need::Blocked(reason.clone()));
+                return Need::Blocked(reason);
+            }
+        };
+        let declared = own.as_ref().or_else(|| snapshot.desired.networks.get(network));
         let need = match (present, declared) {
             (Some(present), Some(declared)) => match differs(&declared.spec, &present.spec) {
                 None => Need::Ready,
                 Some(what) => {
+                    let way_out = if network.is_own_network() {
+                        "take what is on it down"
+                    } else {
+                        "give it another name, or take all instances off it"
+                    };
                     let message = format!(
-                        "network {network} on node {node} is there with another {what}, and \
-                         engines change no network: give it another name, or take all instances \
-                         off it and remove it there (docker network rm {name})"
+                        "{object} on node {node} is there with another {what}, and engines change \
+                         no network: {way_out} and remove it there (docker network rm {name})"
                     );
                     Need::Blocked(Reason::Stalled { message })
                 }
@@ -348,7 +360,7 @@ impl<'a> Round<'a> {
     ) -> Need {
         let snapshot = self.snapshot;
         if self.under_way(object).is_some() {
-            return Need::Blocked(Reason::WaitingOn { what: format!("network {network}") });
+            return Need::Blocked(Reason::WaitingOn { what: object.to_string() });
         }
         let failures = snapshot.records.networks.get(network).map(|record| &record.failures);
         let failure = failures.and_then(|failures| failures.get(node));
@@ -403,6 +415,18 @@ impl<'a> Round<'a> {
             }
         }
     }
+}
+
+/// The networks of ours that an instance is on.
+pub(super) fn networks_of(spec: &InstanceSpec, instance: &Key) -> Vec<Key> {
+    if want::is_on_own_network(spec) {
+        return vec![Key::own_network(&instance.project)];
+    }
+    let declared = spec.more.networks.iter().filter_map(|one| match &one.network {
+        NetworkName::Declared(network) => Some(network.clone()),
+        NetworkName::Engine(_) => None,
+    });
+    declared.collect()
 }
 
 /// The note for a failure whose time has not come.

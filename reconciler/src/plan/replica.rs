@@ -2,22 +2,23 @@
 
 use super::containers::{StopFor, can_be_left_out, in_force, in_place, is_running, remove, stop};
 use super::drain::Move;
-use super::needs::{Need, backing_off};
+use super::needs::{Need, backing_off, networks_of};
 use super::rollout::Gate;
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
 use crate::diff::{self, Class, Want, differences};
+use crate::links::Linked;
 use crate::model::desired::Declared;
 use crate::model::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, ReplicaKey, Revision};
 use crate::model::journal::{Deed, Entry};
 use crate::model::observed::Limits;
 use crate::model::record::{InstanceRecord, ReplicaRecord};
 use crate::model::snapshot::Located;
-use crate::model::spec::{InstanceSpec, NetworkName};
+use crate::model::spec::InstanceSpec;
 use crate::placement::capacity::Amounts;
 use crate::placement::{self, Load, Wish};
 use crate::policy::{Subject, Verdict};
 use crate::report::Reason;
-use crate::revision::revision;
+use crate::revision::linked_revision;
 use crate::step::{Action, Cause, FieldChange, StepId};
 use crate::want;
 
@@ -29,6 +30,8 @@ pub(super) struct Instance<'a, 'r> {
     pub(super) record: Option<&'a InstanceRecord>,
     pub(super) limits: &'r Limits,
     pub(super) gate: &'r Gate,
+    /// What its links bring.
+    pub(super) linked: &'r Linked,
 }
 
 /// A replica in this round, once its node is known and answers.
@@ -70,8 +73,9 @@ impl<'a> Round<'a> {
         group: &Group<'a>,
     ) {
         let limits = want::limits(&declared.spec.resources);
-        let open = Gate::default();
-        let instance = Instance { key, declared, record, limits: &limits, gate: &open };
+        let (open, alone) = (Gate::default(), Linked::default());
+        let instance =
+            Instance { key, declared, record, limits: &limits, gate: &open, linked: &alone };
         let gate = self.gate(instance, group);
         let instance = Instance { gate: &gate, ..instance };
         if record.is_none_or(|record| record.digest.as_ref() != Some(&declared.digest)) {
@@ -81,6 +85,8 @@ impl<'a> Round<'a> {
                 digest: declared.digest.clone(),
             });
         }
+        let linked = self.linked(key, declared, record);
+        let instance = Instance { linked: &linked, ..instance };
         let mut groups = group.iter().peekable();
         let mut known_revision: Option<Revision> = None;
         for ordinal in 0..declared.spec.replicas {
@@ -145,7 +151,11 @@ impl<'a> Round<'a> {
         if let Some(content) = content
             && known_revision.is_none()
         {
-            *known_revision = Some(revision(&instance.declared.basis, &content));
+            *known_revision = Some(linked_revision(
+                &instance.declared.basis,
+                &content,
+                &instance.linked.variables,
+            ));
         }
         let revision = known_revision.as_ref();
         let (target, others) = in_force(key, containers, &node, revision);
@@ -209,7 +219,10 @@ impl<'a> Round<'a> {
                     }
                 });
             }
-            if placement::allows(snapshot, placement, node) && snapshot.cordon(node).is_none() {
+            if placement::allows(snapshot, placement, node)
+                && snapshot.cordon(node).is_none()
+                && !self.is_apart(instance.key, node)
+            {
                 return Ok((node.clone(), None));
             }
         }
@@ -219,14 +232,36 @@ impl<'a> Round<'a> {
         let node = match newest {
             Some(located) => located.node.clone(),
             None => {
-                let load = self.load.get_or_insert_with(|| Load::of(snapshot));
-                let ask = Amounts::of(&instance.declared.spec.resources);
-                load.choose(&Wish { replica: key, placement, ask })
-                    .map_err(|message| Reason::Unplaced { message })?
+                self.choose_node(instance, key).map_err(|message| Reason::Unplaced { message })?
             }
         };
         self.decide(Entry::Placed { replica: key.clone(), node: node.clone() });
         Ok((node, None))
+    }
+
+    /// A node for a replica: that of those that it is linked with, or any that takes it.
+    pub(super) fn choose_node(
+        &mut self,
+        instance: Instance<'a, '_>,
+        key: &ReplicaKey,
+    ) -> Result<Name, String> {
+        let snapshot = self.snapshot;
+        let spec = &*instance.declared.spec;
+        let load = self.load.get_or_insert_with(|| Load::of(snapshot));
+        if self.together.with(instance.key).next().is_some() {
+            return self.together.choose(snapshot, load, key, spec);
+        }
+        let (placement, ask) = (spec.more.placement.as_ref(), Amounts::of(&spec.resources));
+        load.choose(&Wish { replica: key, placement, ask })
+    }
+
+    /// Whether those that an instance is linked with are all on another node than `node`.
+    fn is_apart(&self, instance: &Key, node: &Name) -> bool {
+        if self.together.with(instance).next().is_none() {
+            return false;
+        }
+        let nodes = self.together.nodes(self.snapshot, instance);
+        nodes.len() == 1 && !nodes.contains_key(node)
     }
 
     /// A container is in force: brings it to its declared state.
@@ -240,8 +275,13 @@ impl<'a> Round<'a> {
             return self.rest(replica);
         }
         let Instance { declared, limits, .. } = replica.instance;
-        let want =
-            Want { replica: replica.key, spec: &declared.spec, limits, image: replica.image };
+        let want = Want {
+            replica: replica.key,
+            spec: &declared.spec,
+            limits,
+            linked: replica.instance.linked,
+            image: replica.image,
+        };
         // While the image is not resolved nothing is known to be wrong with what runs.
         let mut found = match replica.revision {
             Some(_) => differences(&want, &target.container),
@@ -267,7 +307,13 @@ impl<'a> Round<'a> {
             return self.make(replica, ChangeKind::Replace, Cause::Unfinished);
         }
         let after = self.networks(replica, &mut found, &mut left);
-        let mut in_place = in_place(replica, target, found);
+        let rejoins = found.iter().any(|(_, change)| diff::is_of_a_network(change));
+        let address = if rejoins {
+            self.address(replica).ok().and_then(|(address, _)| address)
+        } else {
+            None
+        };
+        let mut in_place = in_place(replica, target, found, address);
         if let Some((Cause::Drifted { fields }, _)) = &in_place
             && let Some(reason) = self.drift_left(replica, fields)
         {
@@ -299,6 +345,9 @@ impl<'a> Round<'a> {
                 }
                 starts = power.starts;
                 actions.extend(power.actions);
+                if power.starts {
+                    actions.extend(self.names_after_start(replica, &target.id.0));
+                }
             }
             Err(reason) => {
                 // What can be repaired while it rests is repaired all the same.
@@ -307,6 +356,10 @@ impl<'a> Round<'a> {
                     None => self.wait(replica.object, Some(replica.node), reason),
                 };
             }
+        }
+        if let Some((field, action)) = self.renames(replica, target) {
+            cause.get_or_insert_with(|| Cause::Changed { fields: vec![field] });
+            actions.push(action);
         }
         let going: Vec<&Located> =
             replica.others.iter().copied().filter(|at| !is_one(kept, at)).collect();
@@ -341,9 +394,8 @@ impl<'a> Round<'a> {
             return after;
         }
         let Instance { key, declared, .. } = replica.instance;
-        for one in &declared.spec.more.networks {
-            let NetworkName::Declared(network) = &one.network else { continue };
-            match self.need_network(network, replica.node, key) {
+        for network in networks_of(&declared.spec, key) {
+            match self.need_network(&network, replica.node, key) {
                 Need::Ready => {}
                 Need::After(step) => after.push(step),
                 Need::Blocked(reason) => {

@@ -79,7 +79,7 @@ impl<'a> Round<'a> {
         }
         let spec = &instance.declared.spec;
         let Snapshot { desired, records, .. } = self.snapshot;
-        let wanted = revision_now(desired, records, instance.declared);
+        let wanted = revision_now(desired, records, instance.key, instance.declared);
         if wanted.as_ref() != Some(&past.revision) || spec.power != Power::Running {
             return gate;
         }

@@ -77,7 +77,10 @@ impl<'a> Round<'a> {
         // Replicas of one instance are planned in a row, with what they need between them.
         let is_ours = |object: &ObjectId| match object {
             ObjectId::Replica(key) => key.instance == *instance,
-            ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. } => true,
+            ObjectId::Image { .. }
+            | ObjectId::Volume { .. }
+            | ObjectId::Network { .. }
+            | ObjectId::Fence { .. } => true,
         };
         let planned = self.plan.steps.iter().rev().take_while(|step| is_ours(&step.object));
         for step in planned.filter(|step| step.node == *replica.node) {

@@ -193,7 +193,10 @@ impl Round<'_> {
         let is_other = |key: &&ReplicaKey| key.instance == *instance && *key != replica.key;
         let of = |object: &ObjectId| match object {
             ObjectId::Replica(key) => Some(key).filter(is_other).cloned(),
-            ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. } => None,
+            ObjectId::Image { .. }
+            | ObjectId::Volume { .. }
+            | ObjectId::Network { .. }
+            | ObjectId::Fence { .. } => None,
         };
         let first = ReplicaKey::new(instance.clone(), 0);
         let from = ObjectId::Replica(first.clone());
@@ -206,13 +209,17 @@ impl Round<'_> {
                 ObjectId::Replica(_)
                 | ObjectId::Image { .. }
                 | ObjectId::Volume { .. }
-                | ObjectId::Network { .. } => None,
+                | ObjectId::Network { .. }
+                | ObjectId::Fence { .. } => None,
             })
             .filter_map(of);
         // Replicas of one instance are planned in a row, with what they need between them.
         let is_ours = |object: &ObjectId| match object {
             ObjectId::Replica(key) => key.instance == *instance,
-            ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. } => true,
+            ObjectId::Image { .. }
+            | ObjectId::Volume { .. }
+            | ObjectId::Network { .. }
+            | ObjectId::Fence { .. } => true,
         };
         let changes = self.plan.changes.iter().rev().map(|change| &change.object);
         let planned = changes.take_while(|object| is_ours(object)).filter_map(of);
@@ -278,6 +285,8 @@ fn ends(action: &Action, located: &Located) -> bool {
         | Action::ConnectNetwork { .. }
         | Action::DisconnectNetwork { .. }
         | Action::PutFiles { .. }
+        | Action::SetRules { .. }
+        | Action::SetHosts { .. }
         | Action::CreateContainer { .. }
         | Action::StartContainer { .. }
         | Action::UnpauseContainer { .. }

@@ -116,7 +116,7 @@ fn undo(
     };
     let back = rollout.and_then(|rollout| rollout.back.as_ref());
     let back = back.filter(|_| snapshot.asked.contains_key(key));
-    let asked = revision_now(desired, records, declared);
+    let asked = revision_now(desired, records, key, declared);
     let past_asked = asked.as_ref().and_then(|revision| record.past(revision));
     let past = match (to, back.map(|back| &back.why)) {
         (Some(number), _) => record.numbered(number).ok_or_else(|| {

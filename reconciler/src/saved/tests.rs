@@ -77,6 +77,7 @@ fn steps_of_later_rounds_are_listed_and_no_value_is() {
         verbs(&saved),
         [
             "pull image image web:1",
+            "create network network of project shop",
             "create shop/web/0",
             "start shop/web/0",
             "create shop/web/1",
@@ -172,7 +173,10 @@ fn a_container_that_is_another_one_is_named() {
         image: crate::model::ids::ImageId(Arc::from("i")),
         config: crate::model::observed::ContainerConfig::default(),
         address: None,
+        addresses: BTreeMap::new(),
         created_at: Timestamp(5),
+        hosts_path: None,
+        hosts: None,
     };
     let id = ContainerId(Arc::from("c1"));
     let located = crate::model::snapshot::Located { node, id, container };

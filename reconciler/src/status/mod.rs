@@ -158,7 +158,10 @@ fn notes_by_replica(report: &Report) -> Notes<'_> {
         .iter()
         .filter_map(|note| match &note.object {
             ObjectId::Replica(replica) => Some((replica, &note.reason)),
-            ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. } => None,
+            ObjectId::Image { .. }
+            | ObjectId::Volume { .. }
+            | ObjectId::Network { .. }
+            | ObjectId::Fence { .. } => None,
         })
         .collect()
 }

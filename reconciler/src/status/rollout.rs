@@ -43,7 +43,7 @@ pub(super) fn rollout(
     let declared = snapshot.desired.instances.get(&of.key)?;
     let Snapshot { desired, records, .. } = snapshot;
     let record = records.instances.get(&of.key);
-    let wanted = revision_now(desired, records, declared);
+    let wanted = revision_now(desired, records, &of.key, declared);
     let past = record.zip(wanted.as_ref()).and_then(|(record, revision)| record.past(revision));
     let has = |revision: &Revision| {
         let mine = of.replicas.iter().filter(|one| one.replica.ordinal < of.replicas_wanted);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::model::fence::{Fence, HostNames};
 use crate::model::health::Probed;
 use crate::model::ids::{ContainerId, Digest, ImageId, Key, Name, ReplicaKey, Revision};
 use crate::model::observed::{
@@ -27,6 +28,8 @@ pub struct FakeEngine {
     pub volumes: BTreeMap<String, ObservedVolume>,
     /// Its networks.
     pub networks: BTreeMap<String, ObservedNetwork>,
+    /// What may talk to what.
+    pub fence: Fence,
     /// What its registry serves: reference to content. What is missing cannot be pulled.
     pub registry: BTreeMap<String, String>,
     /// Names of containers that are not ours.
@@ -80,6 +83,7 @@ impl FakeEngine {
             images: BTreeMap::new(),
             volumes: BTreeMap::new(),
             networks: BTreeMap::new(),
+            fence: Fence::default(),
             registry: served.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect(),
             foreign: Vec::new(),
             reachable: true,
@@ -114,6 +118,7 @@ impl FakeEngine {
             images: self.images.clone(),
             volumes: self.volumes.clone(),
             networks: self.networks.clone(),
+            fence: self.fence.clone(),
         })
     }
 
@@ -300,6 +305,17 @@ impl FakeEngine {
                 self.attach(container, network, None)
             }
             Action::PutFiles { container, files: _ } => self.change(container, |_| true),
+            Action::SetRules { chain: _, rules } => match &self.fence {
+                Fence::InForce { .. } => {
+                    self.fence = Fence::InForce { rules: rules.clone(), intact: true };
+                    Ok(Done::AsAsked)
+                }
+                Fence::Unknown { reason } => Err(error(DriverErrorKind::Refused, reason.clone())),
+            },
+            Action::SetHosts { container, names } => self.change(container, |found| {
+                found.hosts = Some(names.clone());
+                true
+            }),
             Action::CreateContainer { name, image, config, labels, revision, .. } => {
                 if !self.images.contains_key(image) {
                     return Err(error(DriverErrorKind::NotFound, format!("no image {image}")));
@@ -324,7 +340,10 @@ impl FakeEngine {
                     image: image.clone(),
                     config,
                     address: None,
+                    addresses: Default::default(),
                     created_at: now,
+                    hosts_path: None,
+                    hosts: None,
                 };
                 self.containers.insert(id.clone(), container);
                 Ok(Done::Container(id))
@@ -340,6 +359,8 @@ impl FakeEngine {
                         ContainerState::Created | ContainerState::Exited(_) => {
                             found.state = ContainerState::Running { since: now };
                             found.health = checked(&health, found);
+                            // Engines write that file anew.
+                            found.hosts = Some(HostNames::new());
                         }
                         ContainerState::Running { .. } => {}
                         ContainerState::Paused { .. } | ContainerState::Removing => return false,
@@ -553,7 +574,8 @@ fn identity(
 
 fn label(labels: &BTreeMap<String, String>, name: &str) -> Result<Name, DriverError> {
     let text = labels.get(&format!("{LABEL_PREFIX}{name}")).map_or("", String::as_str);
-    Name::new(text).map_err(|why| error(DriverErrorKind::Refused, format!("label {name}: {why}")))
+    Name::recorded(text)
+        .map_err(|why| error(DriverErrorKind::Refused, format!("label {name}: {why}")))
 }
 
 fn error(kind: DriverErrorKind, message: String) -> DriverError {

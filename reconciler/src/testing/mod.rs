@@ -404,6 +404,7 @@ fn change(before: &SpecsReading, after: &SpecsReading) -> Option<SpecsChange> {
     let same_objects = old.instances.keys().eq(new.instances.keys())
         && old.images.keys().eq(new.images.keys())
         && old.volumes.keys().eq(new.volumes.keys())
+        && old.links.keys().eq(new.links.keys())
         && old.nodes == new.nodes;
     let same_files = matches!(before.root, RootState::Present { .. })
         && before.root == after.root

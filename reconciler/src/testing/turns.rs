@@ -52,7 +52,10 @@ impl Turns {
             .keys()
             .filter_map(|object| match object {
                 ObjectId::Replica(replica) => Some(&replica.instance),
-                ObjectId::Image { .. } | ObjectId::Volume { .. } | ObjectId::Network { .. } => None,
+                ObjectId::Image { .. }
+                | ObjectId::Volume { .. }
+                | ObjectId::Network { .. }
+                | ObjectId::Fence { .. } => None,
             })
             .collect();
         self.limits.retain(|key, _| busy.contains(key));

@@ -1,15 +1,19 @@
 //! Reads a golden case: `specs.yaml` in the user's grammar, `observed.yaml` in a terse form in
 //! which whatever is left out is as declared.
 
+mod own;
 mod rollouts;
 mod specs;
 
-use std::collections::BTreeMap;
+use core::net::Ipv4Addr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use reconciler::links::{self, Addresses, Linked};
 use reconciler::model::cordon::NodeOrder;
 use reconciler::model::desired::{RootIdentity, RootState};
+use reconciler::model::fence::Fence;
 use reconciler::model::health::HealthNote;
 use reconciler::model::ids::{
     ContainerId, Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision,
@@ -26,12 +30,15 @@ use reconciler::model::record::{
 };
 use reconciler::model::snapshot::{InFlight, Located, Snapshot};
 use reconciler::model::sparse::Sparse;
+use reconciler::model::spec::InstanceSpec;
+use reconciler::model::subnet::Net;
 use reconciler::model::suspend::Target;
 use reconciler::model::time::Timestamp;
-use reconciler::plan::goal;
+use reconciler::plan::{goal, plan};
 use reconciler::policy::{Policies, Policy, Subject, Verdict};
-use reconciler::revision::revision;
+use reconciler::revision::linked_revision;
 use reconciler::rollout::overlay;
+use reconciler::step::Action;
 use reconciler::want;
 use serde::Deserialize;
 
@@ -52,7 +59,21 @@ struct Observed {
     containers: Vec<Container>,
     volumes: Vec<Volume>,
     networks: Vec<Network>,
+    /// Whether projects' own networks have still to be made.
+    no_own_networks: bool,
+    /// What projects' own networks are made from, if not the usual range.
+    addresses: Option<Net>,
+    /// The ranges that were given to projects' own networks.
+    own_subnets: BTreeMap<Name, Net>,
+    /// Projects whose range the engine of n1 refused just now.
+    refused_subnets: Vec<Name>,
     records: BTreeMap<String, Record>,
+    /// Whether links cannot be put in force on nodes; else they are, as they shall be.
+    no_rules: bool,
+    /// The addresses that variables of links name.
+    link_addresses: BTreeMap<Key, Addresses>,
+    /// What instances waited for that are no longer declared.
+    waited_for: BTreeMap<Key, BTreeSet<Key>>,
     /// Instances that have no record at all.
     lost_records: Vec<Key>,
     volume_records: BTreeMap<Key, bool>,
@@ -196,10 +217,21 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
     for (replica, record) in &observed.records {
         change_record(&mut snapshot, &replica_key(replica)?, record)?;
     }
+    for (key, waits) in &observed.waited_for {
+        let record = snapshot.records.instances.entry(key.clone()).or_default();
+        record.waits_for.clone_from(waits);
+    }
     for instance in &observed.lost_records {
         snapshot.records.instances.remove(instance);
     }
     volumes(&mut snapshot, &observed);
+    if let Some(range) = observed.addresses {
+        snapshot.config.addresses = range;
+    }
+    if !observed.no_own_networks {
+        own::networks(&mut snapshot);
+    }
+    own::subnets(&mut snapshot, &observed);
     networks(&mut snapshot, &observed);
     for (image, failure) in &observed.image_failures {
         let name = ImageName::Reference(Arc::from(image.as_str()));
@@ -235,7 +267,29 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
         let what = if what == "create" { "create" } else { "pull image" };
         snapshot.in_flight.insert(object(text)?, InFlight { what, since: NOW });
     }
+    rules(&mut snapshot, &observed);
     Ok((snapshot, policies(&observed.policy)))
+}
+
+/// Links that are in force are no news.
+fn rules(snapshot: &mut Snapshot, observed: &Observed) {
+    if snapshot.desired.links.is_empty() {
+        return;
+    }
+    let (plan, _) = plan(snapshot, &policies(""));
+    let mut in_force: BTreeMap<Name, Fence> = BTreeMap::new();
+    for step in plan.steps {
+        if let Action::SetRules { rules, .. } = step.action {
+            in_force.insert(step.node, Fence::InForce { rules, intact: true });
+        }
+    }
+    for (node, seen) in &mut snapshot.nodes {
+        if observed.no_rules {
+            seen.fence = Fence::Unknown { reason: "it is not on this host".to_owned() };
+        } else if let Some(fence) = in_force.remove(node) {
+            seen.fence = fence;
+        }
+    }
 }
 
 fn replica_key(text: &str) -> Result<ReplicaKey, String> {
@@ -347,10 +401,28 @@ fn instances(snapshot: &mut Snapshot, observed: &Observed) {
         if has_replica(key) {
             let digest = Some(declared.digest.clone());
             let uid = "u1".to_owned();
-            let record = InstanceRecord { uid, generation: 1, digest, ..InstanceRecord::default() };
+            let links = links::of_instance(&snapshot.desired, key);
+            let links = links.filter(|link| link.condition.is_some()).map(|link| link.to.clone());
+            let waits = declared.spec.more.depends_on.iter().map(|one| one.instance.clone());
+            let record = InstanceRecord {
+                uid,
+                generation: 1,
+                digest,
+                waits_for: waits.chain(links).collect(),
+                addresses: observed.link_addresses.get(key).cloned().unwrap_or_default(),
+                ..InstanceRecord::default()
+            };
             snapshot.records.instances.insert(key.clone(), record);
         }
     }
+}
+
+/// What links bring to an instance, by the addresses that records hold.
+fn linked_of(snapshot: &Snapshot, key: &Key, spec: &InstanceSpec) -> Linked {
+    let record = snapshot.records.instances.get(key);
+    let known = record.map(|record| record.addresses.clone()).unwrap_or_default();
+    let links = links::of_instance(&snapshot.desired, key);
+    Linked::of(&snapshot.desired, (key, spec), links, &known)
 }
 
 /// `current` and nothing mean what is declared; another word stands for itself.
@@ -365,7 +437,8 @@ fn revision_of(snapshot: &Snapshot, key: &Key, word: &str) -> Revision {
             let record = snapshot.records.images.get(image);
             let content = record.and_then(|record| record.content.clone());
             let content = content.unwrap_or_else(|| Arc::clone(&image_id(image).0));
-            revision(&declared.basis, &content)
+            let linked = linked_of(snapshot, key, &declared.spec);
+            linked_revision(&declared.basis, &content, &linked.variables)
         }
         None => Revision(Arc::from(if word.is_empty() { "old" } else { word })),
     }
@@ -380,8 +453,13 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     };
     let revision = revision_of(snapshot, &replica.instance, &of.revision);
     let limits = want::limits(&spec.resources);
+    // Any will do, as long as no two have the same.
+    let count: usize = snapshot.containers.values().map(Vec::len).sum();
+    let address = Ipv4Addr::from_bits(0x0a90_0f00 + u32::try_from(count).unwrap_or(0));
+    let linked = linked_of(snapshot, &replica.instance, &spec);
+    let slot = of.slot.unwrap_or(replica.ordinal);
     let mut config =
-        want::config(&spec, &replica, of.slot.unwrap_or(replica.ordinal), "/windlass/n1/shop");
+        want::config(&spec, &replica, slot, "/windlass/n1/shop", Some(address), &linked);
     if let Some(memory) = &of.memory {
         let bytes = memory.parse::<Bytes>().map_err(|why| why.to_string())?.0;
         (config.limits.memory, config.limits.memory_swap) = (bytes, bytes * 2);
@@ -391,7 +469,7 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     }
     config.env.extend(of.env.clone());
     if let Some(networks) = &of.networks {
-        let wanted = want::attachments(&spec, &replica);
+        let wanted = want::attachments(&spec, &replica, &linked);
         let mut more = (*config.more).clone();
         more.attachments = networks
             .iter()
@@ -437,7 +515,10 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
         image,
         config,
         address: None,
+        addresses: BTreeMap::new(),
         created_at: since,
+        hosts_path: None,
+        hosts: None,
         name: name.clone(),
     };
     let id = ContainerId(Arc::from(format!("id-{}-{name}", of.node)));

@@ -9,9 +9,9 @@ use reconciler::model::quantity::{Bytes, Cpus, Span};
 use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{
     Condition, Content, Dependency, Endpoint, FileSpec, Health, HealthProbe, ImageSource,
-    ImageSpec, InstanceSpec, LocalFile, More, Mount, MountSource, NetworkName, NetworkSpec,
-    NetworkUse, NodeSpec, OnFailure, Order, Placement, Port, PortRange, Power, Protocol, Pull,
-    Resources, Restart, Room, Stop, Update, VolumeSpec,
+    ImageSpec, InstanceSpec, LinkPort, LinkSpec, LocalFile, More, Mount, MountSource, NetworkName,
+    NetworkSpec, NetworkUse, NodeSpec, OnFailure, Order, Placement, Port, PortRange, Power,
+    Protocol, Pull, Resources, Restart, Room, Stop, Update, VolumeSpec,
 };
 use serde::Deserialize;
 
@@ -94,6 +94,20 @@ struct PlacementYaml {
     #[serde(default)]
     selector: BTreeMap<String, String>,
     spread: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LinkYaml {
+    from: Name,
+    to: Name,
+    alias: Option<String>,
+    #[serde(default)]
+    ports: Vec<u16>,
+    /// `none` for none.
+    condition: Option<String>,
+    #[serde(default)]
+    env: bool,
 }
 
 #[derive(Deserialize)]
@@ -187,6 +201,10 @@ pub(super) fn read(text: &str) -> Result<DesiredSet, String> {
             "Network" => {
                 let NetworkYaml { driver } = from(document.spec)?;
                 set.networks.insert(key, Declared::new(network(driver), source()));
+            }
+            "Link" => {
+                let spec = link(from(document.spec)?, &key.project)?;
+                set.links.insert(key, Declared::new(spec, source()));
             }
             "Node" => {
                 let NodeYaml { capacity, reserved, cordon, drain } =
@@ -331,6 +349,25 @@ fn update(max_unavailable: Option<u32>, max_surge: Option<u32>, hold: bool) -> O
         ..usual
     };
     (max_unavailable.is_some() || max_surge.is_some() || hold).then_some(update)
+}
+
+fn link(yaml: LinkYaml, project: &Name) -> Result<LinkSpec, String> {
+    let LinkYaml { from, to, alias, ports, condition, env } = yaml;
+    let port = |port| LinkPort { port, protocol: Protocol::Tcp };
+    Ok(LinkSpec {
+        from: Key::new(project.clone(), from),
+        alias: alias.unwrap_or_else(|| to.to_string()),
+        to: Key::new(project.clone(), to),
+        ports: ports.into_iter().map(port).collect(),
+        condition: match condition.as_deref() {
+            None | Some("started") => Some(Condition::Started),
+            Some("healthy") => Some(Condition::Healthy),
+            Some("completed") => Some(Condition::Completed),
+            Some("none") => None,
+            Some(other) => return Err(format!("{other} is no condition")),
+        },
+        env,
+    })
 }
 
 fn image(yaml: ImageYaml) -> ImageSpec {

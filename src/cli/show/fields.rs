@@ -36,7 +36,8 @@ pub fn render(plan: &PlanView, overview: &Overview, style: &Style) -> String {
                 ObjectId::Replica(_)
                 | ObjectId::Image { .. }
                 | ObjectId::Volume { .. }
-                | ObjectId::Network { .. },
+                | ObjectId::Network { .. }
+                | ObjectId::Fence { .. },
                 _,
             ) => None,
         };

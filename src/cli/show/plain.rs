@@ -1,4 +1,4 @@
-//! Networks, flavors and projects: the tables of `get`, and the rows of `describe`.
+//! Networks, links, flavors and projects: the tables of `get`, and the rows of `describe`.
 
 use serde_json::Value;
 
@@ -21,7 +21,8 @@ fn status(one: &PlainStatus) -> Cell {
     match (&one.message, one.conditions.first()) {
         (Some(_), Some(condition)) => cell(Ink::Odd, condition.kind.clone()),
         (Some(message), None) => cell(Ink::Dim, message.clone()),
-        (None, _) => "present".into(),
+        (None, Some(condition)) => condition.kind.clone().into(),
+        (None, None) => "present".into(),
     }
 }
 
@@ -54,6 +55,31 @@ pub fn networks(all: &[&PlainStatus], style: &Style) -> String {
         ]);
     }
     table.render(style)
+}
+
+/// Links, one a row.
+#[must_use]
+pub fn links(all: &[&PlainStatus], style: &Style) -> String {
+    let mut table = Table::with_heads(&["NAME", "FROM", "TO", "ALIAS", "PORTS", "AFTER", "STATUS"]);
+    for one in all {
+        let ports = one.spec.get("ports").and_then(Value::as_array).into_iter().flatten();
+        let ports: Vec<String> = ports.filter_map(port).collect();
+        table.row(vec![
+            one.name.clone().into(),
+            dash(field(&one.spec, "from")),
+            dash(field(&one.spec, "to")),
+            dash(field(&one.spec, "alias")),
+            dash(ports.join(", ")),
+            dash(field(&one.spec, "condition")),
+            status(one),
+        ]);
+    }
+    table.render(style)
+}
+
+/// `5432/tcp`.
+fn port(port: &Value) -> Option<String> {
+    Some(format!("{}/{}", port.get("port")?, port.get("protocol")?.as_str()?))
 }
 
 /// Flavors, one a row.

@@ -92,7 +92,7 @@ fn key(owner: &OwnerId, labels: &HashMap<String, String>, name: &str) -> Option<
         return None;
     }
     let project = Name::new(labels.get(PROJECT)?).ok()?;
-    Some(Key::new(project, Name::new(labels.get(name)?).ok()?))
+    Some(Key::new(project, Name::recorded(labels.get(name)?).ok()?))
 }
 
 #[cfg(test)]

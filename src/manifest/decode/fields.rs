@@ -169,6 +169,20 @@ impl<'n, 't> Fields<'n, 't> {
         }
     }
 
+    /// Notes a field for what stands in no field here; `where_then` says where.
+    pub(crate) fn apart(
+        &mut self,
+        context: &mut Context<'_>,
+        name: &'static str,
+        where_then: &str,
+    ) {
+        if let Some(entry) = self.entries.iter().find(|entry| entry.key == name) {
+            let problem = Problem::new(entry.key_span, format!("unknown field `{name}`"));
+            context.note(problem.label(where_then));
+            self.done.push(name);
+        }
+    }
+
     /// The full name of a field.
     pub(crate) fn name(&self, name: &str) -> String {
         format!("{}{name}", self.path)

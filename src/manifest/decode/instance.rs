@@ -8,7 +8,7 @@ use reconciler::model::ids::{Digest, ImageName, Key, Name};
 use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::limits::{REPLICAS_MAX, SIGNALS};
 use reconciler::model::spec::{
-    InstanceSpec, More, NetworkName, Power, Resources, Restart, Stop, defaults,
+    InstanceSpec, LinkPort, More, NetworkName, Power, Resources, Restart, Stop, defaults,
 };
 
 use super::super::problem::{Problem, Span};
@@ -24,7 +24,7 @@ use super::{Surroundings, files, health, reference, security, settings, update, 
 const RESERVED_LABELS: &str = "io.windlass.";
 
 /// Fields of the design that this version does not build.
-const UNBUILT: [&str; 4] = ["links", "secrets", "configs", "domainname"];
+const UNBUILT: [&str; 3] = ["secrets", "configs", "domainname"];
 
 /// Fields that users look for here, and where they stand.
 const MOVED: [(&str, &str); 12] = [
@@ -41,6 +41,10 @@ const MOVED: [(&str, &str); 12] = [
     ("sysctls", "security"),
     ("ulimits", "security"),
 ];
+
+/// Where links stand.
+const LINKS_APART: &str =
+    "a link is an object of its own: kind: Link, spec: { from: …, to: …, alias: … }";
 
 /// An instance whose references are not resolved yet.
 #[derive(Debug)]
@@ -62,7 +66,7 @@ pub(crate) struct InstanceDraft {
     pub(crate) ports: Vec<PortUse>,
 }
 
-/// What the names that an instance uses lead to.
+/// What the names that an object uses lead to.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Resolution {
     /// The declared Image, if its image is none of a registry.
@@ -71,6 +75,8 @@ pub(crate) struct Resolution {
     pub(crate) resources: Option<Resources>,
     /// Those of its networks that stand for the engine's own, and which.
     pub(crate) engines_own: BTreeMap<Key, Name>,
+    /// Of a link: the ports that its target declares.
+    pub(crate) ports: Vec<LinkPort>,
 }
 
 /// A spec whose names were resolved, with its digests.
@@ -115,7 +121,7 @@ impl InstanceDraft {
             return known.clone();
         }
         let mut spec = InstanceSpec::clone(&self.spec);
-        let Resolution { image, resources, engines_own } = &resolution;
+        let Resolution { image, resources, engines_own, ports: _ } = &resolution;
         if let Some(key) = image {
             spec.image = ImageName::Declared(key.clone());
         }
@@ -232,6 +238,7 @@ pub(crate) fn decode(
     let (more, networks, depends_on, placement) =
         more(context, &mut fields, &Owner { name, project, replicas, around });
     fields.moved(context, &MOVED);
+    fields.apart(context, "links", LINKS_APART);
     fields.finish(context, &UNBUILT);
     let volumes = volumes.unwrap_or_default();
     if let Some(given) = update {

@@ -1,7 +1,7 @@
 //! Tree → typed objects: the envelope that all kinds share, then one file a kind.
 //!
 //! Read [`document`] first. [`fields`] and [`value`] are the toolkit; [`instance`], [`image`],
-//! [`volume`], [`networks`], [`node`] and [`project`] (Flavors too) say what each kind holds;
+//! [`volume`], [`networks`], [`link`], [`node`] and [`project`] (Flavors too) say what each kind holds;
 //! [`resources`], [`ports`], [`mounts`], [`files`], [`health`], [`security`] and [`settings`] hold
 //! parts of an Instance; [`reference`] reads image references.
 
@@ -10,6 +10,7 @@ mod files;
 mod health;
 mod image;
 mod instance;
+mod link;
 mod mounts;
 mod networks;
 mod node;
@@ -36,6 +37,7 @@ use reconciler::model::spec::{
 
 pub(crate) use self::fields::did_you_mean;
 pub(crate) use self::instance::{InstanceDraft, PlacementSpans, Resolution, Resolved};
+pub(crate) use self::link::LinkDraft;
 pub(crate) use self::networks::NetworkRef;
 pub(crate) use self::ports::PortUse;
 pub(crate) use self::resources::unknown_flavor;
@@ -48,18 +50,19 @@ use super::tree::{Node, Value};
 pub(super) const API_VERSION: &str = "windlass/v1";
 
 /// Kinds that can be declared.
-pub(super) const KINDS: [(&str, Kind); 7] = [
+pub(super) const KINDS: [(&str, Kind); 8] = [
     ("Instance", Kind::Instance),
     ("Image", Kind::Image),
     ("Volume", Kind::Volume),
     ("Network", Kind::Network),
+    ("Link", Kind::Link),
     ("Node", Kind::Node),
     ("Flavor", Kind::Flavor),
     ("Project", Kind::Project),
 ];
 
 /// Kinds that are designed, but not built.
-pub(super) const UNBUILT_KINDS: [&str; 5] = ["Link", "Secret", "Config", "PolicyBinding", "Waiver"];
+pub(super) const UNBUILT_KINDS: [&str; 4] = ["Secret", "Config", "PolicyBinding", "Waiver"];
 
 /// What kind of object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +71,7 @@ pub(crate) enum Kind {
     Image,
     Volume,
     Network,
+    Link,
     Node,
     Flavor,
     Project,
@@ -77,7 +81,12 @@ impl Kind {
     /// Whether objects of that kind are in a project.
     pub(super) fn is_in_project(self) -> bool {
         match self {
-            Self::Instance | Self::Image | Self::Volume | Self::Network | Self::Flavor => true,
+            Self::Instance
+            | Self::Image
+            | Self::Volume
+            | Self::Network
+            | Self::Link
+            | Self::Flavor => true,
             Self::Node | Self::Project => false,
         }
     }
@@ -85,7 +94,7 @@ impl Kind {
     /// Whether an object of that kind says nothing without a spec.
     pub(super) fn needs_spec(self) -> bool {
         match self {
-            Self::Instance | Self::Image | Self::Node | Self::Flavor => true,
+            Self::Instance | Self::Image | Self::Link | Self::Node | Self::Flavor => true,
             Self::Volume | Self::Network | Self::Project => false,
         }
     }
@@ -136,6 +145,7 @@ pub(crate) enum Body {
     Image(Arc<ImageSpec>),
     Volume(Arc<VolumeSpec>),
     Network(Arc<NetworkSpec>),
+    Link(Box<LinkDraft>),
     Node(Arc<NodeSpec>),
     Flavor(Arc<FlavorSpec>),
     Project(Arc<ProjectSpec>),
@@ -213,11 +223,14 @@ pub(crate) fn document(
         (Kind::Image, Some(spec)) => {
             image::decode(context, spec, around).map(Arc::new).map(Body::Image)
         }
+        (Kind::Link, Some(spec)) => {
+            link::decode(context, spec, &project).map(Box::new).map(Body::Link)
+        }
         (Kind::Node, Some(spec)) => node::decode(context, spec).map(Arc::new).map(Body::Node),
         (Kind::Flavor, Some(spec)) => {
             project::flavor(context, spec).map(Arc::new).map(Body::Flavor)
         }
-        (Kind::Instance | Kind::Image | Kind::Node | Kind::Flavor, None) => None,
+        (Kind::Instance | Kind::Image | Kind::Link | Kind::Node | Kind::Flavor, None) => None,
     };
     fields.finish(context, &["status"]);
     if body.is_none() && context.problems.len() == before {

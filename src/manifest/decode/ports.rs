@@ -46,11 +46,8 @@ pub(crate) fn decode(
         container.and_then(|node| value::integer(context, node, &fields.name("container"), PORTS));
     let host_node = fields.take("host");
     let host = host_node.map(|node| range(context, node, &fields.name("host")));
-    let protocol = fields.take("protocol").map(|node| {
-        let words = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp), ("sctp", Protocol::Sctp)];
-        let synonyms = [("TCP", "tcp"), ("UDP", "udp"), ("SCTP", "sctp")];
-        value::choice(context, node, &fields.name("protocol"), &words, &synonyms)
-    });
+    let protocol_node = fields.take("protocol");
+    let protocol = protocol_node.map(|node| protocol(context, node, &fields.name("protocol")));
     let address_entry = fields.entry("address");
     let address =
         address_entry.map(|entry| address(context, &entry.value, &fields.name("address")));
@@ -67,6 +64,17 @@ pub(crate) fn decode(
         Port { container, protocol, host, address: address.map(|address| address.to_string()) };
     let span = host_node.map_or(node.span, |node| node.span);
     Some((port, PortUse { span, protocol, host, address }))
+}
+
+/// `tcp`, `udp` or `sctp`.
+pub(super) fn protocol(
+    context: &mut Context<'_>,
+    node: &Node<'_>,
+    field: &str,
+) -> Option<Protocol> {
+    let words = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp), ("sctp", Protocol::Sctp)];
+    let synonyms = [("TCP", "tcp"), ("UDP", "udp"), ("SCTP", "sctp")];
+    value::choice(context, node, field, &words, &synonyms)
 }
 
 /// `8080` or `8080-8082`.

@@ -92,6 +92,13 @@ pub(super) fn placement(
     Some((Placement { node, selector: selector.unwrap_or_default(), spread }, spans))
 }
 
+/// What other tools call conditions.
+pub(super) const CONDITION_SYNONYMS: [(&str, &str); 3] = [
+    ("service_started", "started"),
+    ("service_healthy", "healthy"),
+    ("service_completed_successfully", "completed"),
+];
+
 /// Names, or `{ instance, condition }`.
 pub(super) fn depends_on(
     context: &mut Context<'_>,
@@ -110,12 +117,7 @@ pub(super) fn depends_on(
             let condition = fields.take("condition").map(|node| {
                 let conditions = [Condition::Started, Condition::Healthy, Condition::Completed];
                 let words = conditions.map(|condition| (condition.as_str(), condition));
-                let synonyms = [
-                    ("service_started", "started"),
-                    ("service_healthy", "healthy"),
-                    ("service_completed_successfully", "completed"),
-                ];
-                value::choice(context, node, &fields.name("condition"), &words, &synonyms)
+                value::choice(context, node, &fields.name("condition"), &words, &CONDITION_SYNONYMS)
             });
             fields.finish(context, &["restart", "required"]);
             (name?, condition.unwrap_or_else(|| Some(Condition::default()))?)

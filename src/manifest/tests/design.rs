@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use reconciler::model::ids::ImageName;
 use reconciler::model::quantity::{Bytes, Cpus, Span};
 use reconciler::model::spec::{
-    HealthProbe, MountSource, OnFailure, Order, PortRange, Power, Restart, Update,
+    Condition, HealthProbe, LinkPort, MountSource, OnFailure, Order, PortRange, Power, Protocol,
+    Restart, Update,
 };
 
 use super::{Specs, messages};
@@ -16,15 +17,14 @@ const SET: &str = include_str!("design.yaml");
 fn what_is_not_built_of_the_design_is_said() {
     let mut specs = Specs::new(&[("set.yaml", SET)]);
     let reading = specs.read();
-    assert_eq!(messages(&reading), ["set.yaml:44: `kind: Link` is not supported yet",]);
+    assert_eq!(messages(&reading), [""; 0]);
     assert!(reading.specs.desired.is_empty());
     assert_eq!(reading.specs.broken.len(), 1);
 }
 
 #[test]
 fn the_rest_of_the_design_is_read_whole() {
-    let documents = SET.split("---\n").filter(|document| !document.contains("kind: Link"));
-    let text = documents.collect::<Vec<_>>().join("---\n");
+    let text = SET;
     let mut specs = Specs::new(&[("set.yaml", &text)]);
     let reading = specs.read();
     assert_eq!(messages(&reading), [""; 0]);
@@ -64,5 +64,10 @@ fn the_rest_of_the_design_is_read_whole() {
     let quota = &desired.projects[&"shop".parse().unwrap()].spec.quota;
     assert_eq!((quota.cpus, quota.instances), (Some(Cpus(4 * Cpus::NANO)), Some(10)));
     assert_eq!(desired.nodes.len(), 1);
+    let link = &desired.links[&"shop/web-db".parse().unwrap()].spec;
+    assert_eq!((link.from.to_string(), link.to.to_string()), ("shop/web".into(), "shop/db".into()));
+    let port = LinkPort { port: 5432, protocol: Protocol::Tcp };
+    assert_eq!((link.alias.as_str(), &link.ports[..]), ("db", &[port][..]));
+    assert_eq!((link.condition, link.env), (Some(Condition::Healthy), false));
     assert_eq!(desired.volumes.len(), 1);
 }

@@ -135,9 +135,9 @@ fn an_edit_that_concerns_no_other_file_is_told_alone() {
     };
     assert!(edit("b.yaml", &with("b", "replicas: 2"), &Hint::All));
     assert!(edit("b.yaml", &with("b", "replicas: 2 # two"), &Hint::All));
-    assert!(edit("a.yaml", &with("a", "ports: [{ container: 81, host: 8080 }]"), &Hint::All));
     assert!(edit("v.yaml", &format!("{volume}spec: {{ retain: false }}\n"), &Hint::All));
     // Names, ports, references: all files have to be looked at.
+    assert!(!edit("a.yaml", &with("a", "ports: [{ container: 81, host: 8080 }]"), &Hint::All));
     assert!(!edit("a.yaml", &with("a", "ports: [{ container: 81, host: 8081 }]"), &Hint::All));
     assert!(!edit("b.yaml", &with("c", "replicas: 2"), &Hint::All));
     assert!(!edit("b.yaml", &with("c", "volumes: [{ volume: data, target: /d }]"), &Hint::All));
@@ -159,17 +159,27 @@ fn document() -> impl Strategy<Value = String> {
     let network = prop::option::weighted(0.2, prop::sample::select(vec!["web", "db"]));
     let waits = prop::option::weighted(0.2, prop::sample::select(vec!["a", "b", "c"]));
     let flavor = prop::option::weighted(0.2, prop::sample::select(vec!["web", "db", "m1.tiny"]));
+    let host = prop::option::weighted(0.2, prop::sample::select(vec!["db", "a"]));
+    let user = prop::sample::select(vec!["a", "b", "c"]);
+    let target = prop::sample::select(vec!["a", "b", "other/c"]);
+    let alias = prop::option::of(prop::sample::select(vec!["db", "web", "a"]));
+    let said = (any::<bool>(), any::<bool>());
+    let link = (thing.clone(), user, target, alias, said);
+    let granted = prop::option::of(prop::sample::select(vec!["default", "web"]));
     let place = prop::option::weighted(
         0.2,
         prop::sample::select(vec!["node: n", "node: m", "selector: { zone: a }", "spread: zone"]),
     );
-    let names = (network, waits, flavor, place);
+    let names = (network, waits, flavor, (host, place));
     let spec = (name, image, volume, port, 1..3_u32, 64..67_u32, names);
     prop_oneof![
         6 => spec.prop_map(move |(name, image, volume, port, replicas, memory, names)| {
             let mut text = head("Instance", name);
             text.push_str(&format!("spec:\n  image: {image}\n  replicas: {replicas}\n"));
-            let (network, waits, flavor, place) = names;
+            let (network, waits, flavor, (host, place)) = names;
+            if let Some(host) = host {
+                text.push_str(&format!("  extraHosts: {{ {host}: 10.0.0.1 }}\n"));
+            }
             if let Some(place) = place {
                 text.push_str(&format!("  placement: {{ {place} }}\n"));
             }
@@ -208,6 +218,25 @@ fn document() -> impl Strategy<Value = String> {
         }),
         1 => (thing, 1..3_u32).prop_map(move |(name, n)| {
             format!("{}spec: {{ quota: {{ instances: {n} }} }}\n", head("Project", name))
+        }),
+        1 => (granted, 1..3_u32).prop_map(move |(granted, n)| {
+            let grant = granted.map_or(String::new(), |name| format!(", grant: [{name}]"));
+            format!("{}spec: {{ quota: {{ instances: {n} }}{grant} }}\n", head("Project", "other"))
+        }),
+        1 => Just(head("Instance", "c, project: other") + "spec: { image: busybox, ports: [{ container: 80 }] }\n"),
+        3 => link.prop_map(move |(name, user, target, alias, (ports, waits))| {
+            let mut text = head("Link", name);
+            text.push_str(&format!("spec:\n  from: {user}\n  to: {target}\n"));
+            if let Some(alias) = alias {
+                text.push_str(&format!("  alias: {alias}\n"));
+            }
+            if ports {
+                text.push_str("  ports: [80]\n");
+            }
+            if !waits {
+                text.push_str("  condition: none\n");
+            }
+            text
         }),
         1 => (0..2_u32, prop::sample::select(vec!["n", "m"]), prop::sample::select(vec!["a", "b"]))
             .prop_map(move |(n, name, zone)| {

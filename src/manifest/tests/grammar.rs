@@ -217,6 +217,7 @@ fn what_the_decoder_takes_if_nothing_is_said_is_what_is_documented() {
         ("Image", "spec: { source: { registry: a } }"),
         ("Volume", "spec: {}"),
         ("Network", "spec: {}"),
+        ("Link", "spec: { from: a, to: b }"),
     ];
     for (kind, spec) in cases {
         let version = read(&format!(
@@ -227,6 +228,7 @@ fn what_the_decoder_takes_if_nothing_is_said_is_what_is_documented() {
             Body::Image(spec) => serde_json::to_value(spec),
             Body::Volume(spec) => serde_json::to_value(spec),
             Body::Network(spec) => serde_json::to_value(spec),
+            Body::Link(draft) => serde_json::to_value(&draft.spec),
             Body::Node(_) | Body::Flavor(_) | Body::Project(_) => unreachable!("no defaults"),
         };
         let taken = taken.unwrap();

@@ -51,7 +51,11 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), Failure> {
 }
 
 async fn serve(places: &Places, twin: &Arc<Twin>, loaded: Duration) -> Result<(), Failure> {
-    let settings = Settings { specs: places.specs.clone(), state: places.state.clone() };
+    let settings = Settings {
+        specs: places.specs.clone(),
+        state: places.state.clone(),
+        addresses: reconciler::model::subnet::RANGE_DEFAULT,
+    };
     let driver = Arc::clone(twin);
     let connect = move |_: &Endpoint| -> Arc<dyn Driver> { Arc::<Twin>::clone(&driver) };
     let app = app::start_with(&settings, Mode::Act { hold: true }, Box::new(connect))

@@ -81,6 +81,7 @@ pub(crate) fn repository() -> PathBuf {
 struct Facts {
     endpoint: String,
     version: String,
+    netns: String,
     cgroup: String,
     docker: String,
 }
@@ -155,6 +156,11 @@ impl Engine {
     /// A control group below the engine's own, for containers of windlass.
     fn cgroup_root(&self) -> String {
         format!("{}/bench", self.facts.cgroup)
+    }
+
+    /// The network that it is in.
+    pub(crate) fn netns(&self) -> &str {
+        &self.facts.netns
     }
 
     /// Creates a container as windlass would.

@@ -12,6 +12,7 @@ mod held;
 mod hold;
 mod lab;
 mod latency;
+mod link;
 mod placing;
 mod planning;
 mod restart;
@@ -33,8 +34,9 @@ struct Bench {
     run: fn(&Lab) -> Result<Vec<Row>, Failure>,
 }
 
-const BENCHES: [Bench; 11] = [
+const BENCHES: [Bench; 12] = [
     Bench { name: "latency", about: "spec written → container running", run: latency::run },
+    Bench { name: "link", about: "link written → rule in force", run: link::run },
     Bench { name: "fleet", about: "50 instances from nothing", run: fleet::run },
     Bench { name: "restart", about: "process killed → running again", run: restart::run },
     Bench { name: "apply", about: "apply where nothing changes", run: apply::run },

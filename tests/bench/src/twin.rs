@@ -34,8 +34,15 @@ impl Twin {
         if let Ok(file) = fs::File::open(path) {
             // In small pieces: the allocator would take one large one, given back, as a reason to
             // keep large ones from then on, and windlass's memory would not be its own.
-            let NodeListing { containers, images, volumes, engine: _, foreign: _, networks: _ } =
-                serde_json::from_reader(BufReader::new(file)).map_err(|error| error.to_string())?;
+            let NodeListing {
+                containers,
+                images,
+                volumes,
+                engine: _,
+                foreign: _,
+                networks: _,
+                fence: _,
+            } = serde_json::from_reader(BufReader::new(file)).map_err(|error| error.to_string())?;
             engine.containers = containers;
             engine.images = images;
             engine.volumes = volumes;

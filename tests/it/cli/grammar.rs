@@ -15,7 +15,10 @@ fn the_schema_is_printed_for_one_kind_and_for_all() {
     assert_eq!(code, Some(0));
     let schema: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     let kinds: Vec<_> = schema["$defs"].as_object().expect("kinds").keys().collect();
-    assert_eq!(kinds, ["Flavor", "Image", "Instance", "Network", "Node", "Project", "Volume"]);
+    assert_eq!(
+        kinds,
+        ["Flavor", "Image", "Instance", "Link", "Network", "Node", "Project", "Volume"]
+    );
     let (code, out, _) = windlass(&["schema", "instances", "-o", "yaml"]);
     assert_eq!(code, Some(0));
     assert!(out.contains("\ntitle: Instance\n"), "{out}");
@@ -27,7 +30,7 @@ fn the_schema_is_printed_for_one_kind_and_for_all() {
 #[test]
 fn fields_are_explained_on_a_pipe_in_plain_lines() {
     let (code, out, error) = windlass(&["explain"]);
-    assert_eq!((code, out.lines().count()), (Some(0), 7), "{out}{error}");
+    assert_eq!((code, out.lines().count()), (Some(0), 8), "{out}{error}");
     let (code, out, _) = windlass(&["explain", "volume.spec.retain"]);
     let expected = "volume.spec.retain  true or false; default true\n\n  \
                     Whether the data stays when the declaration goes; true if not said.\n";

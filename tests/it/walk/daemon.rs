@@ -53,7 +53,7 @@ fn one_process_holds_and_others_ask_it() {
     room.spec("set.yaml", &instance("web", LIVE));
     // A state directory that is not there yet is made for its owner alone.
     let state = room.path().join("deep/state");
-    let settings = Settings { specs: room.specs(), state: state.clone() };
+    let settings = Settings { specs: room.specs(), state: state.clone(), ..settings(&room) };
     let flag = state.display().to_string();
     let mut up = room.spawn_up(&["--state", &flag]);
     let pid = up.pid();

@@ -242,7 +242,7 @@ fn data_stays_unless_it_was_declared_to_go() {
     room.remove_spec("keep.yaml");
     room.remove_spec("drop.yaml");
     let outcome = apply_well(&room);
-    assert_eq!(outcome.steps, 5, "two stops, two removals, one volume: {outcome:#?}");
+    assert_eq!(outcome.steps, 6, "two stops, two removals, one volume, one network: {outcome:#?}");
     assert_eq!(volumes(&room), std::slice::from_ref(&kept));
     assert!(seen(&room).is_empty());
     // It is the same data when it is declared again.

@@ -4,20 +4,23 @@
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
-//! [`fields`] (every field of a spec), [`networks`], [`nodes`] (several engines as one), [`surge`]
-//! (new ones start first), [`rollout`] (those that fail go back).
+//! [`fields`] (every field of a spec), [`networks`], [`links`], [`fence`] (who reaches whom),
+//! [`nodes`] (several engines as one), [`surge`] (new ones start first), [`rollout`] (those that fail go
+//! back).
 
 mod apply;
 mod crash;
 mod daemon;
 mod drift;
 mod examples;
+mod fence;
 mod fields;
 mod guards;
 mod hang;
 mod health;
 mod images;
 mod life;
+mod links;
 mod networks;
 mod nodes;
 mod plans;

@@ -11,14 +11,14 @@ use super::room::{LIVE, LONG, Loop, Seen, assert_settled, instance, seen_on};
 use crate::lab::{Engine, Sandbox, Version, docker, eventually};
 
 /// A document of one Node that stands for an engine.
-fn node(name: &str, endpoint: &str, cgroup_root: &str) -> String {
+pub(super) fn node(name: &str, endpoint: &str, cgroup_root: &str) -> String {
     format!(
         "---\napiVersion: windlass/v1\nkind: Node\nmetadata: {{ name: {name} }}\nspec: {{ endpoint: \"{endpoint}\", cgroupRoot: {cgroup_root} }}\n"
     )
 }
 
 /// The group that containers of a room live in on one of its engines.
-fn group(room: &Sandbox<'_>, engine: &Engine) -> String {
+pub(super) fn group(room: &Sandbox<'_>, engine: &Engine) -> String {
     format!("{}/windlass-test-{}", engine.cgroup(), room.project())
 }
 
@@ -35,7 +35,7 @@ fn all(room: &Sandbox<'_>, engines: &[&Engine]) -> BTreeMap<String, Vec<(usize, 
 }
 
 /// Which engine holds each replica; none is there twice, and all of them run.
-fn places(room: &Sandbox<'_>, engines: &[&Engine]) -> BTreeMap<String, usize> {
+pub(super) fn places(room: &Sandbox<'_>, engines: &[&Engine]) -> BTreeMap<String, usize> {
     let one = |(replica, seen): (String, Vec<(usize, Seen)>)| {
         assert_eq!(seen.len(), 1, "{replica}: {seen:#?}");
         assert_eq!(seen[0].1.state(), "running", "{replica}: {seen:#?}");

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use reconciler::model::subnet::RANGE_DEFAULT;
 use reconciler::status::{InstanceStatus, ReplicaStatus};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -25,7 +26,7 @@ pub(super) const LIVE: &str = r#"command: [sh, -c, "trap 'exit 0' TERM; sleep 10
 
 /// The settings of a sandbox.
 pub(super) fn settings(room: &Sandbox<'_>) -> Settings {
-    Settings { specs: room.specs(), state: room.state() }
+    Settings { specs: room.specs(), state: room.state(), addresses: RANGE_DEFAULT }
 }
 
 /// A document of one Instance in the sandbox's project, with more lines of its spec.
@@ -356,7 +357,10 @@ pub(super) fn network(name: &str) -> String {
 pub(super) fn networks(room: &Sandbox<'_>) -> Vec<String> {
     let project = format!("label=io.windlass.project={}", room.project());
     let list = ["network", "ls", "--format", "{{.Name}}", "--filter", &project];
-    let mut names: Vec<_> = docker(room.engine(), &list).lines().map(str::to_owned).collect();
+    let all = docker(room.engine(), &list);
+    // The project's own network is there as long as anything is on it.
+    let declared = all.lines().filter(|name| !name.ends_with("._"));
+    let mut names: Vec<_> = declared.map(str::to_owned).collect();
     names.sort();
     names
 }

@@ -59,7 +59,18 @@ impl Records {
                 record.generation += 1;
                 record.digest = Some(digest.clone());
             }
+            Entry::Linked { instance, waits_for, addresses } => {
+                let record = self.instances.entry(instance.clone()).or_default();
+                record.waits_for.clone_from(waits_for);
+                record.addresses.clone_from(addresses);
+            }
             Entry::Placed { replica, node } => self.replica(replica).node = Some(node.clone()),
+            Entry::Addressed { replica, address } => {
+                self.replica(replica).address = Some(*address);
+            }
+            Entry::Subnet { network, subnet } => {
+                self.networks.entry(network.clone()).or_default().subnet = Some(*subnet);
+            }
             Entry::Resolved { image, source, node, id, pinned } => {
                 let record = self.images.entry(image.clone()).or_default();
                 // Without a digest from a registry the content is known by its id alone, so
@@ -174,6 +185,9 @@ impl Records {
             if let (ObjectId::Network { network, .. }, Deed::CreateNetwork) = (object, deed) {
                 self.networks.entry(network.clone()).or_default().nodes.insert(node.clone());
             }
+            if let (ObjectId::Fence { .. }, Deed::SetRules { rules, .. }) = (object, deed) {
+                self.nodes.entry(node.clone()).or_default().rules = Some(rules.clone());
+            }
             if matches!(deed, Deed::RemoveVolume) {
                 self.guard.removed.insert(object.clone());
             }
@@ -229,7 +243,9 @@ impl Records {
             | Deed::RemoveCopy
             | Deed::Connect { .. }
             | Deed::Disconnect { .. }
-            | Deed::PutFiles => {}
+            | Deed::PutFiles
+            | Deed::SetRules { .. }
+            | Deed::SetHosts => {}
         }
     }
 
@@ -274,6 +290,11 @@ impl Records {
                     }
                 }
             }
+            ObjectId::Fence { .. } => {
+                if let Some(record) = self.nodes.get_mut(node) {
+                    record.failure = None;
+                }
+            }
             ObjectId::Network { network, .. } => {
                 if matches!(deed, Deed::CreateNetwork) {
                     self.networks.entry(network.clone()).or_default().nodes.insert(node.clone());
@@ -293,6 +314,9 @@ impl Records {
 
     fn apply_failed(&mut self, object: &ObjectId, node: &Name, failure: &Failure) {
         match object {
+            ObjectId::Fence { .. } => {
+                self.nodes.entry(node.clone()).or_default().failure = Some(failure.clone());
+            }
             ObjectId::Replica(replica) => self.replica(replica).failure = Some(failure.clone()),
             ObjectId::Image { image, .. } => {
                 let record = self.images.entry(image.clone()).or_default();

@@ -7,10 +7,13 @@
 mod apply;
 mod rollout;
 
+use core::net::Ipv4Addr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::links::Addresses;
 use crate::model::cordon::NodeOrder;
 use crate::model::desired::RootIdentity;
 use crate::model::ids::{
@@ -19,6 +22,7 @@ use crate::model::ids::{
 use crate::model::observed::Limits;
 use crate::model::record::{Approval, Failure, Life, Records};
 use crate::model::rollout::Kept;
+use crate::model::subnet::Net;
 use crate::model::suspend::Target;
 use crate::model::time::Timestamp;
 
@@ -83,12 +87,35 @@ pub enum Entry {
         /// Digest of the spec.
         digest: Digest,
     },
+    /// What an instance waits for and what its variables of links name.
+    Linked {
+        /// Which instance.
+        instance: Key,
+        /// The instances that it waits for before it starts.
+        waits_for: BTreeSet<Key>,
+        /// The addresses, by the aliases of the links.
+        addresses: Addresses,
+    },
     /// A replica was given a node.
     Placed {
         /// Which replica.
         replica: ReplicaKey,
         /// Which node.
         node: Name,
+    },
+    /// A replica's next container was given an address on its project's own network.
+    Addressed {
+        /// Which replica.
+        replica: ReplicaKey,
+        /// Which address.
+        address: Ipv4Addr,
+    },
+    /// A project's own network was given a range.
+    Subnet {
+        /// The network.
+        network: Key,
+        /// The range.
+        subnet: Net,
     },
     /// An image was resolved.
     Resolved {
@@ -353,6 +380,15 @@ pub enum Deed {
     },
     /// Put files into a container that was not started yet.
     PutFiles,
+    /// Put other rules in place of those of a node.
+    SetRules {
+        /// Tells them from others.
+        rules: Digest,
+        /// How many ways they open.
+        ways: usize,
+    },
+    /// Tell a container that runs other names and addresses.
+    SetHosts,
     /// Remove a container.
     Remove {
         /// Which incarnation.
@@ -376,6 +412,8 @@ impl Deed {
             Self::Connect { .. } => "connect",
             Self::Disconnect { .. } => "disconnect",
             Self::PutFiles => "put files",
+            Self::SetRules { .. } => "set rules",
+            Self::SetHosts => "set hosts",
             Self::Create { .. } => "create",
             Self::Start { restart: false, .. } => "start",
             Self::Start { restart: true, .. } => "restart",

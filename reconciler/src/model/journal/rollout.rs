@@ -94,6 +94,9 @@ impl Records {
             | Entry::Approved { .. }
             | Entry::Retried
             | Entry::NodeOrder { .. }
+            | Entry::Linked { .. }
+            | Entry::Addressed { .. }
+            | Entry::Subnet { .. }
             | Entry::Suspended { .. }
             | Entry::Resumed { .. }
             | Entry::Settled { .. } => {}

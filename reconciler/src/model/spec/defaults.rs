@@ -1,7 +1,7 @@
 //! What holds where a spec says nothing. Whoever reads specs, and their documentation, both take it
 //! from here; what is a type's own `Default` stands there.
 
-use super::Stop;
+use super::{Condition, Stop};
 use crate::model::quantity::Span;
 
 /// Replicas of an Instance.
@@ -104,4 +104,10 @@ pub const fn volume_retain() -> bool {
 #[must_use]
 pub fn network_driver() -> String {
     "bridge".to_owned()
+}
+
+/// What of its target a link waits for.
+#[must_use]
+pub const fn link_condition() -> Option<Condition> {
+    Some(Condition::Started)
 }

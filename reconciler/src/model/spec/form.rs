@@ -96,6 +96,19 @@ forms! {
         "title": "IP address or `host-gateway`", "type": "string",
         "pattern": format!("^(host-gateway|{ADDRESS})$"),
     });
+    /// What a link waits for.
+    LinkCondition: json_schema!({
+        "title": "condition",
+        "oneOf": [
+            { "const": "started", "description": "That it runs." },
+            {
+                "const": "healthy",
+                "description": "That it runs, and its health check says that it is well.",
+            },
+            { "const": "completed", "description": "That it ended with exit code 0." },
+            { "const": "none", "description": "Nothing." },
+        ],
+    });
     /// A range of addresses.
     Cidr: json_schema!({
         "title": "address range", "type": "string", "pattern": format!("^{ADDRESS}/[0-9]+$"),

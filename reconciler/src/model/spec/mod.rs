@@ -3,13 +3,15 @@
 //! A spec holds no place in a file and no name: those stand beside it, in
 //! [`Declared`](super::desired::Declared). Field docs are user documentation too. Instances are in
 //! this file; [`ports`], [`files`], [`resources`], [`security`], [`network`] and [`update`] hold parts;
-//! the other kinds are in [`objects`], Networks and Flavors beside what instances say of them.
+//! the other kinds are in [`objects`] and [`links`], Networks and Flavors beside what instances say
+//! of them.
 
 pub mod defaults;
 pub mod files;
 #[cfg(feature = "schema")]
 pub mod form;
 pub mod limits;
+pub mod links;
 pub mod network;
 pub mod objects;
 pub mod ports;
@@ -26,6 +28,7 @@ use super::quantity::Span;
 use super::sparse::{Sparse, empty};
 
 pub use self::files::{Content, FileSpec, LocalFile, Mount, MountSource};
+pub use self::links::{Grant, LinkPort, LinkSpec};
 pub use self::network::{Dns, NetworkName, NetworkSpec, NetworkUse, Subnet};
 pub use self::objects::{
     Endpoint, ImageSource, ImageSpec, NodeSpec, ProjectSpec, Pull, Quota, Room, VolumeSpec,
@@ -127,7 +130,8 @@ pub struct More {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<form::HostName>"))]
     pub hostname: Option<String>,
-    /// The networks that it is on; the engine's `bridge` if none is named.
+    /// The networks that it is on; its project's own if none is named, on which nobody reaches
+    /// anybody but over a Link.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<form::Short<NetworkUse, NetworkName>>"))]
     pub networks: Vec<NetworkUse>,

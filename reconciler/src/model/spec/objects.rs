@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::files::LocalFile;
+use super::links::Grant;
 #[cfg(feature = "schema")]
 use super::{defaults, form, limits};
 use crate::model::quantity::{Bytes, Cpus};
@@ -162,7 +163,7 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
-/// A tenant: what all its instances together may use.
+/// A tenant: what all its instances together may use, and who may talk to them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -170,6 +171,13 @@ pub struct ProjectSpec {
     /// The most that the project may use. What is not set is not limited.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub quota: Quota,
+    /// The projects whose links may lead to instances of this one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(default, with = "Vec<form::Short<Grant, crate::model::ids::Name>>")
+    )]
+    pub grant: Vec<Grant>,
 }
 
 /// The most that a project may use.

@@ -1,0 +1,331 @@
+//! Links in force: the rules of each node, and the names that those who are linked know.
+//!
+//! Rules are made of addresses that records and containers have, so they are known before a
+//! container is there; one that talks over a link is made once its rules are seen in force. An
+//! address is free again when no rule and no name means it any more.
+
+use core::net::Ipv4Addr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::own_network::{address_of, bridge};
+use super::replica::Replica;
+use super::{Change, ChangeKind, Round};
+use crate::model::fence::{Fence, HostNames, Rules, Way, chain};
+use crate::model::ids::{Key, Name, ObjectId, ReplicaKey};
+use crate::model::observed::{ContainerState, Reach};
+use crate::model::snapshot::{Located, Snapshot};
+use crate::model::spec::LinkSpec;
+use crate::report::Reason;
+use crate::step::{Action, Cause, FieldChange};
+use crate::want;
+
+/// What this round knows of links.
+#[derive(Debug, Default)]
+pub(super) struct Links<'a> {
+    /// By who talks.
+    by_user: BTreeMap<&'a Key, Vec<&'a LinkSpec>>,
+    /// The rules that each node shall have.
+    wanted: BTreeMap<&'a Name, Rules>,
+}
+
+impl<'a> Links<'a> {
+    pub(super) fn of(snapshot: &'a Snapshot) -> Self {
+        let mut links = Self::default();
+        if snapshot.down {
+            return links;
+        }
+        for declared in snapshot.desired.links.values() {
+            let spec = &*declared.spec;
+            links.by_user.entry(&spec.from).or_default().push(spec);
+        }
+        links
+    }
+
+    /// Whether an instance talks over a link.
+    pub(super) fn talks(&self, instance: &Key) -> bool {
+        self.by_user.contains_key(instance)
+    }
+}
+
+impl<'a> Round<'a> {
+    /// Brings the rules of each node to what links say.
+    pub(super) fn fences(&mut self) {
+        let snapshot = self.snapshot;
+        for (node, seen) in &snapshot.nodes {
+            let is_bare =
+                matches!(&seen.fence, Fence::InForce { rules, intact: true } if rules.is_empty());
+            if snapshot.desired.links.is_empty() && is_bare || seen.reach != Reach::Reachable {
+                continue;
+            }
+            let wanted = self.wanted_rules(node);
+            self.fence(node, &seen.fence, &wanted);
+            self.links.wanted.insert(node, wanted);
+        }
+    }
+
+    fn fence(&mut self, node: &'a Name, fence: &Fence, wanted: &Rules) {
+        let snapshot = self.snapshot;
+        let object = ObjectId::Fence { node: node.clone() };
+        let (rules, intact) = match fence {
+            Fence::InForce { rules, intact } => (rules, *intact),
+            Fence::Unknown { reason } => {
+                if !wanted.open.is_empty() {
+                    let message = format!("links are not in force on node {node}: {reason}");
+                    self.wait(&object, Some(node), Reason::Stalled { message });
+                }
+                return;
+            }
+        };
+        if intact && rules == wanted || self.under_way(&object).is_some() {
+            return;
+        }
+        if self.blocked_node(node).is_some() {
+            return;
+        }
+        let record = snapshot.records.nodes.get(node);
+        let goal = wanted.digest();
+        let failure = record.and_then(|record| record.failure.as_ref());
+        if let Some(failure) = failure.filter(|failure| failure.goal == goal)
+            && failure.waits(snapshot.now)
+        {
+            self.report.wake(failure.retry_at);
+            return self.wait(&object, Some(node), super::needs::backing_off(failure));
+        }
+        let Some(owner) = &snapshot.records.owner else { return };
+        let count = |rules: &Rules| {
+            let count = rules.open.len();
+            format!("{count} {}", if count == 1 { "way" } else { "ways" })
+        };
+        let (from, to) = (count(rules), count(wanted));
+        let fields = vec![FieldChange { field: "open".to_owned(), from, to }];
+        let was_asked_for =
+            record.and_then(|record| record.rules.as_ref()).is_some_and(|asked| *asked == goal);
+        let cause = if was_asked_for || !intact {
+            Cause::Drifted { fields }
+        } else {
+            Cause::Changed { fields }
+        };
+        let action = Action::SetRules { chain: chain(owner), rules: wanted.clone() };
+        let (node, kind) = (node.clone(), ChangeKind::InPlace);
+        self.chain(Change { object, node, kind, cause, goal }, vec![action], &[]);
+    }
+
+    /// The rules that a node shall have.
+    fn wanted_rules(&self, node: &Name) -> Rules {
+        let snapshot = self.snapshot;
+        let mut rules = Rules::default();
+        let links = snapshot.desired.links.values().filter(|_| !snapshot.down);
+        let mut known: BTreeMap<&Key, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+        for declared in links {
+            let link = &*declared.spec;
+            for end in [&link.from, &link.to] {
+                known.entry(end).or_insert_with(|| addresses(snapshot, node, end));
+            }
+            if let (Some(talkers), Some(targets)) = (known.get(&link.from), known.get(&link.to)) {
+                rules.open.extend(ways(snapshot, node, link, talkers, targets));
+            }
+        }
+        let seen = snapshot.nodes.get(node);
+        let present = match seen.map(|seen| &seen.fence) {
+            Some(Fence::InForce { rules, .. }) => Some(rules),
+            Some(Fence::Unknown { .. }) | None => None,
+        };
+        // From a project's first link on, what was open once is cut off where it is open no longer.
+        for held in seen.into_iter().flat_map(|seen| seen.networks.values()) {
+            let Some(bridge) = bridge(held) else { continue };
+            let project = &held.network.project;
+            if !rules.name(bridge) && !present.is_some_and(|present| present.name(bridge)) {
+                continue;
+            }
+            if self.needs_own_network(project, node) || is_used(snapshot, node, project) {
+                rules.closed.insert(Arc::from(bridge));
+            }
+        }
+        rules
+    }
+
+    /// Whether the rules that a new container at `address` talks by are in force, or nobody can
+    /// tell. `is_new` if the address was given out just now: nothing is known of it yet.
+    pub(super) fn rules_first(
+        &self,
+        replica: &Replica<'_, '_>,
+        address: Option<Ipv4Addr>,
+        is_new: bool,
+    ) -> Result<(), Reason> {
+        let Some(address) = address.filter(|_| self.links.talks(&replica.key.instance)) else {
+            return Ok(());
+        };
+        let Some(Fence::InForce { rules, .. }) =
+            self.snapshot.nodes.get(replica.node).map(|seen| &seen.fence)
+        else {
+            return Ok(());
+        };
+        let wanted = self.links.wanted.get(replica.node);
+        let missing = wanted.is_some_and(|wanted| {
+            wanted.open.iter().any(|way| way.from == address && !rules.open.contains(way))
+        });
+        if is_new || missing {
+            return Err(Reason::WaitingOn { what: format!("the rules of node {}", replica.node) });
+        }
+        Ok(())
+    }
+
+    /// Whether rules that were seen still name a network's bridge: they go before it does.
+    pub(super) fn has_rules_of(&self, node: &Name, network: &Key) -> bool {
+        let snapshot = self.snapshot;
+        let Some(seen) = snapshot.nodes.get(node) else { return false };
+        let Fence::InForce { rules, .. } = &seen.fence else { return false };
+        let failed =
+            snapshot.records.nodes.get(node).is_some_and(|record| record.failure.is_some());
+        let bridge = seen.networks.get(&network.engine_name()).and_then(bridge);
+        !failed && bridge.is_some_and(|bridge| rules.name(bridge))
+    }
+
+    /// The names that a replica shall know; `None` where it cannot be told them.
+    pub(super) fn host_names(&self, replica: &Replica<'_, '_>) -> Option<HostNames> {
+        if !want::is_on_own_network(&replica.instance.declared.spec) {
+            return None;
+        }
+        let mut names = HostNames::new();
+        for link in self.links.by_user.get(&replica.key.instance).into_iter().flatten() {
+            let first = ReplicaKey::new(link.to.clone(), 0);
+            let targets = self.snapshot.containers.range(first..);
+            let targets = targets
+                .take_while(|(key, _)| key.instance == link.to)
+                .flat_map(|(_, located)| located)
+                .filter(|at| at.node == *replica.node && at.may_be_ready());
+            let known: BTreeSet<Ipv4Addr> = targets.filter_map(address_of).collect();
+            if !known.is_empty() {
+                names.entry(link.alias.clone()).or_default().extend(known);
+            }
+        }
+        Some(names)
+    }
+
+    /// What tells a container that runs the names that it shall know, if it knows others.
+    pub(super) fn renames(
+        &self,
+        replica: &Replica<'_, '_>,
+        target: &Located,
+    ) -> Option<(FieldChange, Action)> {
+        let ContainerState::Running { .. } = target.container.state else { return None };
+        let present = target.container.hosts.as_ref()?;
+        if present.is_empty() && !self.links.talks(&replica.key.instance) {
+            return None;
+        }
+        let wanted = self.host_names(replica)?;
+        if *present == wanted {
+            return None;
+        }
+        let words = |names: &HostNames| {
+            let list: Vec<String> = names
+                .iter()
+                .map(|(name, known)| {
+                    let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+                    format!("{name}={}", known.join("+"))
+                })
+                .collect();
+            if list.is_empty() { "none".to_owned() } else { list.join(" ") }
+        };
+        let field =
+            FieldChange { field: "hosts".to_owned(), from: words(present), to: words(&wanted) };
+        let container = target.id.0.to_string();
+        Some((field, Action::SetHosts { container, names: wanted }))
+    }
+
+    /// The step that tells a container the names that it shall know, right after its start: its
+    /// engine has just written that file anew.
+    pub(super) fn names_after_start(
+        &self,
+        replica: &Replica<'_, '_>,
+        container: &str,
+    ) -> Option<Action> {
+        if !self.links.talks(&replica.key.instance) {
+            return None;
+        }
+        let fence = self.snapshot.nodes.get(replica.node).map(|seen| &seen.fence)?;
+        let Fence::InForce { .. } = fence else { return None };
+        let names = self.host_names(replica).filter(|names| !names.is_empty())?;
+        Some(Action::SetHosts { container: container.to_owned(), names })
+    }
+}
+
+/// The ways that a link opens on a node.
+#[must_use]
+pub fn ways_of(snapshot: &Snapshot, node: &Name, link: &LinkSpec) -> BTreeSet<Way> {
+    let talkers = addresses(snapshot, node, &link.from);
+    let targets = addresses(snapshot, node, &link.to);
+    ways(snapshot, node, link, &talkers, &targets)
+}
+
+fn ways(
+    snapshot: &Snapshot,
+    node: &Name,
+    link: &LinkSpec,
+    talkers: &BTreeSet<Ipv4Addr>,
+    targets: &BTreeSet<Ipv4Addr>,
+) -> BTreeSet<Way> {
+    let mut ways = BTreeSet::new();
+    if talkers.is_empty() || targets.is_empty() {
+        return ways;
+    }
+    // Before its network is there nobody can be on it.
+    let (Some(from_bridge), Some(to_bridge)) =
+        (bridge_of(snapshot, node, &link.from), bridge_of(snapshot, node, &link.to))
+    else {
+        return ways;
+    };
+    for port in &link.ports {
+        let pairs = talkers.iter().flat_map(|from| targets.iter().map(move |to| (*from, *to)));
+        for (from, to) in pairs.filter(|(from, to)| from != to) {
+            ways.insert(Way {
+                from_bridge: Arc::clone(&from_bridge),
+                from,
+                to_bridge: Arc::clone(&to_bridge),
+                to,
+                port: port.port,
+                protocol: port.protocol,
+            });
+        }
+    }
+    ways
+}
+
+/// The addresses that an instance has on a node, or is about to have.
+fn addresses(snapshot: &Snapshot, node: &Name, instance: &Key) -> BTreeSet<Ipv4Addr> {
+    let declared = snapshot.desired.instances.get(instance);
+    let Some(declared) = declared.filter(|one| want::is_on_own_network(&one.spec)) else {
+        return BTreeSet::new();
+    };
+    let record = snapshot.records.instances.get(instance);
+    let recorded = record
+        .into_iter()
+        .flat_map(|record| record.replicas.range(..declared.spec.replicas))
+        .filter(|(_, replica)| replica.node.as_ref() == Some(node))
+        .filter_map(|(_, replica)| replica.address);
+    let containers = snapshot.containers.range(ReplicaKey::new(instance.clone(), 0)..);
+    let held = containers
+        .take_while(|(replica, _)| replica.instance == *instance)
+        .flat_map(|(_, located)| located)
+        .filter(|at| at.node == *node && at.container.state != ContainerState::Removing)
+        .filter_map(address_of);
+    recorded.chain(held).collect()
+}
+
+/// The bridge of an instance's project on a node.
+fn bridge_of(snapshot: &Snapshot, node: &Name, instance: &Key) -> Option<Arc<str>> {
+    let network = Key::own_network(&instance.project).engine_name();
+    let held = snapshot.nodes.get(node)?.networks.get(&network)?;
+    bridge(held).map(Arc::from)
+}
+
+/// Whether a container is on its project's own network on a node.
+fn is_used(snapshot: &Snapshot, node: &Name, project: &Name) -> bool {
+    let first = ReplicaKey::new(Key::first_of(project), 0);
+    let containers = snapshot.containers.range(first..);
+    containers
+        .take_while(|(replica, _)| replica.instance.project == *project)
+        .flat_map(|(_, located)| located)
+        .any(|at| at.node == *node && address_of(at).is_some())
+}

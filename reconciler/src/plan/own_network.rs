@@ -1,0 +1,291 @@
+//! A project's own network on each node, and the addresses on it.
+//!
+//! Instances that name no network are on it. Nobody reaches anybody there: that is what links are
+//! for. Its range and every address on it are chosen here and recorded, so that they are known
+//! before a container is there.
+
+use core::net::{IpAddr, Ipv4Addr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Round;
+use super::replica::Replica;
+use crate::model::desired::{Declared, Source};
+use crate::model::fence::Fence;
+use crate::model::ids::{Digest, Key, Name, ReplicaKey};
+use crate::model::journal::Entry;
+use crate::model::observed::ObservedNetwork;
+use crate::model::snapshot::{Located, Snapshot};
+use crate::model::spec::{NetworkSpec, Subnet};
+use crate::model::subnet::{Net, PROJECT_BITS};
+use crate::report::Reason;
+use crate::want;
+
+/// The driver's option that names the bridge.
+const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+
+/// The driver's option that lets everybody on a bridge reach everybody.
+const BRIDGE_ICC: &str = "com.docker.network.bridge.enable_icc";
+
+/// Begins the names of bridges of ours. With ten digits it is a name that Linux takes: 15 bytes at
+/// most.
+pub const BRIDGE_PREFIX: &str = "wdl-";
+
+/// Digits of a digest in the name of a bridge.
+const BRIDGE_DIGITS: usize = 10;
+
+/// What engines say of a range that they cannot give.
+const OVERLAP: &str = "overlap";
+
+/// What this round knows and decided of own networks.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    subnets: BTreeMap<Name, Net>,
+    addresses: BTreeMap<(Name, Name), Addresses>,
+}
+
+/// The addresses of one network on one node.
+#[derive(Debug, Default)]
+struct Addresses {
+    /// Containers have them.
+    held: BTreeSet<Ipv4Addr>,
+    /// They have been given out.
+    given: BTreeSet<Ipv4Addr>,
+}
+
+/// The name of the bridge of a network of ours, as an engine shows it; `None` for a network that is
+/// not a project's own.
+#[must_use]
+pub fn bridge(network: &ObservedNetwork) -> Option<&str> {
+    let named = network.spec.options.get(BRIDGE_NAME);
+    named.filter(|_| network.network.is_own_network()).map(String::as_str)
+}
+
+/// The address that a container has on its project's own network.
+#[must_use]
+pub fn address_of(located: &Located) -> Option<Ipv4Addr> {
+    let network = Key::own_network(&located.container.identity.replica.instance.project);
+    let attachments = &located.container.config.more.attachments;
+    match attachments.get(&network.engine_name())?.address {
+        Some(IpAddr::V4(address)) => Some(address),
+        Some(IpAddr::V6(_)) | None => None,
+    }
+}
+
+/// The name of the bridge of a project's own network.
+fn bridge_name(owner: &str, project: &Name) -> String {
+    let digest = Digest::of(format!("{owner} {project}").as_bytes());
+    let digits = digest.0.get(..BRIDGE_DIGITS).unwrap_or(&digest.0);
+    format!("{BRIDGE_PREFIX}{digits}")
+}
+
+/// What a project's own network is.
+#[must_use]
+pub fn own_network_spec(owner: &str, project: &Name, subnet: Net) -> NetworkSpec {
+    let options = [
+        (BRIDGE_NAME.to_owned(), bridge_name(owner, project)),
+        (BRIDGE_ICC.to_owned(), "false".to_owned()),
+    ];
+    let (engines, _) = subnet.halves();
+    let (subnet, range) = (subnet.to_string(), Some(engines.to_string()));
+    NetworkSpec {
+        driver: "bridge".to_owned(),
+        options: options.into(),
+        internal: false,
+        ipv6: false,
+        subnets: vec![Subnet { subnet, range, ..Subnet::default() }],
+    }
+}
+
+impl Round<'_> {
+    /// What a project's own network shall be, in the form of a declaration.
+    pub(super) fn own_network(
+        &mut self,
+        network: &Key,
+        node: &Name,
+    ) -> Result<Declared<NetworkSpec>, Reason> {
+        let subnet = self.subnet(network, node)?;
+        Ok(self.own_declaration(&network.project, subnet))
+    }
+
+    fn own_declaration(&self, project: &Name, subnet: Net) -> Declared<NetworkSpec> {
+        let owner = self.snapshot.records.owner.as_ref().map_or("", |owner| owner.0.as_str());
+        let spec = own_network_spec(owner, project, subnet);
+        Declared::new(spec, Source { file: Arc::from("(built in)"), line: 0, column: 0 })
+    }
+
+    fn own_network_goal(&self, project: &Name, subnet: Net) -> Digest {
+        self.own_declaration(project, subnet).digest
+    }
+
+    /// The range of a project's own network: the recorded one, that of a network which is there, or
+    /// the next free one.
+    fn subnet(&mut self, network: &Key, node: &Name) -> Result<Net, Reason> {
+        if let Some(known) = self.own.subnets.get(&network.project) {
+            return Ok(*known);
+        }
+        let snapshot = self.snapshot;
+        let record = snapshot.records.networks.get(network);
+        let recorded = record.and_then(|record| record.subnet);
+        let failure = record.and_then(|record| record.failures.get(node));
+        let refused = recorded.zip(failure).is_some_and(|(recorded, failure)| {
+            // One that was refused before says nothing of the one that is tried now.
+            failure.message.contains(OVERLAP)
+                && failure.goal == self.own_network_goal(&network.project, recorded)
+        });
+        let present = snapshot.nodes.values().find_map(|seen| {
+            let held = seen.networks.get(&network.engine_name())?;
+            range_of(held)
+        });
+        let subnet = match (present, recorded) {
+            (Some(present), _) => present,
+            (None, Some(recorded)) if !refused => recorded,
+            (None, recorded) => self.free_subnet(network, recorded)?,
+        };
+        if recorded != Some(subnet) {
+            self.decide(Entry::Subnet { network: network.clone(), subnet });
+        }
+        self.own.subnets.insert(network.project.clone(), subnet);
+        Ok(subnet)
+    }
+
+    /// The first free range, or the first one behind `refused` and then round from the start.
+    fn free_subnet(&self, network: &Key, refused: Option<Net>) -> Result<Net, Reason> {
+        let snapshot = self.snapshot;
+        let recorded = snapshot.records.networks.iter().filter(|(key, _)| *key != network);
+        let recorded = recorded.filter_map(|(_, record)| record.subnet);
+        let held = snapshot.nodes.values().flat_map(|seen| seen.networks.values());
+        let held = held.flat_map(|held| &held.spec.subnets);
+        let held = held.filter_map(|range| range.subnet.parse::<Net>().ok());
+        let given = self.own.subnets.values().copied();
+        let taken: Vec<Net> = recorded.chain(held).chain(given).collect();
+        let range = snapshot.config.addresses;
+        let is_free = |net: &Net| !taken.iter().any(|other| net.overlaps(*other));
+        // Several owners may share an engine, and each begins elsewhere: they seldom meet.
+        let owner = snapshot.records.owner.as_ref().map_or("", |owner| owner.0.as_str());
+        let count = range.split(PROJECT_BITS).count().max(1);
+        let start =
+            usize::from_str_radix(&Digest::of(owner.as_bytes()).0[..8], 16).unwrap_or(0) % count;
+        let all = || range.split(PROJECT_BITS);
+        let row = all().skip(start).chain(all().take(start));
+        // What was refused, and what was tried before it, comes last.
+        let row: Vec<Net> = match refused {
+            Some(refused) => {
+                let row: Vec<Net> = row.collect();
+                let at = row.iter().position(|net| *net == refused).map_or(0, |at| at + 1);
+                row[at..].iter().chain(&row[..at.saturating_sub(1)]).copied().collect()
+            }
+            None => row.collect(),
+        };
+        row.into_iter().find(is_free).ok_or_else(|| {
+            let message = format!(
+                "no range is left for the network of project {} in {range}: name another range \
+                 with --addresses, or put its instances on a network that is declared",
+                network.project
+            );
+            Reason::Stalled { message }
+        })
+    }
+
+    /// The address of a replica's next container on its project's own network, if it is on that, and
+    /// whether it was given out just now.
+    pub(super) fn address(
+        &mut self,
+        replica: &Replica<'_, '_>,
+    ) -> Result<(Option<Ipv4Addr>, bool), Reason> {
+        let key = &replica.key.instance;
+        if !want::is_on_own_network(&replica.instance.declared.spec) {
+            return Ok((None, false));
+        }
+        let network = Key::own_network(&key.project);
+        let (_, ours) = self.subnet(&network, replica.node)?.halves();
+        let snapshot = self.snapshot;
+        let place = (replica.node.clone(), key.project.clone());
+        let known = self
+            .own
+            .addresses
+            .entry(place)
+            .or_insert_with(|| Addresses::on(snapshot, replica.node, &key.project));
+        let recorded = replica.record.and_then(|record| record.address);
+        if let Some(recorded) = recorded
+            && ours.contains(recorded)
+            && !known.held.contains(&recorded)
+        {
+            return Ok((Some(recorded), false));
+        }
+        let is_free =
+            |address: &Ipv4Addr| !known.held.contains(address) && !known.given.contains(address);
+        let Some(address) = ours.hosts().find(is_free) else {
+            let message = format!(
+                "all addresses of project {} on node {} are taken; put some of its instances on a \
+                 network that is declared",
+                key.project, replica.node
+            );
+            return Err(Reason::Stalled { message });
+        };
+        known.given.insert(address);
+        self.decide(Entry::Addressed { replica: replica.key.clone(), address });
+        Ok((Some(address), true))
+    }
+
+    /// Whether a project's own network is wanted on a node: an instance of it is placed there that
+    /// names no other.
+    pub(super) fn needs_own_network(&self, project: &Name, node: &Name) -> bool {
+        let snapshot = self.snapshot;
+        let mut records = of_project(&snapshot.records.instances, project);
+        !snapshot.down
+            && records.any(|(key, record)| {
+                let declared = snapshot.desired.instances.get(key);
+                declared.is_some_and(|declared| {
+                    want::is_on_own_network(&declared.spec)
+                        && record.replicas.iter().any(|(ordinal, replica)| {
+                            *ordinal < declared.spec.replicas && replica.node.as_ref() == Some(node)
+                        })
+                })
+            })
+    }
+}
+
+impl Addresses {
+    fn on(snapshot: &Snapshot, node: &Name, project: &Name) -> Self {
+        let first = ReplicaKey::new(Key::first_of(project), 0);
+        let containers = snapshot.containers.range(first..);
+        let held = containers
+            .take_while(|(replica, _)| replica.instance.project == *project)
+            .flat_map(|(_, located)| located)
+            .filter(|at| at.node == *node)
+            .filter_map(address_of);
+        let records = of_project(&snapshot.records.instances, project);
+        let given = records
+            .flat_map(|(_, record)| record.replicas.values())
+            .filter_map(|record| record.address);
+        // Whoever gets one of these would be taken for who had it before.
+        let fence = snapshot.nodes.get(node).map(|seen| &seen.fence);
+        let ruled = fence.into_iter().flat_map(|fence| match fence {
+            Fence::InForce { rules, .. } => rules.open.iter(),
+            Fence::Unknown { .. } => Default::default(),
+        });
+        let ruled = ruled.flat_map(|way| [way.from, way.to]);
+        let named = snapshot
+            .containers
+            .values()
+            .flatten()
+            .filter(|at| at.node == *node)
+            .filter_map(|at| at.container.hosts.as_ref())
+            .flat_map(|names| names.values().flatten().copied());
+        let given = given.chain(ruled).chain(named);
+        Self { held: held.collect(), given: given.collect() }
+    }
+}
+
+/// The entries of a project in a map that is sorted by key.
+fn of_project<'m, V>(
+    map: &'m BTreeMap<Key, V>,
+    project: &Name,
+) -> impl Iterator<Item = (&'m Key, &'m V)> {
+    map.range(Key::first_of(project)..).take_while(move |(key, _)| key.project == *project)
+}
+
+fn range_of(network: &ObservedNetwork) -> Option<Net> {
+    network.spec.subnets.first()?.subnet.parse().ok()
+}

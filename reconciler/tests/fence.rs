@@ -1,0 +1,277 @@
+//! Links in force, in a world of memory: rules before their users, names behind their targets, and
+//! what becomes of both.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
+
+use core::net::Ipv4Addr;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use reconciler::engine::{Event, Operator};
+use reconciler::model::desired::{Declared, DesiredSet, Source};
+use reconciler::model::fence::{Fence, HostNames, Rules};
+use reconciler::model::health::Probed;
+use reconciler::model::ids::{Key, Name, ReplicaKey};
+use reconciler::model::observed::ObservedContainer;
+use reconciler::model::quantity::Span;
+use reconciler::model::snapshot::Located;
+use reconciler::model::spec::{
+    Health, HealthProbe, InstanceSpec, LinkPort, LinkSpec, Protocol, Restart,
+};
+use reconciler::plan::address_of;
+use reconciler::testing::{World, instance};
+
+fn source() -> Source {
+    Source { file: Arc::from("set.yaml"), line: 1, column: 1 }
+}
+
+fn link(from: &str, to: &str, port: u16) -> LinkSpec {
+    let (from, to): (Key, Key) = (from.parse().unwrap(), to.parse().unwrap());
+    let alias = to.name.to_string();
+    let ports = vec![LinkPort { port, protocol: Protocol::Tcp }];
+    LinkSpec { from, to, alias, ports, condition: None, env: false }
+}
+
+fn set(instances: &[(&str, InstanceSpec)], links: &[LinkSpec]) -> DesiredSet {
+    let mut desired = DesiredSet::default();
+    for (key, spec) in instances {
+        desired.instances.insert(key.parse().unwrap(), Declared::new(spec.clone(), source()));
+    }
+    for (number, link) in links.iter().enumerate() {
+        let name = Name::new(&format!("link-{number}")).unwrap();
+        let key = Key::new(link.from.project.clone(), name);
+        desired.links.insert(key, Declared::new(link.clone(), source()));
+    }
+    desired
+}
+
+fn settled(world: &mut World) {
+    world.run().unwrap();
+    assert!(world.engine.is_settled(), "{}\n{:?}", world.engine.plan(), world.engine.report());
+    assert_eq!(world.engine.degraded(), None);
+    assert!(world.faults.is_empty(), "{:?}", world.faults);
+}
+
+fn refresh(world: &mut World) {
+    world.send(Event::Operator(Operator::Refresh));
+}
+
+fn container(world: &World, replica: &str, ordinal: u32) -> ObservedContainer {
+    let replica = ReplicaKey::new(replica.parse().unwrap(), ordinal);
+    let engine = world.nodes.values().next().unwrap();
+    let mut all = engine.containers.values().filter(|found| found.identity.replica == replica);
+    let found = all.next().unwrap().clone();
+    assert!(all.next().is_none());
+    found
+}
+
+fn address(world: &World, replica: &str, ordinal: u32) -> Ipv4Addr {
+    let container = container(world, replica, ordinal);
+    let (node, id) = (Name::new("n1").unwrap(), reconciler::model::ids::ContainerId("x".into()));
+    address_of(&Located { node, id, container }).unwrap()
+}
+
+fn hosts(world: &World, replica: &str) -> HostNames {
+    container(world, replica, 0).hosts.unwrap()
+}
+
+fn rules(world: &World) -> Rules {
+    match &world.nodes.values().next().unwrap().fence {
+        Fence::InForce { rules, intact: true } => rules.clone(),
+        other @ (Fence::InForce { .. } | Fence::Unknown { .. }) => panic!("{other:?}"),
+    }
+}
+
+fn ways(world: &World) -> BTreeSet<(Ipv4Addr, Ipv4Addr, u16)> {
+    rules(world).open.iter().map(|way| (way.from, way.to, way.port)).collect()
+}
+
+fn two() -> [(&'static str, InstanceSpec); 2] {
+    [("shop/db", instance("web:1")), ("shop/web", instance("web:1"))]
+}
+
+fn linked() -> World {
+    let mut world = World::new(&["n1"]);
+    world.declare_set(set(&two(), &[link("shop/web", "shop/db", 5432)]));
+    settled(&mut world);
+    world
+}
+
+#[test]
+fn rules_are_in_force_before_who_talks_by_them_and_names_follow() {
+    let mut world = linked();
+    let (web, db) = (address(&world, "shop/web", 0), address(&world, "shop/db", 0));
+    assert_eq!(ways(&world), [(web, db, 5432)].into());
+    assert_eq!(rules(&world).closed.len(), 1);
+    assert_eq!(hosts(&world, "shop/web"), [("db".to_owned(), [db].into())].into());
+    assert_eq!(hosts(&world, "shop/db"), HostNames::new());
+    let at = |line: &str| world.actions.iter().position(|done| done == line).unwrap();
+    assert!(at("n1: set rules rules of n1") < at("n1: create shop/web/0"), "{:?}", world.actions);
+    world.actions.clear();
+    refresh(&mut world);
+    settled(&mut world);
+    world.restart();
+    world.declare_set(set(&two(), &[link("shop/web", "shop/db", 5432)]));
+    settled(&mut world);
+    assert!(world.actions.is_empty(), "{:?}", world.actions);
+}
+
+#[test]
+fn without_a_link_there_are_no_rules_and_no_names() {
+    let mut world = World::new(&["n1"]);
+    world.declare_set(set(&two(), &[]));
+    settled(&mut world);
+    assert!(rules(&world).is_empty());
+    assert_eq!(hosts(&world, "shop/web"), HostNames::new());
+    assert!(!world.actions.iter().any(|line| line.contains("set ")), "{:?}", world.actions);
+}
+
+#[test]
+fn a_link_comes_changes_and_goes_and_no_container_is_touched() {
+    let mut world = World::new(&["n1"]);
+    world.declare_set(set(&two(), &[]));
+    settled(&mut world);
+    let (web, db) = (address(&world, "shop/web", 0), address(&world, "shop/db", 0));
+    world.actions.clear();
+    world.declare_set(set(&two(), &[link("shop/web", "shop/db", 5432)]));
+    settled(&mut world);
+    assert_eq!(ways(&world), [(web, db, 5432)].into());
+    assert_eq!(hosts(&world, "shop/web").len(), 1);
+    world.declare_set(set(&two(), &[link("shop/web", "shop/db", 80)]));
+    settled(&mut world);
+    assert_eq!(ways(&world), [(web, db, 80)].into());
+    world.declare_set(set(&two(), &[]));
+    settled(&mut world);
+    // What was open is cut off, so the bridge stays closed.
+    assert!(ways(&world).is_empty());
+    assert_eq!(rules(&world).closed.len(), 1);
+    assert_eq!(hosts(&world, "shop/web"), HostNames::new());
+    let expected = [
+        "n1: set rules rules of n1",
+        "n1: set hosts shop/web/0",
+        "n1: set rules rules of n1",
+        "n1: set rules rules of n1",
+        "n1: set hosts shop/web/0",
+    ];
+    assert_eq!(world.actions, expected);
+    // The last of a project takes its rules and then its network along.
+    world.declare_set(set(&[("other/web", instance("web:1"))], &[]));
+    settled(&mut world);
+    assert!(rules(&world).is_empty(), "{:?}", rules(&world));
+    let engine = world.nodes.values().next().unwrap();
+    let networks: Vec<&String> = engine.networks.keys().collect();
+    assert_eq!(networks, ["other._"]);
+}
+
+#[test]
+fn rules_of_another_hand_are_put_right() {
+    let mut world = linked();
+    let before = rules(&world);
+    let broken = [
+        Fence::default(),
+        Fence::InForce { rules: before.clone(), intact: false },
+        Fence::InForce { rules: Rules { closed: BTreeSet::new(), ..before.clone() }, intact: true },
+    ];
+    for fence in broken {
+        world.actions.clear();
+        world.nodes.values_mut().next().unwrap().fence = fence;
+        refresh(&mut world);
+        settled(&mut world);
+        assert_eq!(rules(&world), before);
+        assert_eq!(world.actions, ["n1: set rules rules of n1"]);
+    }
+}
+
+#[test]
+fn names_lead_to_all_that_are_ready() {
+    let mut world = World::new(&["n1"]);
+    let mut db = instance("web:1");
+    db.replicas = 3;
+    db.health = Some(Health {
+        check: HealthProbe::Exec(vec!["ok".to_owned()]),
+        interval: Span::seconds(1),
+        timeout: Span::seconds(1),
+        retries: 1,
+        start_period: Span(0),
+    });
+    db.restart = Restart::Never;
+    let all = [("shop/db", db), ("shop/web", instance("web:1"))];
+    world.declare_set(set(&all, &[link("shop/web", "shop/db", 5432)]));
+    settled(&mut world);
+    let of = |world: &World, ordinals: &[u32]| {
+        let known: BTreeSet<Ipv4Addr> =
+            ordinals.iter().map(|ordinal| address(world, "shop/db", *ordinal)).collect();
+        HostNames::from([("db".to_owned(), known)])
+    };
+    assert_eq!(hosts(&world, "shop/web"), of(&world, &[0, 1, 2]));
+    assert_eq!(ways(&world).len(), 3);
+    let sick = ReplicaKey::new("shop/db".parse().unwrap(), 1);
+    let engine = world.nodes.values_mut().next().unwrap();
+    engine.feel(&sick, Probed::Unhealthy { reason: "ill".to_owned() });
+    refresh(&mut world);
+    world.run().unwrap();
+    assert_eq!(hosts(&world, "shop/web"), of(&world, &[0, 2]));
+    world.nodes.values_mut().next().unwrap().feel(&sick, Probed::Healthy);
+    refresh(&mut world);
+    settled(&mut world);
+    assert_eq!(hosts(&world, "shop/web"), of(&world, &[0, 1, 2]));
+}
+
+#[test]
+fn a_successor_gets_an_address_that_no_rule_means() {
+    let mut world = linked();
+    let mut seen = BTreeSet::from([address(&world, "shop/db", 0)]);
+    for round in 0..3 {
+        let mut all = two();
+        all[0].1.env.insert("ROUND".to_owned(), round.to_string());
+        let before = address(&world, "shop/db", 0);
+        world.declare_set(set(&all, &[link("shop/web", "shop/db", 5432)]));
+        settled(&mut world);
+        let (web, db) = (address(&world, "shop/web", 0), address(&world, "shop/db", 0));
+        assert_ne!(db, before);
+        assert_eq!(ways(&world), [(web, db, 5432)].into());
+        assert_eq!(hosts(&world, "shop/web"), [("db".to_owned(), [db].into())].into());
+        seen.insert(db);
+    }
+    // What is free is given out again.
+    assert!(seen.len() < 4, "{seen:?}");
+}
+
+#[test]
+fn where_rules_cannot_be_set_everything_runs_and_it_is_said() {
+    let mut world = World::new(&["n1"]);
+    let reason = "it is elsewhere".to_owned();
+    world.nodes.values_mut().next().unwrap().fence = Fence::Unknown { reason };
+    world.declare_set(set(&two(), &[link("shop/web", "shop/db", 5432)]));
+    world.run().unwrap();
+    assert!(address(&world, "shop/web", 0) != address(&world, "shop/db", 0));
+    let notes = format!("{:?}", world.engine.report().notes);
+    assert!(notes.contains("links are not in force on node n1: it is elsewhere"), "{notes}");
+}
+
+#[test]
+fn links_over_projects_open_ways_between_their_bridges() {
+    let mut world = World::new(&["n1"]);
+    let all = [("data/db", instance("web:1")), ("shop/web", instance("web:1"))];
+    world.declare_set(set(&all, &[link("shop/web", "data/db", 5432)]));
+    settled(&mut world);
+    let rules = rules(&world);
+    let way = rules.open.first().unwrap();
+    assert_ne!(way.from_bridge, way.to_bridge);
+    assert_eq!(rules.closed, [way.from_bridge.clone(), way.to_bridge.clone()].into());
+}
+
+#[test]
+fn a_name_lost_in_a_restart_is_told_again() {
+    let mut world = linked();
+    let before = hosts(&world, "shop/web");
+    let engine = world.nodes.values_mut().next().unwrap();
+    let id =
+        engine.containers.iter().find(|(_, found)| found.name.starts_with("shop.web")).unwrap();
+    let id = id.0.clone();
+    engine.end(world.now, &id, 1);
+    world.actions.clear();
+    refresh(&mut world);
+    settled(&mut world);
+    assert_eq!(hosts(&world, "shop/web"), before);
+    assert_eq!(world.actions, ["n1: restart shop/web/0", "n1: set hosts shop/web/0"]);
+}

@@ -1,0 +1,58 @@
+//! Projects' own networks, and the ranges that they were given.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use reconciler::model::desired::Spec;
+use reconciler::model::ids::{Key, Name};
+use reconciler::model::observed::ObservedNetwork;
+use reconciler::model::record::Failure;
+use reconciler::model::snapshot::Snapshot;
+use reconciler::model::subnet::PROJECT_BITS;
+use reconciler::plan::own_network_spec;
+
+use super::{NOW, Observed, n1};
+
+/// Each project's own network is on all nodes, since most cases are about something else.
+pub(super) fn networks(snapshot: &mut Snapshot) {
+    let projects: BTreeSet<Name> = snapshot
+        .desired
+        .instances
+        .keys()
+        .map(|key| key.project.clone())
+        .chain(snapshot.containers.keys().map(|replica| replica.instance.project.clone()))
+        .collect();
+    let owner = snapshot.records.owner.clone().map(|owner| owner.0).unwrap_or_default();
+    let ranges = snapshot.config.addresses.split(PROJECT_BITS);
+    for (project, subnet) in projects.iter().zip(ranges) {
+        let network = Key::own_network(project);
+        let spec = own_network_spec(&owner, project, subnet);
+        for seen in snapshot.nodes.values_mut() {
+            let held =
+                ObservedNetwork { network: network.clone(), spec: spec.clone(), copies: vec![] };
+            seen.networks.insert(network.engine_name(), held);
+        }
+        snapshot.records.networks.entry(network).or_default().subnet = Some(subnet);
+    }
+}
+
+pub(super) fn subnets(snapshot: &mut Snapshot, observed: &Observed) {
+    let owner = snapshot.records.owner.clone().map(|owner| owner.0).unwrap_or_default();
+    for (project, subnet) in &observed.own_subnets {
+        let record = snapshot.records.networks.entry(Key::own_network(project)).or_default();
+        record.subnet = Some(*subnet);
+        if observed.refused_subnets.contains(project) {
+            let spec = own_network_spec(&owner, project, *subnet);
+            let failure = Failure {
+                goal: Spec::digest(&spec),
+                count: 1,
+                at: NOW,
+                retry_at: NOW + Duration::from_secs(1),
+                step: "create network".to_owned(),
+                message: "Pool overlaps with other one on this address space".to_owned(),
+                name_taken: false,
+            };
+            record.failures.insert(n1(), failure);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What may talk to what, put in force on the node's own host: packet rules between the networks of
+//! projects, and the names in containers' hosts files.
+//!
+//! [`Fenced`] stands before a node's driver. What the engine has no word for it sees and does
+//! itself, where it can: [`host`] finds the engine's process and its network, [`rules`] knows how
+//! rules are written, [`tables`] runs the tools that hold them, [`hosts`] writes names. Everything
+//! else goes on to the driver.
+
+mod host;
+mod hosts;
+mod rules;
+mod tables;
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reconciler::model::fence::{Fence, HostNames, Rules, chain};
+use reconciler::model::ids::{ContainerId, Key, OwnerId};
+use reconciler::model::observed::{ContainerState, NodeListing, ObservedContainer};
+use reconciler::model::spec::Endpoint;
+use reconciler::plan::bridge;
+use reconciler::ports::{
+    Answer, Done, Driver, DriverError, DriverErrorKind, ExecCommand, ExecEnd, ExecTalk, LogLine,
+    LogQuery, NodeEvent, Progress, Usage,
+};
+use reconciler::step::Action;
+
+use self::host::Host;
+
+/// How long all of one look or change may take: the tools need milliseconds, and wait for others
+/// who use them as long as [`tables::LOCK_WAIT_S`] says.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// A driver whose node is fenced.
+pub struct Fenced {
+    inner: Arc<dyn Driver>,
+    socket: PathBuf,
+}
+
+impl Fenced {
+    /// Fences the node that `inner` drives, whose engine listens at `endpoint`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Driver>, endpoint: &Endpoint) -> Self {
+        let Endpoint::Unix(path) = endpoint;
+        Self { inner, socket: PathBuf::from(path) }
+    }
+
+    async fn list(&self, owner: &OwnerId) -> Result<NodeListing, DriverError> {
+        let mut listing = self.inner.list(owner).await?;
+        let bridges: Vec<String> =
+            listing.networks.values().filter_map(bridge).map(str::to_owned).collect();
+        if bridges.is_empty() {
+            return Ok(listing);
+        }
+        let files: Vec<(ContainerId, Arc<str>)> = listing
+            .containers
+            .iter()
+            .filter_map(|(id, container)| Some((id.clone(), hosts_path(container)?)))
+            .collect();
+        let (socket, chain) = (self.socket.clone(), chain(owner));
+        let looked = apart(move || {
+            let host = match Host::of(&socket, &bridges) {
+                Ok(host) => host,
+                Err(reason) => return (Fence::Unknown { reason }, Vec::new()),
+            };
+            let names = files.into_iter().map(|(id, path)| (id, hosts::read(&host, &path)));
+            let names: Vec<_> = names.collect();
+            match host.inside(|| tables::look(&chain)) {
+                Ok(fence) => (fence, names),
+                Err(reason) => (Fence::Unknown { reason }, names),
+            }
+        });
+        match looked.await {
+            Ok((fence, names)) => {
+                listing.fence = fence;
+                for (id, names) in names {
+                    if let Some(container) = listing.containers.get_mut(&id) {
+                        container.hosts = names;
+                    }
+                }
+            }
+            Err(reason) => listing.fence = Fence::Unknown { reason },
+        }
+        Ok(listing)
+    }
+
+    async fn inspect(
+        &self,
+        owner: &OwnerId,
+        container: &str,
+    ) -> Result<Option<(ContainerId, ObservedContainer)>, DriverError> {
+        let mut found = self.inner.inspect(owner, container).await?;
+        if let Some((_, container)) = &mut found
+            && let Some(path) = hosts_path(container)
+        {
+            let socket = self.socket.clone();
+            let read = apart(move || {
+                let host = Host::of(&socket, &[]).ok()?;
+                hosts::read(&host, &path)
+            });
+            container.hosts = read.await.unwrap_or_default();
+        }
+        Ok(found)
+    }
+
+    async fn execute(
+        &self,
+        action: &Action,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Done, DriverError> {
+        if let Action::SetRules { chain, rules } = action {
+            let done = self.set_rules(chain, rules).await;
+            done.map_err(|why| refused(format!("set rules: {why}")))?;
+            return Ok(Done::AsAsked);
+        }
+        if let Action::SetHosts { container, names } = action {
+            let done = self.set_hosts(container, names).await;
+            done.map_err(|why| refused(format!("set hosts of container {container}: {why}")))?;
+            return Ok(Done::AsAsked);
+        }
+        self.inner.execute(action, progress).await
+    }
+
+    async fn set_rules(&self, chain: &str, rules: &Rules) -> Result<(), String> {
+        let (socket, chain, rules) = (self.socket.clone(), chain.to_owned(), rules.clone());
+        let bridges: Vec<String> = rules.closed.iter().map(ToString::to_string).collect();
+        apart(move || {
+            let host = Host::of(&socket, &bridges)?;
+            host.inside(|| tables::set(&chain, &rules))
+        })
+        .await?
+    }
+
+    async fn set_hosts(&self, container: &str, names: &HostNames) -> Result<(), String> {
+        let path = self.inner.hosts_path(container).await.map_err(|error| error.to_string())?;
+        let path = path.ok_or("its engine does not say where its hosts file is")?;
+        let (socket, names) = (self.socket.clone(), names.clone());
+        apart(move || {
+            let host = Host::of(&socket, &[])?;
+            hosts::write(&host, &path, &names)
+                .map_err(|error| format!("write {}: {error}", Path::new(&*path).display()))
+        })
+        .await?
+    }
+}
+
+/// Where the hosts file of a container is, if it runs on its project's own network.
+fn hosts_path(container: &ObservedContainer) -> Option<Arc<str>> {
+    let runs =
+        matches!(container.state, ContainerState::Running { .. } | ContainerState::Paused { .. });
+    let own = Key::own_network(&container.identity.replica.instance.project);
+    let is_on = container.config.more.attachments.contains_key(&own.engine_name());
+    container.hosts_path.clone().filter(|_| runs && is_on)
+}
+
+/// Does something on a thread of its own, which goes where it likes and does not come back.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    let (sender, done) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("fence".to_owned())
+        .spawn(move || {
+            // Whoever asked may have stopped waiting.
+            let _ = sender.send(work());
+        })
+        .map_err(|error| format!("no thread could be started: {error}"))?;
+    match tokio::time::timeout(DEADLINE, done).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => Err("the thread that does it has ended".to_owned()),
+        Err(_) => Err(format!("no answer within {} s", DEADLINE.as_secs())),
+    }
+}
+
+fn refused(message: String) -> DriverError {
+    DriverError { kind: DriverErrorKind::Refused, message }
+}
+
+impl Driver for Fenced {
+    fn list<'a>(&'a self, owner: &'a OwnerId) -> Answer<'a, NodeListing> {
+        Box::pin(self.list(owner))
+    }
+
+    fn inspect<'a>(
+        &'a self,
+        owner: &'a OwnerId,
+        container: &'a str,
+    ) -> Answer<'a, Option<(ContainerId, ObservedContainer)>> {
+        Box::pin(self.inspect(owner, container))
+    }
+
+    fn execute<'a>(
+        &'a self,
+        action: &'a Action,
+        progress: &'a (dyn Fn(Progress) + Send + Sync),
+    ) -> Answer<'a, Done> {
+        Box::pin(self.execute(action, progress))
+    }
+
+    fn watch<'a>(
+        &'a self,
+        owner: &'a OwnerId,
+        sink: &'a (dyn Fn(NodeEvent) + Send + Sync),
+    ) -> Pin<Box<dyn Future<Output = DriverError> + Send + 'a>> {
+        self.inner.watch(owner, sink)
+    }
+
+    fn pid<'a>(&'a self, container: &'a str) -> Answer<'a, Option<u32>> {
+        self.inner.pid(container)
+    }
+
+    fn hosts_path<'a>(&'a self, container: &'a str) -> Answer<'a, Option<Arc<str>>> {
+        self.inner.hosts_path(container)
+    }
+
+    fn logs<'a>(
+        &'a self,
+        container: &'a str,
+        query: LogQuery,
+        sink: &'a (dyn Fn(LogLine) + Send + Sync),
+    ) -> Answer<'a, ()> {
+        self.inner.logs(container, query, sink)
+    }
+
+    fn exec<'a>(
+        &'a self,
+        container: &'a str,
+        command: &'a ExecCommand,
+        talk: &'a dyn ExecTalk,
+    ) -> Answer<'a, ExecEnd> {
+        self.inner.exec(container, command, talk)
+    }
+
+    fn usage<'a>(&'a self, container: &'a str) -> Answer<'a, Usage> {
+        self.inner.usage(container)
+    }
+}
