@@ -530,7 +530,11 @@ impl<'a> Check<'a> {
                         // Where nothing was ever made of it, it may be placed anew.
                         .filter(|record| record.incarnation > 0)
                         .and_then(|record| record.node.as_ref());
-                    if placed.is_some() || !self.snapshot.desired.nodes.contains_key(node) {
+                    // Who has a node leaves it only where that is drained.
+                    let may_leave = |node: &Name| self.snapshot.is_drained(node);
+                    if placed.is_some_and(|node| !may_leave(node))
+                        || !self.snapshot.desired.nodes.contains_key(node)
+                    {
                         self.found.push(Violation(format!("{replica} cannot be placed on {node}")));
                     }
                 }
@@ -561,6 +565,7 @@ impl<'a> Check<'a> {
                 }
                 Entry::Checkpoint { .. }
                 | Entry::Owner { .. }
+                | Entry::Linked { .. }
                 | Entry::Root { .. }
                 | Entry::Text { .. }
                 | Entry::Node { .. }
@@ -576,6 +581,7 @@ impl<'a> Check<'a> {
                 | Entry::Retried
                 | Entry::Suspended { .. }
                 | Entry::Resumed { .. }
+                | Entry::NodeOrder { .. }
                 | Entry::Settled { .. } => {}
             }
         }

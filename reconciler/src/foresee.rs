@@ -161,6 +161,7 @@ impl Snapshot {
                 image: image.clone(),
                 config: (**config).clone(),
                 address: None,
+                addresses: Default::default(),
                 created_at: now,
                 hosts_path: None,
                 hosts: None,
@@ -240,6 +241,7 @@ impl Snapshot {
             Reason::InFlight { .. }
             | Reason::Unknown { .. }
             | Reason::NodeNotDeclared
+            | Reason::Stays { .. }
             | Reason::Unplaced { .. }
             | Reason::WaitingOn { .. }
             | Reason::Stalled { .. }
@@ -261,6 +263,8 @@ impl Snapshot {
         if !report.notes.iter().any(|note| waits(&note.reason)) {
             return happened;
         }
+        let links = self.desired.links.values();
+        let links = links.filter(|link| link.spec.condition == Some(Condition::Completed));
         let awaited: BTreeSet<_> = self
             .desired
             .instances
@@ -268,6 +272,7 @@ impl Snapshot {
             .flat_map(|declared| &declared.spec.more.depends_on)
             .filter(|dependency| dependency.condition == Condition::Completed)
             .map(|dependency| &dependency.instance)
+            .chain(links.map(|link| &link.spec.to))
             .collect();
         for (replica, located) in &mut self.containers {
             let declared = self.desired.instances.get(&replica.instance);

@@ -14,6 +14,7 @@ pub mod diff;
 pub mod enforced;
 pub mod engine;
 pub mod foresee;
+pub mod links;
 pub mod model;
 pub mod placement;
 pub mod plan;

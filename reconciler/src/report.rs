@@ -54,6 +54,11 @@ pub enum Reason {
     },
     /// Its node is no longer declared: it is left alone.
     NodeNotDeclared,
+    /// Its node is drained, and it stays there all the same.
+    Stays {
+        /// Why, and what to do.
+        message: String,
+    },
     /// No node takes it.
     Unplaced {
         /// Why.

@@ -3,6 +3,8 @@
 //! The list of fields is explicit and versioned. A field with its default value leaves no trace in
 //! the hash, so a new version of windlass that knows more fields does not re-create the world.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::model::ids::{Digest, Revision, hex};
@@ -152,12 +154,25 @@ fn rare(more: &More, line: &mut dyn FnMut(&str, Value)) {
 /// The revision of a spec whose image was resolved to `content`.
 #[must_use]
 pub fn revision(basis: &Digest, content: &str) -> Revision {
+    linked_revision(basis, content, &BTreeMap::new())
+}
+
+/// The same, with the variables that links bring.
+#[must_use]
+pub fn linked_revision(
+    basis: &Digest,
+    content: &str,
+    variables: &BTreeMap<String, String>,
+) -> Revision {
     use sha2::Digest as _;
     // Once an instance in each round, so it is put together without a text.
     let mut hash = sha2::Sha256::new();
     hash.update(basis.0.as_bytes());
     hash.update(b" ");
     hash.update(content.as_bytes());
+    for (name, value) in variables {
+        hash.update(json!([name, value]).to_string().as_bytes());
+    }
     let digest: [u8; 32] = hash.finalize().into();
     Revision(std::sync::Arc::from(hex(&digest[..8])))
 }

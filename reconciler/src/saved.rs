@@ -394,7 +394,15 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
     let mut parts = BTreeMap::new();
     let mut add = |name: String, part: Part| parts.insert(name, part);
     for (key, record) in instances {
-        let InstanceRecord { uid, generation: _, digest: _, history: _, replicas } = record;
+        let InstanceRecord {
+            uid,
+            generation: _,
+            digest: _,
+            history: _,
+            waits_for: _, // follows from what is declared
+            addresses: _, // stand in revisions
+            replicas,
+        } = record;
         let replicas: Vec<_> = replicas
             .iter()
             .map(|(ordinal, record)| {
@@ -437,8 +445,14 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
     }
     // A new state directory has no owner yet, and control groups are called after it.
     for (name, record) in nodes.iter().filter(|_| has_owner) {
-        let NodeRecord { engine, endpoint: _, cgroup_root, rules: _, failure: _ } = record;
+        let NodeRecord { engine, endpoint: _, cgroup_root, rules: _, failure: _, cordon: _ } =
+            record;
         add(format!("node {name}"), seal.part(String::new(), &(engine, cgroup_root)));
+    }
+    for (name, record) in nodes {
+        if let Some(cordon) = &record.cordon {
+            add(format!("cordon of node {name}"), seal.part(String::new(), &cordon.drain));
+        }
     }
     for (target, _) in suspended.all() {
         add(format!("{SUSPENSION}{target}"), seal.part(String::new(), &()));

@@ -400,6 +400,11 @@ pub enum Cause {
     Unfinished,
     /// Another container of the same replica is in force.
     Superseded,
+    /// It is moved, since its node is drained.
+    Drained {
+        /// That node.
+        node: Name,
+    },
     /// It is no longer declared.
     NotDeclared,
     /// There are more replicas than declared.
@@ -426,6 +431,7 @@ impl fmt::Display for Cause {
             Self::Power { from, to } => write!(f, "power {from} -> {to}"),
             Self::Unfinished => f.write_str("was under way"),
             Self::Superseded => f.write_str("superseded"),
+            Self::Drained { node } => write!(f, "node {node} is drained"),
             Self::NotDeclared => f.write_str("no longer declared"),
             Self::ScaledDown => f.write_str("more replicas than declared"),
             Self::Down => f.write_str("taken down"),

@@ -3,6 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr};
 use std::collections::BTreeMap;
 
+use crate::links::Linked;
 use crate::model::ids::{Key, NAME_JOINT, Name, OwnerId, ReplicaKey, Revision};
 use crate::model::observed::{
     Attachment, CgroupDriver, ContainerConfig, HealthCheck, HostPort, Limits, MoreConfig,
@@ -137,14 +138,20 @@ pub fn network_mode(spec: &InstanceSpec, project: &Name) -> String {
 /// and the engine's `bridge` for one that is created on it, are left out.
 ///
 /// On each declared network, and on its project's own, it goes by its instance's name, which all
-/// replicas share, by `name-ordinal`, and by what its spec says beside.
+/// replicas share, by `name-ordinal`, and by what its spec says beside. What it calls others there is
+/// its own.
 #[must_use]
-pub fn attachments(spec: &InstanceSpec, replica: &ReplicaKey) -> BTreeMap<String, Attachment> {
+pub fn attachments(
+    spec: &InstanceSpec,
+    replica: &ReplicaKey,
+    linked: &Linked,
+) -> BTreeMap<String, Attachment> {
     let ReplicaKey { instance, ordinal } = replica;
     let mode = network_mode(spec, &instance.project);
     let own = [instance.name.to_string(), format!("{}-{ordinal}", instance.name)];
     if is_on_own_network(spec) {
-        let attachment = Attachment { aliases: own.into(), address: None };
+        let attachment =
+            Attachment { aliases: own.into(), address: None, links: linked.names_on(&mode) };
         return BTreeMap::from([(mode, attachment)]);
     }
     let uses = spec.more.networks.iter().map(|one| {
@@ -154,9 +161,27 @@ pub fn attachments(spec: &InstanceSpec, replica: &ReplicaKey) -> BTreeMap<String
             NetworkName::Engine(_) => Vec::new(),
         };
         let aliases = own.into_iter().chain(one.aliases.iter().cloned()).collect();
-        (engine_network(&one.network), Attachment { aliases, address: one.address })
+        let network = engine_network(&one.network);
+        let links = linked.names_on(&network);
+        (network, Attachment { aliases, address: one.address, links })
     });
     uses.filter(|(network, _)| is_listed(network, &mode)).collect()
+}
+
+/// The networks that an instance of `project` is on, by the engine's names.
+#[must_use]
+pub fn networks(spec: &InstanceSpec, project: &Name) -> Vec<String> {
+    if is_on_own_network(spec) {
+        return vec![Key::own_network(project).engine_name()];
+    }
+    let networks = spec.more.networks.iter().map(|one| engine_network(&one.network));
+    networks.filter(|network| !matches!(network.as_str(), "host" | "none")).collect()
+}
+
+/// Whether containers on a network know each other by names: on the engine's own they do not.
+#[must_use]
+pub fn has_names(network: &str) -> bool {
+    !matches!(network, DEFAULT_NETWORK | "host" | "none")
 }
 
 /// Whether a container that was created on `mode` has being on `network` listed.
@@ -191,11 +216,13 @@ pub fn config(
     replica: &ReplicaKey,
     cgroup_parent: &str,
     address: Option<Ipv4Addr>,
+    linked: &Linked,
 ) -> ContainerConfig {
     ContainerConfig {
         entrypoint: spec.command.clone(),
         cmd: spec.args.clone(),
-        env: spec.env.clone(),
+        // What the spec says itself goes before what a link brings.
+        env: linked.env(replica).into_iter().chain(spec.env.clone()).collect(),
         labels: spec.labels.clone(),
         hostname: match &spec.more.hostname {
             None if has_nodes_hostname(spec) => String::new(),
@@ -222,7 +249,7 @@ pub fn config(
         cgroup_parent: cgroup_parent.to_owned(),
         restart_policy: RESTART_POLICY.to_owned(),
         network: network_mode(spec, &replica.instance.project),
-        more: more(spec, replica, address),
+        more: more(spec, replica, address, linked),
     }
 }
 
@@ -230,6 +257,7 @@ fn more(
     spec: &InstanceSpec,
     replica: &ReplicaKey,
     address: Option<Ipv4Addr>,
+    linked: &Linked,
 ) -> Sparse<MoreConfig> {
     let More {
         workdir,
@@ -248,7 +276,7 @@ fn more(
         tty,
         log,
     } = &*spec.more;
-    let mut attachments = attachments(spec, replica);
+    let mut attachments = attachments(spec, replica, linked);
     if is_on_own_network(spec) {
         for attachment in attachments.values_mut() {
             attachment.address = address.map(IpAddr::V4);

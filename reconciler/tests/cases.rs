@@ -80,6 +80,7 @@ fn cause_word(cause: &Cause) -> &'static str {
         Cause::Power { .. } => "Power",
         Cause::Unfinished => "Unfinished",
         Cause::Superseded => "Superseded",
+        Cause::Drained { .. } => "Drained",
         Cause::NotDeclared => "NotDeclared",
         Cause::ScaledDown => "ScaledDown",
         Cause::Down => "Down",
@@ -91,6 +92,7 @@ fn reason_word(reason: &Reason) -> &'static str {
         Reason::InFlight { .. } => "InFlight",
         Reason::Unknown { .. } => "Unknown",
         Reason::NodeNotDeclared => "NodeNotDeclared",
+        Reason::Stays { .. } => "Stays",
         Reason::Unplaced { .. } => "Unplaced",
         Reason::WaitingOn { .. } => "WaitingOn",
         Reason::Stalled { .. } => "Stalled",
@@ -138,8 +140,23 @@ const POSSIBLE: [(&str, &[&str]); 22] = [
         "put files",
         &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Power"],
     ),
-    ("create", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy"]),
-    ("start", &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Power"]),
+    (
+        "create",
+        &["Declared", "Changed", "Drifted", "Missing", "Unfinished", "Unhealthy", "Drained"],
+    ),
+    (
+        "start",
+        &[
+            "Declared",
+            "Changed",
+            "Drifted",
+            "Missing",
+            "Unfinished",
+            "Unhealthy",
+            "Power",
+            "Drained",
+        ],
+    ),
     ("restart", &["Changed", "Drifted", "Ended"]),
     (
         "stop",
@@ -150,6 +167,8 @@ const POSSIBLE: [(&str, &[&str]); 22] = [
             "Unhealthy",
             "Ended",
             "Power",
+            "Superseded",
+            "Drained",
             "NotDeclared",
             "ScaledDown",
             "Down",
@@ -172,6 +191,7 @@ const POSSIBLE: [(&str, &[&str]); 22] = [
             "Ended",
             "Power",
             "Superseded",
+            "Drained",
             "NotDeclared",
             "ScaledDown",
             "Down",
@@ -180,11 +200,12 @@ const POSSIBLE: [(&str, &[&str]); 22] = [
 ];
 
 /// Why nothing may happen.
-const REASONS: [&str; 18] = [
+const REASONS: [&str; 19] = [
     "Settled",
     "InFlight",
     "Unknown",
     "NodeNotDeclared",
+    "Stays",
     "Unplaced",
     "WaitingOn",
     "Stalled",

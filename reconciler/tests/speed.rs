@@ -107,8 +107,10 @@ fn settle(snapshot: &mut Snapshot) {
                 Some(core::net::Ipv4Addr::from_bits(
                     0x0a90_0800 + u32::try_from(snapshot.containers.len()).unwrap(),
                 )),
+                &reconciler::links::Linked::default(),
             ),
             address: None,
+            addresses: BTreeMap::new(),
             created_at: snapshot.now,
             hosts_path: None,
             hosts: None,

@@ -46,6 +46,18 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             let message = format!("a new spec, digest {}", short(&digest.0));
             (NotedKind::Declared, of(instance), None, message)
         }
+        Entry::Linked { instance, waits_for, addresses } => {
+            let waits: Vec<String> = waits_for.iter().map(ToString::to_string).collect();
+            let named = addresses.iter().map(|(alias, address)| match address {
+                Some(address) => format!("{alias} is at {address}"),
+                None => format!("{alias} has no address"),
+            });
+            let waits = (!waits.is_empty()).then(|| format!("starts after {}", waits.join(", ")));
+            let said: Vec<String> = waits.into_iter().chain(named).collect();
+            let message =
+                if said.is_empty() { "no longer linked".to_owned() } else { said.join("; ") };
+            (NotedKind::Decided, of(instance), None, message)
+        }
         Entry::Placed { replica, node } => {
             (NotedKind::Decided, of(replica), Some(node), "placed".to_owned())
         }
@@ -116,6 +128,9 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
         }
         Entry::Resumed { target } => {
             (NotedKind::Operator, of(target), None, "let go on".to_owned())
+        }
+        Entry::NodeOrder { node, order, by } => {
+            (NotedKind::Operator, None, Some(node), format!("{order} (by {by})"))
         }
         Entry::Settled { managed } => {
             (NotedKind::Settled, None, None, format!("{managed} objects are as declared"))

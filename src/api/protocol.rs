@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use reconciler::model::cordon::{Cordon, NodeOrder};
 use reconciler::model::desired::BrokenFile;
 use reconciler::model::ids::{Key, Name, ObjectId, ReplicaKey};
 use reconciler::model::observed::Limits;
@@ -68,6 +69,15 @@ pub enum Request {
     Resume {
         /// What.
         targets: Vec<Target>,
+    },
+    /// Take this order about a node: [`Frame::Recorded`].
+    Node {
+        /// Which node.
+        node: Name,
+        /// What.
+        order: NodeOrder,
+        /// Who says so.
+        by: String,
     },
     /// Let the removals go that were shown under this digest: [`Frame::Approved`].
     Approve {
@@ -399,6 +409,39 @@ pub struct NodeStatus {
     pub cpus: Option<u32>,
     /// How much memory it has, in bytes.
     pub memory: Option<u64>,
+    /// `Ready`, `Unknown`, `Cordoned`, `Drained`, or `Held` where another engine answers.
+    #[serde(default)]
+    pub status: String,
+    /// What an operator said of it, if it takes nothing new for that.
+    #[serde(default)]
+    pub cordon: Option<Cordon>,
+    /// Whether its declaration says that it takes nothing new.
+    #[serde(default)]
+    pub cordoned_by_spec: bool,
+    /// How many replicas are placed there.
+    #[serde(default)]
+    pub replicas: u32,
+    /// Cpus that their limits sum up to, in billionths.
+    #[serde(default)]
+    pub cpus_used: u64,
+    /// Memory that their limits sum up to, in bytes.
+    #[serde(default)]
+    pub memory_used: u64,
+    /// Cpus for replicas, after what is reserved, in billionths.
+    #[serde(default)]
+    pub cpus_room: Option<u64>,
+    /// Memory for replicas, after what is reserved, in bytes.
+    #[serde(default)]
+    pub memory_room: Option<u64>,
+    /// How long a look at all of it takes, in milliseconds.
+    #[serde(default)]
+    pub latency_ms: Option<u64>,
+    /// When it was last looked at.
+    #[serde(default)]
+    pub seen_at: Option<Timestamp>,
+    /// The id of another engine that answers in its place, and is refused.
+    #[serde(default)]
+    pub another: Option<String>,
     /// How many of our containers it holds.
     pub containers: u32,
     /// How many others it holds.

@@ -8,6 +8,7 @@ use reconciler::model::observed::Reach;
 use reconciler::model::snapshot::Snapshot;
 use reconciler::model::spec::ImageSource;
 use reconciler::model::time::Timestamp;
+use reconciler::placement::Load;
 use reconciler::report::Reason;
 use reconciler::status;
 
@@ -196,6 +197,7 @@ fn volumes(snapshot: &Snapshot) -> Vec<VolumeStatus> {
 /// How nodes stand.
 #[must_use]
 pub fn nodes(snapshot: &Snapshot) -> Vec<NodeStatus> {
+    let load = Load::of(snapshot);
     let status = |(name, declared): (
         &Name,
         &reconciler::model::desired::Declared<reconciler::model::spec::NodeSpec>,
@@ -207,6 +209,16 @@ pub fn nodes(snapshot: &Snapshot) -> Vec<NodeStatus> {
             Some(Reach::Unreachable { reason, .. }) => Some(reason.clone()),
             Some(Reach::Unseen) | None => Some("it has not answered yet".to_owned()),
         };
+        let recorded = snapshot.records.nodes.get(name);
+        let another = seen.and_then(|seen| seen.another.clone());
+        let status = match (&message, &another, snapshot.cordon(name)) {
+            (Some(_), Some(_), _) => "Held",
+            (Some(_), None, _) => "Unknown",
+            (None, _, Some(true)) => "Drained",
+            (None, _, Some(false)) => "Cordoned",
+            (None, _, None) => "Ready",
+        };
+        let (replicas, used, room) = load.on(name).unwrap_or_default();
         let ours = snapshot.containers.values().flatten().filter(|at| at.node == *name).count();
         NodeStatus {
             name: name.clone(),
@@ -219,6 +231,17 @@ pub fn nodes(snapshot: &Snapshot) -> Vec<NodeStatus> {
             engine: engine.map(|engine| engine.id.clone()),
             cpus: engine.map(|engine| engine.cpus),
             memory: engine.map(|engine| engine.memory),
+            status: status.to_owned(),
+            cordon: recorded.and_then(|record| record.cordon.clone()),
+            cordoned_by_spec: declared.spec.cordon || declared.spec.drain,
+            replicas,
+            cpus_used: used.cpus,
+            memory_used: used.memory,
+            cpus_room: room.cpus(),
+            memory_room: room.memory(),
+            latency_ms: seen.and_then(|seen| seen.latency_ms),
+            seen_at: seen.map(|seen| seen.seen_at).filter(|at| at.0 > 0),
+            another,
             containers: u32::try_from(ours).unwrap_or(u32::MAX),
             foreign: seen.map_or(0, |seen| u32::try_from(seen.foreign.len()).unwrap_or(u32::MAX)),
         }
@@ -242,6 +265,7 @@ pub fn outcome(engine: &Engine) -> Option<Outcome> {
         Reason::InFlight { .. } | Reason::WaitingOn { .. } => true,
         Reason::Unknown { .. }
         | Reason::NodeNotDeclared
+        | Reason::Stays { .. }
         | Reason::Unplaced { .. }
         | Reason::Stalled { .. }
         | Reason::Unhealthy { retry_at: None, .. }
@@ -273,7 +297,11 @@ fn outcome_now(engine: &Engine) -> Outcome {
     let is_trouble = |reason: &Reason| {
         !matches!(
             reason,
-            Reason::Completed | Reason::Retained | Reason::Held | Reason::Suspended { .. }
+            Reason::Completed
+                | Reason::Retained
+                | Reason::Held
+                | Reason::Stays { .. }
+                | Reason::Suspended { .. }
         )
     };
     let troubles = report

@@ -374,6 +374,11 @@ pub(super) enum Verb {
         #[arg(long, env = "WINDLASS_REASON", hide_env_values = true, value_name = "TEXT")]
         reason: Option<String>,
     },
+    /// Nodes: list them, keep new things off them, empty them
+    Node {
+        #[command(subcommand)]
+        verb: NodeVerb,
+    },
     /// Let objects go on that were suspended
     Resume {
         /// The kind (instance, volume or project; instance if not said), and names
@@ -520,4 +525,64 @@ fn digest(text: &str) -> Result<String, String> {
         ));
     }
     Ok(text.to_ascii_lowercase())
+}
+
+/// What can be done about nodes.
+#[derive(Debug, Subcommand)]
+pub(super) enum NodeVerb {
+    /// List nodes, with what is used of them
+    List {
+        /// Only these
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Tell all of one node
+    Describe {
+        /// Which
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Place nothing new on a node; what is there stays
+    Cordon {
+        /// Which
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+        /// Why, for those who find it so
+        #[arg(long, env = "WINDLASS_REASON", hide_env_values = true, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Place things on a node again; ends a drain, too
+    Uncordon {
+        /// Which
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+    },
+    /// Place nothing new on a node, and move what can be elsewhere
+    #[command(
+        after_help = "Each replica is made on another node first, and leaves once it is ready there; no more\n\
+                            of an instance at once than its `update.maxUnavailable`. What has a volume or a bind, is\n\
+                            pinned, or is a job that runs, stays and is listed. Without a daemon this applies the specs.\n\n\
+                            Exit codes: 0 the node is empty, 1 something is left on it, or it took longer than --timeout."
+    )]
+    Drain {
+        /// Which
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Why, for those who find it so
+        #[arg(long, env = "WINDLASS_REASON", hide_env_values = true, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Only say so, and let a daemon do it
+        #[arg(long, env = "WINDLASS_NO_WAIT", hide_env_values = true, value_parser = FalseyValueParser::new())]
+        no_wait: bool,
+    },
+    /// Take another engine in the place of the one that a node was
+    #[command(
+        after_help = "Names the engine that answers now, and binds to that very one. What the earlier engine held\n\
+                            is forgotten: its replicas are made anew here, and the data of its volumes is not carried over."
+    )]
+    Accept {
+        /// Which
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
 }

@@ -10,7 +10,7 @@ use super::args::Format;
 use super::get::{Kind, find};
 use super::show::instance::{About, render};
 use super::show::table::{Table, cell};
-use super::show::words::{count32, place, size};
+use super::show::words::{age, count32, place, size};
 use super::show::{Ink, Style};
 use super::{Context, Dir, Ended, Failure, ask};
 use crate::api::protocol::{Overview, PlainStatus, PlanRow};
@@ -169,12 +169,26 @@ fn other(overview: &Overview, kind: Kind, at: usize, style: &Style) -> String {
                 format!("{}   {}", one.name, declared(&one.source, "since no Node is declared")),
             ));
             rows.push(("Endpoint", one.endpoint.clone()));
-            rows.push(("Ready", if one.ready { "True" } else { "False" }.to_owned()));
+            let since = one.cordon.as_ref().map(|cordon| {
+                let why = cordon.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                let (by, at) = (&cordon.by, age(style.now.since(cordon.at)));
+                format!("   {at} ago by {by}{why}")
+            });
+            let by_spec = one.cordoned_by_spec.then(|| "   as its declaration says".to_owned());
+            let more = since.or(by_spec).unwrap_or_default();
+            rows.push(("Status", format!("{}{more}", one.status)));
             let version = one.version.clone().unwrap_or_else(|| "unknown".to_owned());
             let id = one.engine.as_ref().map(|id| format!(" ({id})")).unwrap_or_default();
             rows.push(("Engine", format!("{version}{id}")));
             if let (Some(cpus), Some(memory)) = (one.cpus, one.memory) {
                 rows.push(("Capacity", format!("{cpus} cpus, {} of memory", size(memory))));
+            }
+            let cpus = reconciler::model::quantity::Cpus(one.cpus_used);
+            let used = format!("{cpus} cpus and {} of memory", size(one.memory_used));
+            rows.push(("Replicas", format!("{}, with limits of {used}", one.replicas)));
+            if let (Some(latency), Some(at)) = (one.latency_ms, one.seen_at) {
+                let ago = age(style.now.since(at));
+                rows.push(("Seen", format!("{ago} ago; a look takes {latency} ms")));
             }
             let others = count32(one.foreign, "other");
             rows.push(("Containers", format!("{} of ours, {others}", one.containers)));

@@ -410,7 +410,7 @@ One of
     fn what_is_not_there_is_said_with_what_is() {
         let cases = [
             ("instanc", "error: no kind `instanc`; did you mean `Instance`?\n"),
-            ("links.spec", "error: kind links is not supported yet; there are Instance, "),
+            ("secrets.spec", "error: kind links is not supported yet; there are Instance, "),
             (
                 "instance.spec.prots",
                 "help: did you mean `ports`? windlass explain instance.spec.ports\n",

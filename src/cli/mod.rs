@@ -21,6 +21,7 @@ mod follow;
 mod get;
 mod import;
 mod logs;
+mod node;
 mod out;
 mod plan;
 mod progress;
@@ -114,6 +115,7 @@ fn error_code(verb: &Verb) -> u8 {
         | Verb::Show { .. }
         | Verb::Suspend { .. }
         | Verb::Resume { .. }
+        | Verb::Node { .. }
         | Verb::Validate { .. }
         | Verb::Get { .. }
         | Verb::Describe { .. }
@@ -169,6 +171,7 @@ impl Context {
             Verb::Resume { what, project } => {
                 block_on(suspend::resume(self, &suspend::Wanted { what, project }))
             }
+            Verb::Node { verb } => block_on(node::run(self, verb)),
             Verb::Diff { dir } => block_on(diff::run(self, &dir)),
             Verb::Validate { dir } => validate::run(self, &dir),
             Verb::Get { kind, names, selector, project, sort_by, watch } => {

@@ -106,7 +106,7 @@ pub(super) fn plain(one: &PlainStatus, column: &str) -> By {
 
 pub(super) fn node(one: &NodeStatus, column: &str) -> By {
     match column {
-        "status" => text(if one.ready { "ready" } else { "unreachable" }),
+        "status" => text(one.status.to_ascii_lowercase()),
         "endpoint" => text(one.endpoint.clone()),
         "version" => one.version.clone().map_or(By::None, By::Text),
         "cpus" => one.cpus.map_or(By::None, |cpus| By::Number(cpus.into())),

@@ -146,6 +146,7 @@ mod tests {
             image: ImageId("sha256:0".into()),
             config: ContainerConfig::default(),
             address: None,
+            addresses: Default::default(),
             created_at: Timestamp(0),
             hosts_path: None,
             hosts: None,

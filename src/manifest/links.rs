@@ -318,10 +318,23 @@ impl Checker<'_, '_> {
         self.note(member, Problem { also: vec![also], ..problem });
     }
 
-    /// Both have to be on a network where they can be told from others.
+    /// Both have to be on a network where they can be told from others, and on one node.
     fn reachable(&mut self, links: &Links<'_, '_>, member: &Member<'_>, link: &LinkDraft) {
         for (key, span) in [(&link.spec.from, link.from), (&link.spec.to, link.to)] {
             let Some((at, instance)) = links.instance(key) else { continue };
+            let placement = instance.spec.more.placement.as_ref();
+            if placement.is_some_and(|placement| placement.spread.is_some()) {
+                let also = self.place(
+                    member,
+                    at,
+                    at.draft.name_span,
+                    "its `placement` has `spread`".to_owned(),
+                );
+                let problem = Problem::new(span, "a link of an instance that is spread over nodes")
+                    .label("linked instances are on one node")
+                    .help("take `placement.spread` out of the instance, or the link away");
+                self.note(member, Problem { also: vec![also], ..problem });
+            }
             let Some(name) = apart(links.universe, instance) else { continue };
             let label = if name == "host" {
                 format!(

@@ -226,7 +226,10 @@ fn same_uses(old: &InstanceDraft, new: &InstanceDraft) -> bool {
         let ports: BTreeSet<_> = ports.iter().map(|port| (port.container, port.protocol)).collect();
         let names: Vec<_> = more.extra_hosts.keys().cloned().collect();
         let networks: Vec<_> = more.networks.iter().map(|one| one.network.clone()).collect();
-        let node = more.placement.as_ref().and_then(|placement| placement.node.clone());
+        let node = more
+            .placement
+            .as_ref()
+            .map(|placement| (placement.node.clone(), placement.spread.is_some()));
         (ports, names, more.hostname.clone(), networks, node)
     };
     let flavor = |draft: &InstanceDraft| {

@@ -101,6 +101,12 @@ impl Shell {
                 self.event(Event::Operator(Operator::Resume { targets }));
                 self.wait(answer, What::Quiet(Vec::new()), 0);
             }
+            Request::Node { node, order, by } => {
+                let message = format!("{by}: node {node} {order}");
+                self.tell(Happened::Attention { message });
+                self.event(Event::Operator(Operator::Node { node, order, by }));
+                self.wait(answer, What::Quiet(Vec::new()), 0);
+            }
             Request::Down => {
                 self.event(Event::Operator(Operator::Down));
                 self.watchers.push(answer.clone());
@@ -252,6 +258,7 @@ impl Shell {
             | Request::ApplyPlan { .. }
             | Request::Suspend { .. }
             | Request::Resume { .. }
+            | Request::Node { .. }
             | Request::Down => {}
         }
     }

@@ -1,8 +1,10 @@
 //! Entries and records for tests: at least one entry of each kind.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use reconciler::model::cordon::NodeOrder;
 use reconciler::model::desired::RootIdentity;
 use reconciler::model::ids::{
     ContainerId, Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision,
@@ -102,6 +104,11 @@ pub(crate) fn entries() -> Vec<Entry> {
             uid: "u1".to_owned(),
             digest: Digest::of(b"spec"),
         },
+        Entry::Linked {
+            instance: key("shop/web"),
+            waits_for: [key("shop/db")].into(),
+            addresses: [("db".to_owned(), Some(IpAddr::from([10, 144, 8, 1])))].into(),
+        },
         Entry::Placed { replica: web.clone(), node: node.clone() },
         Entry::Subnet { network: own, subnet: "10.144.0.0/20".parse().unwrap() },
         intent(&network, Deed::CreateNetwork),
@@ -152,6 +159,17 @@ pub(crate) fn entries() -> Vec<Entry> {
         },
         Entry::Suspended { target: Target::Project(name("lab")), by: String::new(), why: None },
         Entry::Resumed { target: Target::Project(name("lab")) },
+        Entry::NodeOrder {
+            node: name("n1"),
+            order: NodeOrder::Cordon { drain: true, why: Some("its disk is old".to_owned()) },
+            by: "ops@host".to_owned(),
+        },
+        Entry::NodeOrder { node: name("n1"), order: NodeOrder::Uncordon, by: String::new() },
+        Entry::NodeOrder {
+            node: name("n1"),
+            order: NodeOrder::Accept { engine: "BBBB".to_owned() },
+            by: "ops@host".to_owned(),
+        },
         Entry::Gone { replica: web },
         Entry::Settled { managed: 2 },
     ]
@@ -209,6 +227,7 @@ pub(crate) fn containers() -> BTreeMap<ContainerId, ObservedContainer> {
         image: ImageId(Arc::from("sha256:abc")),
         config: ContainerConfig { limits: limits(), ..ContainerConfig::default() },
         address: Some("10.0.0.2".to_owned()),
+        addresses: BTreeMap::new(),
         created_at: Timestamp(2),
         hosts_path: Some(Arc::from("/data/hosts")),
         hosts: Some([("db".to_owned(), BTreeSet::from(["10.144.8.2".parse().unwrap()]))].into()),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use reconciler::model::cordon::NodeOrder;
 use reconciler::model::ids::{ImageName, Key, Name, ObjectId};
 use reconciler::model::journal::{Deed, Entry};
 use reconciler::model::record::Records;
@@ -74,8 +75,14 @@ pub fn touched(entry: &Entry) -> Touched {
         | Entry::Resumed { .. }
         | Entry::Settled { .. } => vec![RecordKey::Common],
         Entry::Text { file, text: _ } => vec![RecordKey::Text(Arc::clone(file))],
-        Entry::Node { node, .. } => vec![RecordKey::Node(node.clone())],
-        Entry::Declared { instance, .. } => vec![RecordKey::Instance(instance.clone())],
+        // It is forgotten what an earlier engine held.
+        Entry::NodeOrder { order: NodeOrder::Accept { .. }, .. } => return Touched::Everything,
+        Entry::Node { node, .. } | Entry::NodeOrder { node, .. } => {
+            vec![RecordKey::Node(node.clone())]
+        }
+        Entry::Declared { instance, .. } | Entry::Linked { instance, .. } => {
+            vec![RecordKey::Instance(instance.clone())]
+        }
         Entry::Placed { replica, .. }
         | Entry::Addressed { replica, .. }
         | Entry::Ended { replica, .. }

@@ -16,6 +16,7 @@ mod resources;
 mod tests;
 mod usual;
 
+use crate::links::Linked;
 use crate::model::ids::{ImageId, ReplicaKey};
 use crate::model::observed::{Limits, ObservedContainer};
 use crate::model::spec::InstanceSpec;
@@ -46,6 +47,8 @@ pub struct Want<'a> {
     pub spec: &'a InstanceSpec,
     /// The limits of its spec, as engines have them.
     pub limits: &'a Limits,
+    /// What its links bring.
+    pub linked: &'a Linked,
     /// The image's id on the replica's node, if it is known.
     pub image: Option<&'a ImageId>,
 }

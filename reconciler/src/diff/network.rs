@@ -35,7 +35,7 @@ pub(super) fn attachments(
     if is_just_on_own(want, present) {
         return;
     }
-    let wanted = want::attachments(want.spec, want.replica);
+    let wanted = want::attachments(want.spec, want.replica, want.linked);
     for (network, attachment) in &wanted {
         match present.get(network) {
             None => found(change(&format!("{NETWORK}{network}"), "left", "joined")),
@@ -65,7 +65,7 @@ fn is_just_on_own(want: &Want<'_>, present: &BTreeMap<String, Attachment>) -> bo
     };
     want::is_on_own_network(want.spec)
         && present.len() == 1
-        && present.iter().all(|(network, Attachment { aliases, address })| {
+        && present.iter().all(|(network, Attachment { aliases, address, links: _ })| {
             instance.project.as_str() == network.strip_suffix(OWN_NETWORK_SUFFIX).unwrap_or("")
                 && address.is_some()
                 && aliases.contains(instance.name.as_str())
@@ -76,7 +76,9 @@ fn is_just_on_own(want: &Want<'_>, present: &BTreeMap<String, Attachment>) -> bo
 /// Whether a container is on a network as it shall be. An address that nobody asked for is the
 /// engine's choice; on its project's own network each has one of ours, which is recorded.
 pub(crate) fn is_as_wanted(spec: &InstanceSpec, wanted: &Attachment, present: &Attachment) -> bool {
-    let Attachment { aliases, address } = wanted;
+    // What it calls others counts from its next container on: a container that is put on a network
+    // anew loses its connections, and its hosts file says it as well.
+    let Attachment { aliases, address, links: _ } = wanted;
     let right_address = if want::is_on_own_network(spec) {
         present.address.is_some()
     } else {

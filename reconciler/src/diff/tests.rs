@@ -89,7 +89,11 @@ fn full() -> InstanceSpec {
             }),
             extra_hosts: map(),
             update: Some(Update { max_unavailable: 1 }),
-            placement: Some(Placement { node: Some(name("n1")), selector: map() }),
+            placement: Some(Placement {
+                node: Some(name("n1")),
+                selector: map(),
+                spread: Some("zone".to_owned()),
+            }),
             depends_on: vec![Dependency {
                 instance: "shop/db".parse().unwrap(),
                 condition: Condition::Healthy,
@@ -169,8 +173,15 @@ fn container(spec: &InstanceSpec, replica: &ReplicaKey) -> ObservedContainer {
         state: ContainerState::Created,
         health: HealthState::None,
         image: ImageId("sha256:1".into()),
-        config: want::config(spec, replica, "", Some(Ipv4Addr::new(10, 144, 8, 1))),
+        config: want::config(
+            spec,
+            replica,
+            "",
+            Some(Ipv4Addr::new(10, 144, 8, 1)),
+            &Linked::default(),
+        ),
         address: None,
+        addresses: Default::default(),
         created_at: Timestamp(0),
         hosts_path: None,
         hosts: None,
@@ -179,7 +190,8 @@ fn container(spec: &InstanceSpec, replica: &ReplicaKey) -> ObservedContainer {
 
 fn changes(spec: &InstanceSpec, have: &ObservedContainer, replica: &ReplicaKey) -> Vec<String> {
     let limits = want::limits(&spec.resources);
-    let want = Want { replica, spec, limits: &limits, image: Some(&have.image) };
+    let linked = Linked::default();
+    let want = Want { replica, spec, limits: &limits, linked: &linked, image: Some(&have.image) };
     differences(&want, have).into_iter().map(|(_, change)| change.field).collect()
 }
 
@@ -222,4 +234,53 @@ fn each_compared_field_shows_where_it_differs() {
         });
         assert!(!is_compared || shown, "{name} does not show in {found:?}");
     }
+}
+
+#[test]
+fn links_bring_variables_that_the_spec_goes_before_and_names_that_wait() {
+    let (mut spec, replica) = (full(), ReplicaKey::new("shop/web".parse().unwrap(), 0));
+    spec.more = Sparse::default();
+    spec.env.insert("DB_PORT".to_owned(), "mine".to_owned());
+    let target = crate::testing::instance("db:1");
+    let link = LinkSpec {
+        from: "shop/web".parse().unwrap(),
+        to: "shop/db".parse().unwrap(),
+        alias: "db".to_owned(),
+        ports: vec![LinkPort { port: 80, protocol: Protocol::Tcp }],
+        condition: None,
+        env: true,
+    };
+    let source = crate::model::desired::Source { file: "a".into(), line: 1, column: 1 };
+    let mut desired = crate::model::desired::DesiredSet::default();
+    let declared = crate::model::desired::Declared::new(target, source);
+    desired.instances.insert(link.to.clone(), declared);
+    let linked = |link: &LinkSpec, address: &str| {
+        let known = BTreeMap::from([(link.alias.clone(), Some(address.parse().unwrap()))]);
+        Linked::of(&desired, (&replica.instance, &spec), [link].into_iter(), &known)
+    };
+    let first = linked(&link, "10.144.8.2");
+    let mut have = container(&spec, &replica);
+    have.config = want::config(&spec, &replica, "", Some(Ipv4Addr::new(10, 144, 8, 1)), &first);
+    assert_eq!(have.config.env["DB_PORT"], "mine");
+    assert_eq!(have.config.env["DB_PORT_80_TCP_ADDR"], "10.144.8.2");
+    assert_eq!(have.config.env["DB_NAME"], "/shop.web.0/db");
+    let names = have.config.more.attachments["shop._"].links.clone();
+    assert_eq!(names, BTreeMap::from([("db".to_owned(), "db".to_owned())]));
+    let limits = want::limits(&spec.resources);
+    let found = |linked: &Linked| -> Vec<String> {
+        let want = Want {
+            replica: &replica,
+            spec: &spec,
+            limits: &limits,
+            linked,
+            image: Some(&have.image),
+        };
+        differences(&want, &have).into_iter().map(|(_, change)| change.field).collect()
+    };
+    assert_eq!(found(&first), [""; 0]);
+    let moved = found(&linked(&link, "10.144.8.3"));
+    assert_eq!(moved, ["env.DB_PORT_80_TCP", "env.DB_PORT_80_TCP_ADDR"]);
+    // Another alias is for the next container: joining anew would cost the connections of this one.
+    let renamed = LinkSpec { alias: "store".to_owned(), env: false, ..link };
+    assert_eq!(found(&linked(&renamed, "10.144.8.2")), [""; 0]);
 }

@@ -66,6 +66,12 @@ pub(super) fn env(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnM
             found(change(&format!("env.{name}"), "", ""));
         }
     }
+    for (name, value) in want.linked.env(want.replica) {
+        // What the spec says itself goes before what a link brings.
+        if !want.spec.env.contains_key(&name) && have.config.env.get(&name) != Some(&value) {
+            found(change(&format!("env.{name}"), "", ""));
+        }
+    }
 }
 
 pub(super) fn labels(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::model::cordon::NodeOrder;
 use crate::model::desired::{SpecsChange, SpecsReading};
 use crate::model::health::{Probe, Probed};
 use crate::model::ids::{ContainerId, Name, ObjectId, ReplicaKey};
@@ -131,6 +132,15 @@ pub enum Operator {
     Resume {
         /// What.
         targets: Vec<Target>,
+    },
+    /// Take this order about a node.
+    Node {
+        /// Which node.
+        node: Name,
+        /// What.
+        order: NodeOrder,
+        /// Who says so.
+        by: String,
     },
     /// Write all records into the journal, so that what stands before is history.
     Checkpoint,

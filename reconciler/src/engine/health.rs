@@ -223,7 +223,10 @@ impl Engine {
                 let declared = declared.peek().filter(|(key, _)| **key == replica.instance);
                 check = declared.and_then(|(_, declared)| {
                     let health = declared.spec.health.as_ref().filter(|check| is_ours(check))?;
-                    Some((health, goal::revision_now(desired, records, declared)))
+                    Some((
+                        health,
+                        goal::revision_now(desired, records, &replica.instance, declared),
+                    ))
                 });
             }
             for at in located {

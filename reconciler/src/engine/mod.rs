@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::cordon::NodeOrder;
 use crate::model::desired::{RootState, SpecsChange, SpecsReading};
 use crate::model::ids::{Name, ObjectId, OwnerId, ReplicaKey};
 use crate::model::journal::{Entry, Stamped};
@@ -41,8 +42,16 @@ pub use self::events::{Effect, Event, Happening, Operator};
 /// Nodes are listed again after this long, give or take a tenth: what events missed is found then.
 const RELIST_AFTER: Duration = Duration::from_secs(60);
 
-/// A node that did not answer is tried again after this long. Its events say more when they come.
-const RETRY_NODE_AFTER: Duration = Duration::from_secs(5);
+/// A node that did not answer is tried again after about this long, and twice as long after each
+/// further time. Its events say more when they come.
+const RETRY_NODE_AFTER: Duration = Duration::from_millis(500);
+
+/// A node is tried again at least this often: to ask costs one connection.
+const RETRY_NODE_AFTER_MAX: Duration = Duration::from_secs(30);
+
+/// So many lists of a node are remembered for how long they took: the median of them leaves out one
+/// that met a busy moment.
+const LATENCIES_KEPT: usize = 5;
 
 /// A journal that could not be written is tried again after this long.
 const JOURNAL_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -327,6 +336,16 @@ impl Engine {
                     self.record(Entry::Resumed { target });
                 }
                 self.flush();
+            }
+            Operator::Node { node, order, by } => {
+                let accepts = matches!(order, NodeOrder::Accept { .. });
+                self.record(Entry::NodeOrder { node: node.clone(), order, by });
+                self.flush();
+                if accepts {
+                    // What was known of the earlier engine's containers is so no more.
+                    self.forget_containers(&node);
+                    self.list(&node);
+                }
             }
             Operator::Checkpoint => {
                 let records = Box::new(self.snapshot.records.clone());

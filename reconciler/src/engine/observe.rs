@@ -1,10 +1,13 @@
 //! What is seen of nodes. An observation counts from the moment at which it was asked for: of an
 //! object whose step was under way then, or came to its end later, it says nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::chain::Chain;
-use super::{Effect, Engine, Happening, RELIST_AFTER, RETRY_NODE_AFTER, replica_of};
+use super::{
+    Effect, Engine, Happening, LATENCIES_KEPT, RELIST_AFTER, RETRY_NODE_AFTER,
+    RETRY_NODE_AFTER_MAX, replica_of,
+};
 use crate::backoff;
 use crate::model::ids::{ContainerId, Name, ObjectId, ReplicaKey};
 use crate::model::journal::Entry;
@@ -24,6 +27,10 @@ pub(super) struct NodeState {
     /// Another list is wanted after that.
     list_again: bool,
     pub(super) relist_at: Timestamp,
+    /// Lists that failed in a row.
+    failures: u32,
+    /// How long the last lists took, in milliseconds, the latest one last.
+    latencies: VecDeque<u64>,
     /// When it was connected to: what was asked for before was asked of another endpoint.
     connected_at: Timestamp,
     /// Containers that are being inspected because of a hint.
@@ -36,6 +43,13 @@ impl NodeState {
     pub(super) fn clock_was_put_back(&mut self, now: Timestamp) {
         self.connected_at = self.connected_at.min(now);
         self.relist_at = self.relist_at.min(now + RELIST_AFTER);
+    }
+
+    /// How long a list takes, in milliseconds.
+    fn latency(&self) -> Option<u64> {
+        let mut all: Vec<u64> = self.latencies.iter().copied().collect();
+        all.sort_unstable();
+        all.get(all.len() / 2).copied()
     }
 
     /// When it has to be listed again, unless a list is on its way.
@@ -52,6 +66,8 @@ impl Engine {
             listing: false,
             list_again: false,
             relist_at: self.snapshot.now + RELIST_AFTER,
+            failures: 0,
+            latencies: VecDeque::new(),
             connected_at: self.snapshot.now,
             inspecting: BTreeSet::new(),
             inspect_again: BTreeSet::new(),
@@ -110,7 +126,11 @@ impl Engine {
         seen.reach = Reach::Unreachable { since, reason: error.message.clone() };
         // Its event stream may be alive, and tell nothing of its being back.
         if let Some(state) = self.nodes.get_mut(node) {
-            state.relist_at = state.relist_at.min(now + RETRY_NODE_AFTER);
+            let attempt = state.failures.max(1);
+            let span = backoff::span(RETRY_NODE_AFTER, RETRY_NODE_AFTER_MAX, attempt);
+            // Half of it is jitter: nodes that were lost together are not asked together.
+            let jitter = backoff::wait(span / 2, span / 2, 1, &format!("{node} {}", now.0));
+            state.relist_at = state.relist_at.min(now + span / 2 + jitter);
         }
         self.stop_looking(node);
         if news {
@@ -139,23 +159,43 @@ impl Engine {
         let jitter =
             backoff::wait(RELIST_AFTER / 5, RELIST_AFTER / 5, 1, &format!("{node} {}", now.0));
         state.relist_at = now + RELIST_AFTER - RELIST_AFTER / 10 + jitter;
-        if std::mem::take(&mut state.list_again) {
-            self.list(node);
-        }
+        let again = std::mem::take(&mut state.list_again);
         match result {
-            Ok(listing) => self.take_listing(node, asked_at, *listing),
-            Err(error) => self.unreachable(node, &error),
+            Ok(listing) => {
+                let took = u64::try_from(now.since(asked_at).as_millis()).unwrap_or(u64::MAX);
+                state.latencies.push_back(took);
+                if state.latencies.len() > LATENCIES_KEPT {
+                    state.latencies.pop_front();
+                }
+                self.take_listing(node, asked_at, *listing);
+            }
+            Err(error) => {
+                state.failures = state.failures.saturating_add(1);
+                self.unreachable(node, &error);
+            }
+        }
+        if again {
+            self.list(node);
         }
     }
 
     fn take_listing(&mut self, node: &Name, asked_at: Timestamp, listing: NodeListing) {
         let NodeListing { engine, containers, foreign, images, volumes, networks, fence } = listing;
+        if let Some(state) = self.nodes.get_mut(node) {
+            state.failures = state.failures.saturating_add(1);
+        }
         if !self.is_our_engine(node, &engine.id) {
             return;
         }
+        let latency = self.nodes.get_mut(node).and_then(|state| {
+            state.failures = 0;
+            state.latency()
+        });
         let Some(seen) = self.snapshot.nodes.get_mut(node) else { return };
         let news = seen.reach != Reach::Reachable;
         seen.reach = Reach::Reachable;
+        seen.another = None;
+        seen.latency_ms = latency;
         seen.engine = Some(engine);
         seen.seen_at = asked_at;
         seen.foreign = foreign;
@@ -202,12 +242,15 @@ impl Engine {
             Some(recorded) if recorded != engine => {
                 let message = format!(
                     "another engine ({engine}) answers at {} than before ({recorded}); its \
-                     containers are left alone. Declare it as a node of another name, or bring the \
-                     earlier engine back",
+                     containers are left alone. Bring the earlier engine back, declare this one as \
+                     a node of another name, or take it in its place: windlass node accept {node}",
                     state.endpoint
                 );
                 let kind = DriverErrorKind::Refused;
                 self.unreachable(node, &DriverError { kind, message });
+                if let Some(seen) = self.snapshot.nodes.get_mut(node) {
+                    seen.another = Some(engine.to_owned());
+                }
                 false
             }
             Some(_) => true,

@@ -118,7 +118,7 @@ impl DesiredSet {
     /// Adds the node `local` at `endpoint` if no node is declared.
     pub fn ensure_node(&mut self, endpoint: Endpoint) {
         if self.nodes.is_empty() {
-            let spec = NodeSpec { endpoint, cgroup_root: None };
+            let spec = NodeSpec::at(endpoint);
             let source = Source { file: Arc::from("(built in)"), line: 0, column: 0 };
             self.nodes.insert(Name::local_node(), Declared::new(spec, source));
         }

@@ -6,6 +6,7 @@
 //! entries that change records), [`snapshot`] (all of it at one instant). [`subnet`] counts addresses, and [`sparse`] keeps what is
 //! rarely said out of memory.
 
+pub mod cordon;
 pub mod desired;
 pub mod fence;
 pub mod health;

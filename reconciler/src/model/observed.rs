@@ -22,6 +22,13 @@ pub struct ObservedNode {
     pub engine: Option<EngineInfo>,
     /// When the last full list was asked for.
     pub seen_at: Timestamp,
+    /// How long a full list takes, in milliseconds: the median of the last few.
+    #[serde(default)]
+    pub latency_ms: Option<u64>,
+    /// The id of another engine that answers in its place, and is refused until an operator
+    /// accepts it.
+    #[serde(default)]
+    pub another: Option<String>,
     /// Our containers, by the engine's id.
     pub containers: BTreeMap<ContainerId, ObservedContainer>,
     /// Names of containers that are not ours: they are counted, shown and never touched.
@@ -136,6 +143,9 @@ pub struct ObservedContainer {
     pub config: ContainerConfig,
     /// Its first address on a network, for showing.
     pub address: Option<String>,
+    /// Its addresses on networks, by the engine's names, while it has them.
+    #[serde(default)]
+    pub addresses: BTreeMap<String, IpAddr>,
     /// When it was created.
     pub created_at: Timestamp,
     /// Where its engine keeps the hosts file that is mounted into it; as that engine names files.
@@ -292,6 +302,9 @@ pub struct Attachment {
     pub aliases: BTreeSet<String>,
     /// The address that was asked for, if one was.
     pub address: Option<IpAddr>,
+    /// What it calls others there: its own aliases, and the names that they go by.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
 }
 
 /// Limits that can change while a container runs. 0 means no limit.

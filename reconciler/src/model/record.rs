@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::cordon::Cordon;
 use super::desired::RootIdentity;
 use super::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, Revision};
 use super::observed::Limits;
 use super::subnet::Net;
 use super::suspend::Suspensions;
 use super::time::Timestamp;
+use crate::links::Addresses;
 
 /// How many past revisions an instance remembers: enough to go back past a bad week.
 pub const HISTORY_REVISIONS_MAX: usize = 10;
@@ -76,6 +78,12 @@ pub struct InstanceRecord {
     pub digest: Option<Digest>,
     /// Revisions that were rolled out, newest last.
     pub history: Vec<PastRevision>,
+    /// Instances that it waits for before it starts: where both go, it goes before them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub waits_for: BTreeSet<Key>,
+    /// The addresses that the variables of its links name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub addresses: Addresses,
     /// Its replicas, by ordinal.
     pub replicas: BTreeMap<u32, ReplicaRecord>,
 }
@@ -264,6 +272,9 @@ pub struct NodeRecord {
     /// The failure that setting rules is backing off from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// What an operator said of it, if it takes nothing new for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cordon: Option<Cordon>,
 }
 
 /// What the guard against mass deletion remembers.

@@ -41,6 +41,26 @@ pub struct Snapshot {
     pub down: bool,
 }
 
+impl Snapshot {
+    /// Whether nothing new is placed on a node, by its declaration or an operator's word; and if
+    /// so, whether it is drained, too.
+    #[must_use]
+    pub fn cordon(&self, node: &Name) -> Option<bool> {
+        let declared = self.desired.nodes.get(node).map(|declared| &declared.spec);
+        let recorded = self.records.nodes.get(node).and_then(|record| record.cordon.as_ref());
+        let drain =
+            declared.is_some_and(|spec| spec.drain) || recorded.is_some_and(|one| one.drain);
+        let cordon = declared.is_some_and(|spec| spec.cordon) || recorded.is_some();
+        (drain || cordon).then_some(drain)
+    }
+
+    /// Whether what can be elsewhere is moved away from a node.
+    #[must_use]
+    pub fn is_drained(&self, node: &Name) -> bool {
+        self.cordon(node) == Some(true)
+    }
+}
+
 /// A container and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {

@@ -108,7 +108,7 @@ pub(super) fn can_be_left_out(action: &Action) -> bool {
 /// Steps that put a container on the networks that it shall be on, and take it off all others.
 fn joins(replica: &Replica<'_, '_>, target: &Located, address: Option<Ipv4Addr>) -> Vec<Action> {
     let spec = &replica.instance.declared.spec;
-    let wanted = want::attachments(spec, replica.key);
+    let wanted = want::attachments(spec, replica.key, replica.instance.linked);
     let present = &target.container.config.more.attachments;
     let stays = |network: &String| match (wanted.get(network), present.get(network)) {
         (Some(wanted), Some(present)) => is_as_wanted(spec, wanted, present),

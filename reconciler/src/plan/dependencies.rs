@@ -15,12 +15,12 @@ use crate::report::Reason;
 const FAILURES_MIN: u32 = 3;
 
 impl Round<'_> {
-    /// Whether all that `spec` waits for is there.
+    /// Whether all that an instance waits for is there.
     ///
     /// # Errors
     /// The first of them that is not.
-    pub(super) fn dependencies(&self, spec: &InstanceSpec) -> Result<(), Reason> {
-        for Dependency { instance, condition } in &spec.more.depends_on {
+    pub(super) fn dependencies(&self, key: &Key, spec: &InstanceSpec) -> Result<(), Reason> {
+        for Dependency { instance, condition } in &self.waits(key, spec) {
             let Some(declared) = self.snapshot.desired.instances.get(instance) else {
                 let message = format!("instance {instance} is not declared, and it waits for that");
                 return Err(Reason::Stalled { message });
@@ -51,7 +51,7 @@ impl Round<'_> {
     }
 
     /// What is wrong with an instance, if it is not just on its way.
-    fn trouble(
+    pub(super) fn trouble(
         &self,
         instance: &Key,
         declared: &Declared<InstanceSpec>,
@@ -66,7 +66,7 @@ impl Round<'_> {
         let image = image.into_iter().flat_map(|record| record.failures.values());
         let record = records.instances.get(instance);
         // What became of an earlier revision says nothing of the one that is wanted.
-        let wanted = revision_now(&self.snapshot.desired, records, declared);
+        let wanted = revision_now(&self.snapshot.desired, records, instance, declared);
         let replicas = || {
             let replicas = record.into_iter().flat_map(|record| record.replicas.values());
             replicas.filter(|record| record.incarnation == 0 || record.revision == wanted)
@@ -108,7 +108,7 @@ impl Round<'_> {
         let completed = record.is_some_and(|record| {
             matches!(record.life, Life::Completed { .. })
                 && record.revision.is_some()
-                && record.revision == revision_now(desired, records, declared)
+                && record.revision == revision_now(desired, records, &replica.instance, declared)
         });
         let mut runs =
             located.clone().map(|at| matches!(at.container.state, ContainerState::Running { .. }));
@@ -121,7 +121,7 @@ impl Round<'_> {
     }
 }
 
-fn waits_for(instance: &Key, condition: Condition) -> String {
+pub(super) fn waits_for(instance: &Key, condition: Condition) -> String {
     match condition {
         Condition::Started => format!("{instance} to run"),
         Condition::Healthy => format!("{instance} to be healthy"),

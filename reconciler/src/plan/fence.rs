@@ -60,7 +60,7 @@ impl<'a> Round<'a> {
             }
             let wanted = self.wanted_rules(node);
             self.fence(node, &seen.fence, &wanted);
-            self.links.wanted.insert(node, wanted);
+            self.ways.wanted.insert(node, wanted);
         }
     }
 
@@ -153,7 +153,7 @@ impl<'a> Round<'a> {
         address: Option<Ipv4Addr>,
         is_new: bool,
     ) -> Result<(), Reason> {
-        let Some(address) = address.filter(|_| self.links.talks(&replica.key.instance)) else {
+        let Some(address) = address.filter(|_| self.ways.talks(&replica.key.instance)) else {
             return Ok(());
         };
         let Some(Fence::InForce { rules, .. }) =
@@ -161,7 +161,7 @@ impl<'a> Round<'a> {
         else {
             return Ok(());
         };
-        let wanted = self.links.wanted.get(replica.node);
+        let wanted = self.ways.wanted.get(replica.node);
         let missing = wanted.is_some_and(|wanted| {
             wanted.open.iter().any(|way| way.from == address && !rules.open.contains(way))
         });
@@ -188,7 +188,7 @@ impl<'a> Round<'a> {
             return None;
         }
         let mut names = HostNames::new();
-        for link in self.links.by_user.get(&replica.key.instance).into_iter().flatten() {
+        for link in self.ways.by_user.get(&replica.key.instance).into_iter().flatten() {
             let first = ReplicaKey::new(link.to.clone(), 0);
             let targets = self.snapshot.containers.range(first..);
             let targets = targets
@@ -211,7 +211,7 @@ impl<'a> Round<'a> {
     ) -> Option<(FieldChange, Action)> {
         let ContainerState::Running { .. } = target.container.state else { return None };
         let present = target.container.hosts.as_ref()?;
-        if present.is_empty() && !self.links.talks(&replica.key.instance) {
+        if present.is_empty() && !self.ways.talks(&replica.key.instance) {
             return None;
         }
         let wanted = self.host_names(replica)?;
@@ -241,7 +241,7 @@ impl<'a> Round<'a> {
         replica: &Replica<'_, '_>,
         container: &str,
     ) -> Option<Action> {
-        if !self.links.talks(&replica.key.instance) {
+        if !self.ways.talks(&replica.key.instance) {
             return None;
         }
         let fence = self.snapshot.nodes.get(replica.node).map(|seen| &seen.fence)?;

@@ -1,13 +1,14 @@
 //! What is wanted of an object, as a digest. A failure counts against the same wish only, and the
 //! steps of a chain go on only while the wish is the one that they were planned for.
 
+use crate::links::{self, Linked};
 use crate::model::desired::{Declared, DesiredSet};
-use crate::model::ids::{Digest, ImageName, ObjectId, Revision};
+use crate::model::ids::{Digest, ImageName, Key, ObjectId, Revision};
 use crate::model::observed::Limits;
 use crate::model::record::Records;
 use crate::model::snapshot::Snapshot;
 use crate::model::spec::{InstanceSpec, Power};
-use crate::revision::revision;
+use crate::revision::linked_revision;
 use crate::want;
 
 /// What is wanted of a replica.
@@ -34,7 +35,7 @@ pub fn now(snapshot: &Snapshot, object: &ObjectId) -> Option<Digest> {
         return Some(removal_goal());
     };
     let spec = &declared.spec;
-    let revision = revision_now(&snapshot.desired, &snapshot.records, declared);
+    let revision = revision_now(&snapshot.desired, &snapshot.records, &key.instance, declared);
     Some(replica(revision.as_ref(), spec.power, &want::limits(&spec.resources)))
 }
 
@@ -43,13 +44,21 @@ pub fn now(snapshot: &Snapshot, object: &ObjectId) -> Option<Digest> {
 pub fn revision_now(
     desired: &DesiredSet,
     records: &Records,
+    key: &Key,
     declared: &Declared<InstanceSpec>,
 ) -> Option<Revision> {
     let image = &declared.spec.image;
     let record = records.images.get(image)?;
     let source = source_in(desired, image);
     let content = record.content.as_ref()?;
-    (source.is_some() && record.source == source).then(|| revision(&declared.basis, content))
+    let known = records.instances.get(key).filter(|record| !record.addresses.is_empty());
+    let linked = known.map(|record| {
+        let links = links::of_instance(desired, key);
+        Linked::of(desired, (key, &declared.spec), links, &record.addresses)
+    });
+    let variables = linked.unwrap_or_default().variables;
+    (source.is_some() && record.source == source)
+        .then(|| linked_revision(&declared.basis, content, &variables))
 }
 
 /// Digest of the declaration of an image, or of the reference that stands for one.

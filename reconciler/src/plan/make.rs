@@ -72,8 +72,10 @@ impl<'a> Round<'a> {
             let message = "the state directory has no owner id yet".to_owned();
             return Err(Reason::Stalled { message });
         };
-        self.dependencies(spec)?;
+        self.dependencies(key, spec)?;
+        self.variables_known(key, spec, replica.instance.linked)?;
         if let Cause::Changed { .. } = cause {
+            self.targets_current(key)?;
             self.turn(replica)?;
         }
         let incarnation = next_incarnation(replica, revision);
@@ -81,7 +83,13 @@ impl<'a> Round<'a> {
         let uid = self.uid(replica.instance);
         let (address, is_new) = self.address(replica)?;
         self.rules_first(replica, address, is_new)?;
-        let mut config = want::config(spec, replica.key, &self.cgroup_parent(replica), address);
+        let mut config = want::config(
+            spec,
+            replica.key,
+            &self.cgroup_parent(replica),
+            address,
+            replica.instance.linked,
+        );
         config.limits.clone_from(limits);
         // The network mode is joined with the create; older engines take no other one there.
         let joined =
@@ -152,8 +160,13 @@ impl<'a> Round<'a> {
 
     pub(super) fn why_replaced(&self, replica: &Replica<'_, '_>, present: &Located) -> Cause {
         let Instance { declared, limits, record, .. } = replica.instance;
-        let want =
-            Want { replica: replica.key, spec: &declared.spec, limits, image: replica.image };
+        let want = Want {
+            replica: replica.key,
+            spec: &declared.spec,
+            limits,
+            linked: replica.instance.linked,
+            image: replica.image,
+        };
         let past = record.and_then(|record| {
             let of = &present.container.identity.revision;
             record.history.iter().rev().find(|past| past.revision == *of)

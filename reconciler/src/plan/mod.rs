@@ -4,15 +4,17 @@
 //! life of one replica), [`turns`] (one after the other), [`containers`] (which of them is in force), [`make`] (another container, and how it takes its place), [`power`]
 //! (whether it runs, rests or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
-//! instances that do), [`own_network`] (projects' networks and addresses),
-//! [`fence`] (links in force),
+//! instances that do), [`links`] (what they bring), [`own_network`] (projects' networks and addresses),
+//! [`fence`] (links in force), [`drain`] (off a node that shall be empty),
 //! [`removal`] (what is no longer declared, and the guard that holds removals back).
 
 mod containers;
 mod dependencies;
+mod drain;
 mod fence;
 pub mod goal;
 mod health;
+mod links;
 mod make;
 mod needs;
 mod own_network;
@@ -21,7 +23,7 @@ mod removal;
 mod replica;
 mod turns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::iter::Peekable;
 
@@ -30,8 +32,10 @@ use crate::model::journal::Entry;
 use crate::model::observed::Reach;
 use crate::model::record::{InstanceRecord, ReplicaRecord};
 use crate::model::snapshot::{Located, Snapshot};
+use crate::model::spec::LinkSpec;
 use crate::model::suspend::Suspension;
 use crate::placement::Load;
+use crate::placement::together::Together;
 use crate::policy::{Policies, Subject, Verdict};
 use crate::report::{Note, Reason, Report};
 use crate::step::{Action, Cause, Step, StepId};
@@ -138,8 +142,15 @@ struct Round<'a> {
     images: BTreeMap<&'a ImageName, needs::ImageState<'a>>,
     needs: BTreeMap<ObjectId, needs::Need>,
     own: own_network::Own,
-    links: fence::Links<'a>,
-    load: Option<Load>,
+    /// The links of each instance that has any.
+    links: BTreeMap<&'a Key, Vec<&'a LinkSpec>>,
+    /// What links open.
+    ways: fence::Links<'a>,
+    load: Option<Load<'a>>,
+    /// Which instances are on one node, since they are linked.
+    together: Together<'a>,
+    /// Replicas that were given another node in this round, since theirs is drained.
+    moved: BTreeSet<ReplicaKey>,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
     candidates: Vec<removal::Candidate>,
     /// A node that is declared and answers: most replicas are on the same one.
@@ -159,8 +170,11 @@ impl<'a> Round<'a> {
             images: BTreeMap::new(),
             needs: BTreeMap::new(),
             own: own_network::Own::default(),
-            links: fence::Links::of(snapshot),
+            links: links::by_user(&snapshot.desired),
+            ways: fence::Links::of(snapshot),
             load: None,
+            together: Together::of(&snapshot.desired),
+            moved: BTreeSet::new(),
             undeclared: BTreeMap::new(),
             candidates: Vec::new(),
             answering: std::cell::RefCell::default(),
@@ -275,7 +289,7 @@ impl<'a> Round<'a> {
             Reason::Denied { .. } => self.report.counts.denied += 1,
             Reason::Held => self.report.counts.held += 1,
             Reason::Suspended { .. } => self.report.counts.suspended += 1,
-            Reason::Completed | Reason::Retained | Reason::Failed { .. } => {
+            Reason::Completed | Reason::Retained | Reason::Failed { .. } | Reason::Stays { .. } => {
                 self.report.counts.settled += 1;
             }
             Reason::InFlight { .. }

@@ -4,19 +4,19 @@
 //! removes things. So removals past a share of what is managed, and all removals where the
 //! directory itself is in doubt, wait for an operator.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::goal::removal_goal;
 use super::{Change, ChangeKind, Round};
 use crate::model::desired::RootState;
-use crate::model::ids::{Digest, Name, ObjectId, ReplicaKey};
+use crate::model::ids::{Digest, Key, Name, ObjectId, ReplicaKey};
 use crate::model::journal::{Deed, Entry};
 use crate::model::quantity::Span;
 use crate::model::record::{Failure, ReplicaRecord, VolumeRecord};
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::InstanceSpec;
 use crate::report::{HeldSet, Reason};
-use crate::step::{Action, Cause};
+use crate::step::{Action, Cause, StepId};
 
 /// The time that a container gets to end when no declaration says how long.
 const STOP_TIMEOUT: Span = Span::seconds(10);
@@ -37,6 +37,81 @@ pub(super) struct Candidate {
     counts: bool,
 }
 
+/// In which order things go that went on each other: who waited for another one at its start goes
+/// before it. What stays holds nobody up.
+struct Order<'a> {
+    /// Of each instance that goes, those that waited for it and go too.
+    users: BTreeMap<&'a Key, BTreeSet<&'a Key>>,
+}
+
+impl<'a> Order<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let goes = |key: &Key| snapshot.down || !snapshot.desired.instances.contains_key(key);
+        let mut users: BTreeMap<&Key, BTreeSet<&Key>> = BTreeMap::new();
+        for (key, record) in &snapshot.records.instances {
+            if record.waits_for.is_empty() || !goes(key) {
+                continue;
+            }
+            for target in record.waits_for.iter().filter(|target| goes(target)) {
+                users.entry(target).or_default().insert(key);
+            }
+        }
+        Self { users }
+    }
+
+    /// Users before those that they use.
+    fn sorted(&self, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+        let mut depths = BTreeMap::new();
+        if !self.users.is_empty() {
+            candidates.sort_by_key(|candidate| match &candidate.change.object {
+                ObjectId::Replica(replica) => self.depth(&replica.instance, &mut depths),
+                ObjectId::Image { .. }
+                | ObjectId::Volume { .. }
+                | ObjectId::Network { .. }
+                | ObjectId::Fence { .. } => 0,
+            });
+        }
+        candidates
+    }
+
+    /// How many stand in a row before an instance. In a circle, which no set of good specs has, the
+    /// row ends where it began.
+    fn depth(&self, instance: &Key, depths: &mut BTreeMap<Key, u32>) -> u32 {
+        if let Some(depth) = depths.get(instance) {
+            return *depth;
+        }
+        depths.insert(instance.clone(), 0);
+        let users = self.users.get(instance).into_iter().flatten();
+        let depth = users.map(|user| self.depth(user, depths).saturating_add(1)).max().unwrap_or(0);
+        depths.insert(instance.clone(), depth);
+        depth
+    }
+
+    /// The steps that an object's removal waits for; `last` holds those that remove replicas.
+    fn after(
+        &self,
+        snapshot: &Snapshot,
+        object: &ObjectId,
+        last: &BTreeMap<ReplicaKey, StepId>,
+    ) -> Result<Vec<StepId>, Reason> {
+        let ObjectId::Replica(replica) = object else { return Ok(Vec::new()) };
+        let mut after = Vec::new();
+        for user in self.users.get(&replica.instance).into_iter().flatten() {
+            let first = ReplicaKey::new((*user).clone(), 0);
+            let left = snapshot.containers.range(first..).map(|(left, _)| left);
+            for left in left.take_while(|left| left.instance == **user) {
+                match last.get(left) {
+                    Some(step) => after.push(*step),
+                    None => {
+                        return Err(Reason::WaitingOn { what: format!("removal of {left}") });
+                    }
+                }
+            }
+        }
+        Ok(after)
+    }
+}
+
 impl Round<'_> {
     /// Collects the removal of replicas that are no longer declared, then lets the guard judge all.
     pub(super) fn removals(&mut self) {
@@ -45,11 +120,25 @@ impl Round<'_> {
         }
         let candidates = std::mem::take(&mut self.candidates);
         let held = held(self.snapshot, &candidates);
-        for Candidate { change, actions, counts: _ } in candidates {
+        let order = Order::of(self.snapshot);
+        let mut last = BTreeMap::new();
+        for Candidate { change, actions, counts: _ } in order.sorted(candidates) {
             if held.as_ref().is_some_and(|held| held.objects.contains(&change.object)) {
                 self.wait(&change.object, Some(&change.node), Reason::Held);
-            } else {
-                self.chain(change, actions, &[]);
+                continue;
+            }
+            let after = match order.after(self.snapshot, &change.object, &last) {
+                Ok(after) => after,
+                Err(reason) => {
+                    self.wait(&change.object, Some(&change.node), reason);
+                    continue;
+                }
+            };
+            let object = change.object.clone();
+            if let (Some(step), ObjectId::Replica(replica)) =
+                (self.chain(change, actions, &after), object)
+            {
+                last.insert(replica, step);
             }
         }
         self.report.held = held;

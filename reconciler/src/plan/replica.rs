@@ -3,20 +3,23 @@
 use super::containers::{
     can_be_left_out, in_force, in_place, is_running, removals_of_others, remove, stop,
 };
+use super::drain::Move;
 use super::needs::{Need, backing_off, networks_of};
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
 use crate::diff::{self, Class, Want, differences};
+use crate::links::Linked;
 use crate::model::desired::Declared;
 use crate::model::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, ReplicaKey, Revision};
 use crate::model::journal::{Deed, Entry};
 use crate::model::observed::{ContainerState, Limits};
 use crate::model::record::{InstanceRecord, Life, ReplicaRecord};
 use crate::model::snapshot::Located;
-use crate::model::spec::{InstanceSpec, Placement, Power, Restart};
-use crate::placement::{self, Load};
+use crate::model::spec::{InstanceSpec, Power, Restart};
+use crate::placement::capacity::Amounts;
+use crate::placement::{self, Load, Wish};
 use crate::policy::{Subject, Verdict};
 use crate::report::Reason;
-use crate::revision::revision;
+use crate::revision::linked_revision;
 use crate::step::{Action, Cause, FieldChange, StepId};
 use crate::want;
 
@@ -27,6 +30,8 @@ pub(super) struct Instance<'a, 'r> {
     pub(super) declared: &'a Declared<InstanceSpec>,
     pub(super) record: Option<&'a InstanceRecord>,
     pub(super) limits: &'r Limits,
+    /// What its links bring.
+    pub(super) linked: &'r Linked,
 }
 
 /// A replica in this round, once its node is known and answers.
@@ -45,7 +50,8 @@ pub(super) struct Replica<'a, 'r> {
     pub(super) others: Vec<&'a Located>,
     /// All of them, also those that are on other nodes.
     pub(super) all: &'a [Located],
-    /// What its new image waits for, while an earlier container is in force.
+    /// What its new image waits for, while an earlier container is in force; or why it stays on a
+    /// node that it shall leave.
     pub(super) pending: Option<Reason>,
 }
 
@@ -67,7 +73,8 @@ impl<'a> Round<'a> {
         group: &Group<'a>,
     ) {
         let limits = want::limits(&declared.spec.resources);
-        let instance = Instance { key, declared, record, limits: &limits };
+        let alone = Linked::default();
+        let instance = Instance { key, declared, record, limits: &limits, linked: &alone };
         if record.is_none_or(|record| record.digest.as_ref() != Some(&declared.digest)) {
             self.decide(Entry::Declared {
                 instance: key.clone(),
@@ -75,6 +82,8 @@ impl<'a> Round<'a> {
                 digest: declared.digest.clone(),
             });
         }
+        let linked = self.linked(key, declared, record);
+        let instance = Instance { linked: &linked, ..instance };
         let mut groups = group.iter().peekable();
         let mut known_revision: Option<Revision> = None;
         for ordinal in 0..declared.spec.replicas {
@@ -123,9 +132,8 @@ impl<'a> Round<'a> {
             let node = record.and_then(|record| record.node.as_ref());
             return self.wait(&object, node, reason);
         }
-        let placement = instance.declared.spec.more.placement.as_ref();
-        let node = match self.node_of(key, record, containers, placement) {
-            Ok(node) => node,
+        let (node, stays) = match self.node_of(instance, key, record, containers) {
+            Ok(found) => found,
             Err(reason) => return self.wait(&object, None, reason),
         };
         if let Some(reason) = self.blocked_node(&node) {
@@ -136,7 +144,11 @@ impl<'a> Round<'a> {
         if let Some(content) = content
             && known_revision.is_none()
         {
-            *known_revision = Some(revision(&instance.declared.basis, &content));
+            *known_revision = Some(linked_revision(
+                &instance.declared.basis,
+                &content,
+                &instance.linked.variables,
+            ));
         }
         let revision = known_revision.as_ref();
         let (target, others) = in_force(key, containers, &node, revision);
@@ -156,7 +168,7 @@ impl<'a> Round<'a> {
             target,
             others,
             all: containers,
-            pending,
+            pending: pending.or(stays),
         };
         match target {
             Some(target) => self.live(&replica, target),
@@ -173,22 +185,38 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// The replica's node: where its record or its container says, or a new one.
+    /// The replica's node: where its record or its container says, or a new one. And why it is not
+    /// another one, if it shall leave that.
     fn node_of(
         &mut self,
+        instance: Instance<'a, '_>,
         key: &ReplicaKey,
         record: Option<&ReplicaRecord>,
         containers: &[Located],
-        placement: Option<&Placement>,
-    ) -> Result<Name, Reason> {
+    ) -> Result<(Name, Option<Reason>), Reason> {
         let snapshot = self.snapshot;
+        let placement = instance.declared.spec.more.placement.as_ref();
         if let Some(record) = record
             && let Some(node) = &record.node
         {
             // Nothing was ever made of it there: another placement sends it elsewhere.
             let is_free = containers.is_empty() && record.incarnation == 0;
-            if !is_free || placement::allows(snapshot, placement, node) {
-                return Ok(node.clone());
+            if !is_free {
+                return Ok(match self.move_off(instance, key, containers, node) {
+                    Move::None => (node.clone(), None),
+                    Move::Stays(reason) => (node.clone(), Some(reason)),
+                    Move::To(other) => {
+                        let (replica, node) = (key.clone(), other.clone());
+                        self.decide(Entry::Placed { replica, node });
+                        (other, None)
+                    }
+                });
+            }
+            if placement::allows(snapshot, placement, node)
+                && snapshot.cordon(node).is_none()
+                && !self.is_apart(instance.key, node)
+            {
+                return Ok((node.clone(), None));
             }
         }
         let newest = containers
@@ -197,15 +225,36 @@ impl<'a> Round<'a> {
         let node = match newest {
             Some(located) => located.node.clone(),
             None => {
-                let load = self.load.get_or_insert_with(|| Load::of(snapshot));
-                let node = placement::choose(snapshot, load, placement)
-                    .map_err(|message| Reason::Unplaced { message })?;
-                load.add(&node);
-                node
+                self.choose_node(instance, key).map_err(|message| Reason::Unplaced { message })?
             }
         };
         self.decide(Entry::Placed { replica: key.clone(), node: node.clone() });
-        Ok(node)
+        Ok((node, None))
+    }
+
+    /// A node for a replica: that of those that it is linked with, or any that takes it.
+    pub(super) fn choose_node(
+        &mut self,
+        instance: Instance<'a, '_>,
+        key: &ReplicaKey,
+    ) -> Result<Name, String> {
+        let snapshot = self.snapshot;
+        let spec = &*instance.declared.spec;
+        let load = self.load.get_or_insert_with(|| Load::of(snapshot));
+        if self.together.with(instance.key).next().is_some() {
+            return self.together.choose(snapshot, load, key, spec);
+        }
+        let (placement, ask) = (spec.more.placement.as_ref(), Amounts::of(&spec.resources));
+        load.choose(&Wish { replica: key, placement, ask })
+    }
+
+    /// Whether those that an instance is linked with are all on another node than `node`.
+    fn is_apart(&self, instance: &Key, node: &Name) -> bool {
+        if self.together.with(instance).next().is_none() {
+            return false;
+        }
+        let nodes = self.together.nodes(self.snapshot, instance);
+        nodes.len() == 1 && !nodes.contains_key(node)
     }
 
     /// A container is in force: brings it to its declared state.
@@ -215,8 +264,13 @@ impl<'a> Round<'a> {
             return self.rest(replica);
         }
         let Instance { declared, limits, .. } = replica.instance;
-        let want =
-            Want { replica: replica.key, spec: &declared.spec, limits, image: replica.image };
+        let want = Want {
+            replica: replica.key,
+            spec: &declared.spec,
+            limits,
+            linked: replica.instance.linked,
+            image: replica.image,
+        };
         // While the image is not resolved nothing is known to be wrong with what runs.
         let mut found = match replica.revision {
             Some(_) => differences(&want, &target.container),
@@ -416,6 +470,10 @@ impl<'a> Round<'a> {
             let reason = Reason::Failed { code: None };
             return self.wait(replica.object, Some(replica.node), reason);
         }
+        if let Some(left) = replica.all.iter().find(|at| self.is_left(replica, at)) {
+            let cause = Cause::Drained { node: left.node.clone() };
+            return self.make(replica, ChangeKind::Replace, cause);
+        }
         // One of the very revision is not in force only if the engine is removing it.
         let newest = replica
             .others
@@ -479,7 +537,7 @@ impl<'a> Round<'a> {
             return self.wait(replica.object, Some(replica.node), reason.clone());
         }
         self.note_life(replica, target);
-        if replica.all.len() > 1 && self.tidy_elsewhere(replica) {
+        if replica.all.len() > 1 && self.tidy_elsewhere(replica, target) {
             return;
         }
         let placement = replica.instance.declared.spec.more.placement.as_ref();
@@ -491,7 +549,24 @@ impl<'a> Round<'a> {
             );
             return self.wait(replica.object, Some(replica.node), Reason::Stalled { message });
         }
+        if let Some(reason) = self.split(replica) {
+            return self.wait(replica.object, Some(replica.node), reason);
+        }
         self.report.counts.settled += 1;
+    }
+
+    /// Why a replica is not as its links want it: what it is linked with is on another node.
+    fn split(&self, replica: &Replica<'_, '_>) -> Option<Reason> {
+        let (key, node) = (replica.instance.key, replica.node);
+        self.together.with(key).next()?;
+        let nodes = self.together.nodes(self.snapshot, key);
+        let (elsewhere, other) = nodes.into_iter().find(|(other, _)| other != node)?;
+        let message = format!(
+            "it is on {node}, and {other}, which it is linked with, on {elsewhere}: linked \
+             instances are on one node, and nobody is moved for a link; set `replicas: 0` for one \
+             of the two until it is gone, and it is placed beside the other, or take the link away"
+        );
+        Some(Reason::Stalled { message })
     }
 
     /// Has records say what another hand did to it.
@@ -511,7 +586,7 @@ impl<'a> Round<'a> {
     }
 
     /// Removes the replica's containers on other nodes than its own, now that all is well there.
-    fn tidy_elsewhere(&mut self, replica: &Replica<'_, '_>) -> bool {
+    fn tidy_elsewhere(&mut self, replica: &Replica<'_, '_>, target: &Located) -> bool {
         let elsewhere = |at: &&Located| at.node != *replica.node;
         let mut strays: Vec<&Located> = replica.all.iter().filter(elsewhere).collect();
         strays.sort_by_key(|at| (&at.node, &at.id));
@@ -519,9 +594,17 @@ impl<'a> Round<'a> {
         let Some(first) = strays.iter().find(answers).copied() else {
             return false;
         };
-        let actions =
-            strays.iter().copied().filter(|at| at.node == first.node).map(remove).collect();
         let Instance { declared, limits, .. } = replica.instance;
+        let serves = declared.spec.power == Power::Running;
+        if serves && strays.iter().any(|at| is_running(at)) && !target.may_be_ready() {
+            let what = format!("{} to be ready on {}", replica.key, replica.node);
+            self.wait(replica.object, Some(replica.node), Reason::WaitingOn { what });
+            return true;
+        }
+        let here = || strays.iter().copied().filter(|at| at.node == first.node);
+        let mut actions: Vec<Action> =
+            here().filter_map(|at| stop(at, &declared.spec, false)).collect();
+        actions.extend(here().map(remove));
         let goal = goal::replica(replica.revision, declared.spec.power, limits);
         let failure = replica.record.and_then(|record| record.failure.as_ref());
         if let Some(failure) = failure
@@ -533,7 +616,12 @@ impl<'a> Round<'a> {
             return true;
         }
         let (object, node) = (replica.object.clone(), first.node.clone());
-        let (kind, cause) = (ChangeKind::Tidy, Cause::Superseded);
+        let cause = if self.snapshot.is_drained(&node) {
+            Cause::Drained { node: node.clone() }
+        } else {
+            Cause::Superseded
+        };
+        let kind = ChangeKind::Tidy;
         self.chain(Change { object, node, kind, cause, goal }, actions, &[]);
         true
     }

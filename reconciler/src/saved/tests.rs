@@ -28,7 +28,7 @@ fn set(change: impl Fn(&mut InstanceSpec)) -> DesiredSet {
     change(&mut spec);
     let mut desired = DesiredSet::default();
     desired.instances.insert(key(), Declared::new(spec, source()));
-    let node = NodeSpec { endpoint: Endpoint::Unix("/n1".to_owned()), cgroup_root: None };
+    let node = NodeSpec::at(Endpoint::Unix("/n1".to_owned()));
     desired.nodes.insert(Name::new("n1").unwrap(), Declared::new(node, source()));
     desired
 }
@@ -173,6 +173,7 @@ fn a_container_that_is_another_one_is_named() {
         image: crate::model::ids::ImageId(Arc::from("i")),
         config: crate::model::observed::ContainerConfig::default(),
         address: None,
+        addresses: BTreeMap::new(),
         created_at: Timestamp(5),
         hosts_path: None,
         hosts: None,

@@ -4,7 +4,7 @@
 
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,9 @@ pub struct ReplicaStatus {
     pub replica: ReplicaKey,
     /// Where it is placed.
     pub node: Option<Name>,
+    /// All nodes that hold a container of it: more than one while it moves.
+    #[serde(default)]
+    pub nodes: BTreeSet<Name>,
     /// One word for what it does.
     pub state: String,
     /// Since when.
@@ -313,6 +316,7 @@ fn conditions(
             Reason::Suspended { .. } => "Suspended",
             Reason::Unknown { .. }
             | Reason::NodeNotDeclared
+            | Reason::Stays { .. }
             | Reason::Completed
             | Reason::Retained => continue,
         };
@@ -370,6 +374,11 @@ fn replica(snapshot: &Snapshot, notes: &Notes<'_>, key: ReplicaKey) -> ReplicaSt
         ports: newest.map(ports).unwrap_or_default(),
         restarts: record.map_or(0, |record| record.restarts.total),
         message,
+        nodes: snapshot
+            .containers
+            .get(&key)
+            .map(|located| located.iter().map(|at| at.node.clone()).collect())
+            .unwrap_or_default(),
         node,
         replica: key,
     }

@@ -14,6 +14,7 @@ pub fn reason_word(reason: &Reason) -> &'static str {
         Reason::InFlight { .. } => "InFlight",
         Reason::Unknown { .. } => "NodeUnreachable",
         Reason::NodeNotDeclared => "NodeNotDeclared",
+        Reason::Stays { .. } => "Stays",
         Reason::Unplaced { .. } => "Unplaced",
         Reason::WaitingOn { .. } => "Waiting",
         Reason::Stalled { .. } => "Stalled",
@@ -64,6 +65,7 @@ pub fn explain(
         Reason::InFlight { .. }
         | Reason::Unknown { .. }
         | Reason::NodeNotDeclared
+        | Reason::Stays { .. }
         | Reason::Unplaced { .. }
         | Reason::Stalled { .. }
         | Reason::BackingOff { .. }
@@ -111,7 +113,9 @@ pub fn describe(reason: &Reason) -> String {
         Reason::NodeNotDeclared => {
             "its node is no longer declared; it is left alone there".to_owned()
         }
-        Reason::Unplaced { message } | Reason::Stalled { message } => message.clone(),
+        Reason::Unplaced { message } | Reason::Stalled { message } | Reason::Stays { message } => {
+            message.clone()
+        }
         Reason::WaitingOn { what } => format!("waits for {what}"),
         Reason::BackingOff { step, failures, message, .. } => {
             let times =

@@ -332,6 +332,7 @@ impl FakeEngine {
                     image: image.clone(),
                     config,
                     address: None,
+                    addresses: Default::default(),
                     created_at: now,
                     hosts_path: None,
                     hosts: None,

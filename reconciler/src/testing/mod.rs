@@ -214,7 +214,7 @@ impl World {
             for node in self.nodes.keys() {
                 let endpoint = Endpoint::Unix(format!("/{node}.sock"));
                 let source = Source { file: Arc::from("nodes.yaml"), line: 1, column: 1 };
-                let spec = NodeSpec { endpoint, cgroup_root: None };
+                let spec = NodeSpec::at(endpoint);
                 desired.nodes.insert(node.clone(), Declared::new(spec, source));
             }
         }

@@ -194,7 +194,7 @@ pub(crate) fn desired(set: &[Small]) -> DesiredSet {
     }
     for node in NODES {
         let endpoint = Endpoint::Unix(format!("/{node}.sock"));
-        let spec = NodeSpec { endpoint, cgroup_root: None };
+        let spec = NodeSpec::at(endpoint);
         desired.nodes.insert(Name::new(node).unwrap(), Declared::new(spec, source()));
     }
     desired

@@ -1,6 +1,7 @@
 //! Reads a golden case: `specs.yaml` in the user's grammar, `observed.yaml` in a terse form in
 //! which whatever is left out is as declared.
 
+mod observed;
 mod own;
 mod specs;
 
@@ -9,6 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reconciler::links::{self, Linked};
+use reconciler::model::cordon::NodeOrder;
 use reconciler::model::desired::{RootIdentity, RootState};
 use reconciler::model::health::HealthNote;
 use reconciler::model::ids::{
@@ -16,8 +19,8 @@ use reconciler::model::ids::{
 };
 use reconciler::model::journal::Entry;
 use reconciler::model::observed::{
-    CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, ObservedContainer,
-    ObservedNetwork, ObservedNode, ObservedVolume, Reach,
+    CgroupDriver, ContainerState, EngineInfo, Exit, Identity, ObservedContainer, ObservedNetwork,
+    ObservedNode, ObservedVolume, Reach,
 };
 use reconciler::model::quantity::{Bytes, Cpus};
 use reconciler::model::record::{
@@ -26,155 +29,18 @@ use reconciler::model::record::{
 };
 use reconciler::model::snapshot::{InFlight, Located, Snapshot};
 use reconciler::model::sparse::Sparse;
-use reconciler::model::subnet::Net;
+use reconciler::model::spec::InstanceSpec;
 use reconciler::model::suspend::Target;
 use reconciler::model::time::Timestamp;
 use reconciler::plan::goal;
 use reconciler::policy::{Policies, Policy, Subject, Verdict};
-use reconciler::revision::revision;
+use reconciler::revision::linked_revision;
 use reconciler::want;
-use serde::Deserialize;
+
+use self::observed::{Container, FailureYaml, Network, Observed, Record, Volume, n1};
 
 /// The instant of all cases.
 pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000);
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Observed {
-    down: bool,
-    root: String,
-    policy: String,
-    nodes: BTreeMap<Name, String>,
-    /// Images that no node holds, and that are not resolved.
-    missing_images: Vec<String>,
-    /// Images that are resolved, but that no node holds.
-    unpulled_images: Vec<String>,
-    containers: Vec<Container>,
-    volumes: Vec<Volume>,
-    networks: Vec<Network>,
-    /// Whether projects' own networks have still to be made.
-    no_own_networks: bool,
-    /// What projects' own networks are made from, if not the usual range.
-    addresses: Option<Net>,
-    /// The ranges that were given to projects' own networks.
-    own_subnets: BTreeMap<Name, Net>,
-    /// Projects whose range the engine of n1 refused just now.
-    refused_subnets: Vec<Name>,
-    records: BTreeMap<String, Record>,
-    /// Instances that have no record at all.
-    lost_records: Vec<Key>,
-    volume_records: BTreeMap<Key, bool>,
-    image_failures: BTreeMap<String, FailureYaml>,
-    managed: u32,
-    removed: Vec<String>,
-    approved: Vec<String>,
-    in_flight: BTreeMap<String, String>,
-    /// Instances, `volume shop/data`, or `project shop`.
-    suspended: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Container {
-    replica: String,
-    #[serde(default = "n1")]
-    node: Name,
-    #[serde(default = "one")]
-    incarnation: u64,
-    #[serde(default)]
-    revision: String,
-    #[serde(default)]
-    state: String,
-    /// How long it has run, or ran.
-    #[serde(default = "hour")]
-    ran_s: u64,
-    name: Option<String>,
-    image: Option<String>,
-    memory: Option<String>,
-    cpus: Option<String>,
-    restart_policy: Option<String>,
-    #[serde(default)]
-    health: HealthState,
-    /// Why, and for how long.
-    #[serde(default)]
-    health_reason: String,
-    #[serde(default = "hour")]
-    health_s: u64,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    /// The networks that it is on, by the engine's names.
-    networks: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Volume {
-    volume: Key,
-    #[serde(default = "n1")]
-    node: Name,
-    #[serde(default = "local")]
-    driver: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Network {
-    network: Key,
-    #[serde(default = "n1")]
-    node: Name,
-    #[serde(default = "bridge")]
-    driver: String,
-    #[serde(default)]
-    copies: Vec<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Record {
-    node: Option<Name>,
-    incarnation: Option<u64>,
-    revision: Option<String>,
-    unconfirmed: bool,
-    life: Option<String>,
-    streak: u32,
-    restarted_s_ago: i64,
-    replaced: u32,
-    replaced_s_ago: i64,
-    memory_asked: Option<String>,
-    cpus_asked: Option<String>,
-    failure: Option<FailureYaml>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct FailureYaml {
-    step: String,
-    count: u32,
-    retry_in_s: i64,
-    #[serde(default)]
-    ago_s: i64,
-    /// `current`, `other` or `removal`.
-    #[serde(default)]
-    goal: String,
-    #[serde(default)]
-    name_taken: bool,
-}
-
-fn n1() -> Name {
-    Name::new("n1").unwrap()
-}
-fn one() -> u64 {
-    1
-}
-fn hour() -> u64 {
-    3600
-}
-fn bridge() -> String {
-    "bridge".to_owned()
-}
-fn local() -> String {
-    "local".to_owned()
-}
 
 /// The snapshot and the policies of a case.
 pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), String> {
@@ -193,11 +59,15 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
     for (replica, record) in &observed.records {
         change_record(&mut snapshot, &replica_key(replica)?, record)?;
     }
+    for (key, waits) in &observed.waited_for {
+        let record = snapshot.records.instances.entry(key.clone()).or_default();
+        record.waits_for.clone_from(waits);
+    }
     for instance in &observed.lost_records {
         snapshot.records.instances.remove(instance);
     }
     volumes(&mut snapshot, &observed);
-    if let Some(range) = observed.addresses {
+    if let Some(range) = observed.range {
         snapshot.config.addresses = range;
     }
     if !observed.no_own_networks {
@@ -205,6 +75,7 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
     }
     own::subnets(&mut snapshot, &observed);
     networks(&mut snapshot, &observed);
+    own::rules(&mut snapshot, &observed.rules);
     for (image, failure) in &observed.image_failures {
         let name = ImageName::Reference(Arc::from(image.as_str()));
         let goal = goal::image_source(&snapshot, &name).ok_or("no such image")?;
@@ -227,6 +98,11 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
         };
         let why = Some("a look at it".to_owned());
         let entry = Entry::Suspended { target, by: "ops@n1".to_owned(), why };
+        snapshot.records.apply(NOW, &entry);
+    }
+    for (node, word) in &observed.ordered {
+        let order = NodeOrder::Cordon { drain: word == "drain", why: None };
+        let entry = Entry::NodeOrder { node: node.clone(), order, by: "ops@n1".to_owned() };
         snapshot.records.apply(NOW, &entry);
     }
     for (text, what) in &observed.in_flight {
@@ -345,10 +221,28 @@ fn instances(snapshot: &mut Snapshot, observed: &Observed) {
         if has_replica(key) {
             let digest = Some(declared.digest.clone());
             let uid = "u1".to_owned();
-            let record = InstanceRecord { uid, generation: 1, digest, ..InstanceRecord::default() };
+            let links = links::of_instance(&snapshot.desired, key);
+            let links = links.filter(|link| link.condition.is_some()).map(|link| link.to.clone());
+            let waits = declared.spec.more.depends_on.iter().map(|one| one.instance.clone());
+            let record = InstanceRecord {
+                uid,
+                generation: 1,
+                digest,
+                waits_for: waits.chain(links).collect(),
+                addresses: observed.addresses.get(key).cloned().unwrap_or_default(),
+                ..InstanceRecord::default()
+            };
             snapshot.records.instances.insert(key.clone(), record);
         }
     }
+}
+
+/// What links bring to an instance, by the addresses that records hold.
+fn linked_of(snapshot: &Snapshot, key: &Key, spec: &InstanceSpec) -> Linked {
+    let record = snapshot.records.instances.get(key);
+    let known = record.map(|record| record.addresses.clone()).unwrap_or_default();
+    let links = links::of_instance(&snapshot.desired, key);
+    Linked::of(&snapshot.desired, (key, spec), links, &known)
 }
 
 /// `current` and nothing mean what is declared; another word stands for itself.
@@ -360,7 +254,8 @@ fn revision_of(snapshot: &Snapshot, key: &Key, word: &str) -> Revision {
             let record = snapshot.records.images.get(image);
             let content = record.and_then(|record| record.content.clone());
             let content = content.unwrap_or_else(|| Arc::clone(&image_id(image).0));
-            revision(&declared.basis, &content)
+            let linked = linked_of(snapshot, key, &declared.spec);
+            linked_revision(&declared.basis, &content, &linked.variables)
         }
         None => Revision(Arc::from(if word.is_empty() { "old" } else { word })),
     }
@@ -378,7 +273,8 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     // Any will do, as long as no two have the same.
     let count: usize = snapshot.containers.values().map(Vec::len).sum();
     let address = Ipv4Addr::from_bits(0x0a90_0f00 + u32::try_from(count).unwrap_or(0));
-    let mut config = want::config(&spec, &replica, "/windlass/n1/shop", Some(address));
+    let linked = linked_of(snapshot, &replica.instance, &spec);
+    let mut config = want::config(&spec, &replica, "/windlass/n1/shop", Some(address), &linked);
     if let Some(memory) = &of.memory {
         let bytes = memory.parse::<Bytes>().map_err(|why| why.to_string())?.0;
         (config.limits.memory, config.limits.memory_swap) = (bytes, bytes * 2);
@@ -388,7 +284,7 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     }
     config.env.extend(of.env.clone());
     if let Some(networks) = &of.networks {
-        let wanted = want::attachments(&spec, &replica);
+        let wanted = want::attachments(&spec, &replica, &linked);
         let mut more = (*config.more).clone();
         more.attachments = networks
             .iter()
@@ -434,9 +330,10 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
         image,
         config,
         address: None,
+        addresses: BTreeMap::new(),
         created_at: since,
         hosts_path: None,
-        hosts: None,
+        hosts: of.hosts.clone(),
         name: name.clone(),
     };
     let id = ContainerId(Arc::from(format!("id-{}-{name}", of.node)));
@@ -477,6 +374,7 @@ fn change_record(snapshot: &mut Snapshot, replica: &ReplicaKey, by: &Record) -> 
     let current = revision_of(snapshot, &replica.instance, "");
     let record = snapshot.records.instances.entry(replica.instance.clone()).or_default();
     let record = record.replicas.entry(replica.ordinal).or_default();
+    record.address = by.address.or(record.address);
     record.node = by.node.clone().or_else(|| record.node.clone()).or_else(|| Some(n1()));
     if let Some(incarnation) = by.incarnation {
         record.incarnation = incarnation;

@@ -1,15 +1,17 @@
 //! Projects' own networks, and the ranges that they were given.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reconciler::model::desired::Spec;
+use reconciler::model::fence::{Fence, Rules};
 use reconciler::model::ids::{Key, Name};
 use reconciler::model::observed::ObservedNetwork;
 use reconciler::model::record::Failure;
 use reconciler::model::snapshot::Snapshot;
 use reconciler::model::subnet::PROJECT_BITS;
-use reconciler::plan::own_network_spec;
+use reconciler::plan::{bridge, own_network_spec, ways_of};
 
 use super::{NOW, Observed, n1};
 
@@ -53,6 +55,27 @@ pub(super) fn subnets(snapshot: &mut Snapshot, observed: &Observed) {
                 name_taken: false,
             };
             record.failures.insert(n1(), failure);
+        }
+    }
+}
+
+/// Puts the rules in force that links ask for, or has them asked for and gone since.
+pub(super) fn rules(snapshot: &mut Snapshot, word: &str) {
+    if word == "none" {
+        return;
+    }
+    let nodes: Vec<Name> = snapshot.nodes.keys().cloned().collect();
+    for node in nodes {
+        let links = snapshot.desired.links.values();
+        let open = links.flat_map(|link| ways_of(snapshot, &node, &link.spec)).collect();
+        let mut rules = Rules { open, ..Rules::default() };
+        let held = snapshot.nodes[&node].networks.values().filter_map(bridge);
+        rules.closed = held.filter(|bridge| rules.name(bridge)).map(Arc::from).collect();
+        if word != "flushed" {
+            let seen = snapshot.nodes.entry(node).or_default();
+            seen.fence = Fence::InForce { rules, intact: true };
+        } else {
+            snapshot.records.nodes.entry(node).or_default().rules = Some(rules.digest());
         }
     }
 }

@@ -9,9 +9,9 @@ use reconciler::model::quantity::{Bytes, Cpus, Span};
 use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{
     Condition, Content, Dependency, Endpoint, FileSpec, Health, HealthProbe, ImageSource,
-    ImageSpec, InstanceSpec, LocalFile, More, Mount, MountSource, NetworkName, NetworkSpec,
-    NetworkUse, NodeSpec, Placement, Port, PortRange, Power, Protocol, Pull, Resources, Restart,
-    Stop, Update, VolumeSpec,
+    ImageSpec, InstanceSpec, LinkPort, LinkSpec, LocalFile, More, Mount, MountSource, NetworkName,
+    NetworkSpec, NetworkUse, NodeSpec, Placement, Port, PortRange, Power, Protocol, Pull,
+    Resources, Restart, Room, Stop, Update, VolumeSpec,
 };
 use serde::Deserialize;
 
@@ -29,6 +29,18 @@ struct Metadata {
     name: Name,
     #[serde(default = "Name::default_project")]
     project: Name,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+/// All but the endpoint.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct NodeYaml {
+    capacity: Room,
+    reserved: Room,
+    cordon: bool,
+    drain: bool,
 }
 
 #[derive(Deserialize)]
@@ -73,13 +85,30 @@ struct DependencyYaml {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlacementYaml {
-    node: Name,
+    node: Option<Name>,
+    #[serde(default)]
+    selector: BTreeMap<String, String>,
+    spread: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LinkYaml {
+    from: Name,
+    to: Name,
+    alias: Option<String>,
+    #[serde(default)]
+    ports: Vec<u16>,
+    /// `none` for none.
+    condition: Option<String>,
+    #[serde(default)]
+    env: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NetworkYaml {
-    #[serde(default = "super::bridge")]
+    #[serde(default = "super::observed::bridge")]
     driver: String,
 }
 
@@ -141,7 +170,7 @@ pub(super) fn read(text: &str) -> Result<DesiredSet, String> {
             continue;
         }
         let document: Document = from(value)?;
-        let Metadata { name, project } = document.metadata;
+        let Metadata { name, project, labels } = document.metadata;
         let key = Key::new(project.clone(), name.clone());
         match document.kind.as_str() {
             "Instance" => {
@@ -165,6 +194,20 @@ pub(super) fn read(text: &str) -> Result<DesiredSet, String> {
                 let NetworkYaml { driver } = from(document.spec)?;
                 set.networks.insert(key, Declared::new(network(driver), source()));
             }
+            "Link" => {
+                let spec = link(from(document.spec)?, &key.project)?;
+                set.links.insert(key, Declared::new(spec, source()));
+            }
+            "Node" => {
+                let NodeYaml { capacity, reserved, cordon, drain } = match document.spec {
+                    serde_yaml::Value::Null => NodeYaml::default(),
+                    said => from(said)?,
+                };
+                let endpoint = Endpoint::Unix(format!("/{name}.sock"));
+                let spec = NodeSpec { capacity, reserved, cordon, drain, ..NodeSpec::at(endpoint) };
+                let declared = Declared { labels, ..Declared::new(spec, source()) };
+                set.nodes.insert(name, declared);
+            }
             other => return Err(format!("{other} is no kind")),
         }
     }
@@ -174,12 +217,13 @@ pub(super) fn read(text: &str) -> Result<DesiredSet, String> {
 /// Adds the nodes that a case speaks of; `n1` if it speaks of none.
 pub(super) fn add_nodes<'a>(set: &mut DesiredSet, named: impl Iterator<Item = &'a Name>) {
     let mut names: Vec<Name> = named.cloned().collect();
-    if names.is_empty() {
+    if names.is_empty() && set.nodes.is_empty() {
         names.push(super::n1());
     }
+    names.retain(|name| !set.nodes.contains_key(name));
     for name in names {
         let endpoint = Endpoint::Unix(format!("/{name}.sock"));
-        set.nodes.insert(name, Declared::new(NodeSpec { endpoint, cgroup_root: None }, source()));
+        set.nodes.insert(name, Declared::new(NodeSpec::at(endpoint), source()));
     }
 }
 
@@ -275,14 +319,34 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
                     gid: 0,
                 })
                 .collect(),
-            placement: yaml.placement.map(|PlacementYaml { node }| Placement {
-                node: Some(node),
-                selector: BTreeMap::new(),
+            placement: yaml.placement.map(|PlacementYaml { node, selector, spread }| Placement {
+                node,
+                selector,
+                spread,
             }),
             update: yaml.max_unavailable.map(|max_unavailable| Update { max_unavailable }),
             ..More::default()
         }),
     }
+}
+
+fn link(yaml: LinkYaml, project: &Name) -> Result<LinkSpec, String> {
+    let LinkYaml { from, to, alias, ports, condition, env } = yaml;
+    let port = |port| LinkPort { port, protocol: Protocol::Tcp };
+    Ok(LinkSpec {
+        from: Key::new(project.clone(), from),
+        alias: alias.unwrap_or_else(|| to.to_string()),
+        to: Key::new(project.clone(), to),
+        ports: ports.into_iter().map(port).collect(),
+        condition: match condition.as_deref() {
+            None | Some("started") => Some(Condition::Started),
+            Some("healthy") => Some(Condition::Healthy),
+            Some("completed") => Some(Condition::Completed),
+            Some("none") => None,
+            Some(other) => return Err(format!("{other} is no condition")),
+        },
+        env,
+    })
 }
 
 fn image(yaml: ImageYaml) -> ImageSpec {

@@ -57,6 +57,7 @@ pub fn differs(row: &PlanRow) -> bool {
             Reason::Completed
             | Reason::Retained
             | Reason::Unknown { .. }
+            | Reason::Stays { .. }
             | Reason::Suspended { .. } => false,
             Reason::NodeNotDeclared
             | Reason::InFlight { .. }

@@ -1,6 +1,7 @@
 //! Lists of objects: the tables of `get`.
 
 use reconciler::model::ids::Name;
+use reconciler::model::quantity::Cpus;
 use reconciler::status::{InstanceStatus, ReplicaStatus};
 
 use super::table::{Cell, Table, cell};
@@ -112,31 +113,49 @@ pub fn volumes(all: &[&VolumeStatus], style: &Style) -> String {
     table.render(style)
 }
 
-/// Nodes, one a row.
+/// Cpus are shown in thousandths of one.
+const NANO_SHOWN: u64 = Cpus::NANO / 1000;
+
+/// Nodes, one a row: what limits sum up to, of what is there for replicas.
 #[must_use]
 pub fn nodes(all: &[&NodeStatus], wide: bool, specs: &str, style: &Style) -> String {
-    let mut heads =
-        vec!["NAME", "STATUS", "ENGINE", "CPUS", "MEMORY", "OURS", "OTHERS", "ENDPOINT"];
+    let mut heads = vec![
+        "NAME", "STATUS", "ENGINE", "REPLICAS", "CPUS", "MEMORY", "LATENCY", "SEEN", "ENDPOINT",
+    ];
     if wide {
-        heads.extend(["ENGINE ID", "DECLARED"]);
+        heads.extend(["OTHERS", "ENGINE ID", "DECLARED"]);
     }
     let mut table = Table::with_heads(&heads);
     for node in all {
-        let status =
-            if node.ready { cell(Ink::Good, "Ready") } else { cell(Ink::Bad, "Unreachable") };
+        let ink = match (node.ready, node.status.as_str()) {
+            (true, "Ready") => Ink::Good,
+            (true, _) => Ink::Odd,
+            (false, _) => Ink::Bad,
+        };
+        let of = |used: String, room: Option<String>| match room {
+            Some(room) => format!("{used} of {room}"),
+            None => used,
+        };
+        let cpus = |nano: u64| Cpus(nano / NANO_SHOWN * NANO_SHOWN).to_string();
+        let seen = node.seen_at.map(|at| format!("{} ago", age(style.now.since(at))));
         let declared = node.source.as_deref().map(|source| place(specs, source));
         let mut row = vec![
             node.name.to_string().into(),
-            status,
+            cell(ink, node.status.clone()),
             dash(node.version.clone()),
-            dash(node.cpus.map(|cpus| cpus.to_string())),
-            dash(node.memory.map(size)),
-            node.containers.to_string().into(),
-            node.foreign.to_string().into(),
+            node.replicas.to_string().into(),
+            of(cpus(node.cpus_used), node.cpus_room.map(cpus)).into(),
+            of(size(node.memory_used), node.memory_room.map(size)).into(),
+            dash(node.latency_ms.map(|took| format!("{took} ms"))),
+            dash(seen),
             node.endpoint.clone().into(),
         ];
         if wide {
-            row.extend([dash(node.engine.clone()), dash(declared)]);
+            row.extend([
+                node.foreign.to_string().into(),
+                dash(node.engine.clone()),
+                dash(declared),
+            ]);
         }
         table.row(row);
     }

@@ -127,6 +127,7 @@ fn change(row: &PlanRow, kind: ChangeKind, specs: &str) -> Words {
             | Cause::Power { .. }
             | Cause::Unfinished
             | Cause::Superseded
+            | Cause::Drained { .. }
             | Cause::NotDeclared
             | Cause::ScaledDown
             | Cause::Down,
@@ -173,6 +174,7 @@ fn held_back(reason: &Reason, style: &Style) -> Option<Words> {
             let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             ("=", Ink::Odd, format!("left alone: suspended {since} ago{why}"), format!("by {by}"))
         }
+        Reason::Stays { .. } => ("=", Ink::Odd, words, "stays".to_owned()),
         Reason::Held => {
             let note = "# held".to_owned();
             ("-", Ink::Bad, "no longer declared".to_owned(), note)

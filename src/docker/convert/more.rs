@@ -115,7 +115,7 @@ pub(super) fn to_engine(more: &MoreConfig, mode: &str, body: &mut ContainerCreat
 
 /// How a container is put on a network.
 pub(in super::super) fn endpoint(attachment: &Attachment) -> EndpointSettings {
-    let Attachment { aliases, address } = attachment;
+    let Attachment { aliases, address, links } = attachment;
     let ipam = address.map(|address| {
         let text = Some(address.to_string());
         match address {
@@ -126,6 +126,7 @@ pub(in super::super) fn endpoint(attachment: &Attachment) -> EndpointSettings {
     EndpointSettings {
         ipam_config: ipam,
         aliases: listed(aliases.iter().cloned()),
+        links: listed(links.iter().map(|(alias, name)| format!("{name}:{alias}"))),
         ..EndpointSettings::default()
     }
 }
@@ -234,13 +235,20 @@ fn attachments(
                 text(&ipam.ipv4_address).or_else(|| text(&ipam.ipv6_address))
             });
             let aliases = settings.aliases.iter().flatten();
+            let links = settings.links.iter().flatten();
             let attachment = Attachment {
                 aliases: aliases.filter(|alias| *alias != short).cloned().collect(),
                 address: asked.and_then(|address| address.parse().ok()),
+                links: links.filter_map(|link| link.split_once(':')).map(own_alias).collect(),
             };
             (network.clone(), attachment)
         });
     found.collect()
+}
+
+/// `NAME:ALIAS` as it is kept here: the alias, and the name behind it.
+fn own_alias((name, alias): (&str, &str)) -> (String, String) {
+    (alias.to_owned(), name.to_owned())
 }
 
 /// Where an engine puts what is printed. What all engines do out of the box says nothing.

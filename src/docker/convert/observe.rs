@@ -2,6 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bollard::models::{
@@ -59,6 +60,7 @@ pub(in super::super) fn observed_container(
             ..container_config(&id, config, host, networks)
         },
         address: networks.and_then(first_address),
+        addresses: networks.map(addresses).unwrap_or_default(),
         created_at: timestamp(inspected.created.as_deref()),
         hosts_path: inspected.hosts_path.filter(|path| !path.is_empty()).map(Arc::from),
         // The engine knows no such names.
@@ -238,6 +240,18 @@ fn variables(env: &[String]) -> BTreeMap<String, String> {
 
 fn user_labels(found: HashMap<String, String>) -> BTreeMap<String, String> {
     found.into_iter().filter(|(label, _)| !label.starts_with(labels::PREFIX)).collect()
+}
+
+/// All addresses, by network.
+fn addresses(settings: &NetworkSettings) -> BTreeMap<String, IpAddr> {
+    let networks = settings.networks.iter().flatten();
+    let found = networks.filter_map(|(name, network)| {
+        let address = |text: &Option<String>| text.as_deref()?.parse().ok();
+        let address =
+            address(&network.ip_address).or_else(|| address(&network.global_ipv6_address));
+        Some((name.clone(), address?))
+    });
+    found.collect()
 }
 
 /// The address on the network that comes first by name.

@@ -1,6 +1,7 @@
 //! Nodes.
 
-use reconciler::model::spec::{Endpoint, NodeSpec};
+use reconciler::model::spec::limits::COUNT_MAX;
+use reconciler::model::spec::{Endpoint, NodeSpec, Room};
 
 use super::super::problem::Problem;
 use super::super::tree::Node;
@@ -19,8 +20,37 @@ pub(crate) fn decode(context: &mut Context<'_>, node: &Node<'_>) -> Option<NodeS
     let cgroup_root = fields.take("cgroupRoot");
     let cgroup_root =
         cgroup_root.and_then(|node| value::absolute_path(context, node, "cgroupRoot"));
-    fields.finish(context, &["tls", "capacity", "reserved", "cordon", "drain"]);
-    Some(NodeSpec { endpoint: endpoint?, cgroup_root })
+    let mut said = |context: &mut Context<'_>, name: &'static str| {
+        let node = fields.take(name)?;
+        room(context, node, name)
+    };
+    let capacity = said(context, "capacity").unwrap_or_default();
+    let reserved = said(context, "reserved").unwrap_or_default();
+    let mut flag = |context: &mut Context<'_>, name: &'static str| {
+        let node = fields.take(name)?;
+        value::boolean(context, node, name)
+    };
+    let cordon = flag(context, "cordon").unwrap_or_default();
+    let drain = flag(context, "drain").unwrap_or_default();
+    fields.finish(context, &["tls"]);
+    Some(NodeSpec { endpoint: endpoint?, cgroup_root, capacity, reserved, cordon, drain })
+}
+
+fn room(context: &mut Context<'_>, node: &Node<'_>, field: &'static str) -> Option<Room> {
+    let path = format!("{field}.");
+    let mut fields = Fields::of(context, node, field, &path)?;
+    let cpus = fields.take("cpus");
+    let cpus = cpus.and_then(|node| value::quantity(context, node, &fields.name("cpus")));
+    let memory = fields.take("memory");
+    let memory = memory.and_then(|node| value::quantity(context, node, &fields.name("memory")));
+    let mut count = |context: &mut Context<'_>, name: &'static str| {
+        let node = fields.take(name)?;
+        value::integer(context, node, &fields.name(name), (0, COUNT_MAX))
+    };
+    let pids = count(context, "pids");
+    let instances = count(context, "instances");
+    fields.finish(context, &["disk", "ports"]);
+    Some(Room { cpus, memory, pids, instances })
 }
 
 fn endpoint(context: &mut Context<'_>, node: &Node<'_>) -> Option<Endpoint> {

@@ -86,9 +86,13 @@ pub(super) fn placement(context: &mut Context<'_>, node: &Node<'_>) -> Option<Pl
     let selector = fields
         .take("selector")
         .and_then(|node| value::texts(context, node, "placement.selector", |_| Ok(())));
-    fields.finish(context, &["spread", "avoid", "tolerations", "strategy"]);
+    let spread = fields.take("spread").and_then(|node| {
+        let expected = "`node`, or a label of nodes such as `zone`";
+        value::text(context, node, "placement.spread", expected).map(str::to_owned)
+    });
+    fields.finish(context, &["avoid", "tolerations", "strategy"]);
     let node = name.map_or(Some(None), |name| name.map(Some))?;
-    Some(Placement { node, selector: selector.unwrap_or_default() })
+    Some(Placement { node, selector: selector.unwrap_or_default(), spread })
 }
 
 /// What other tools call conditions.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Deed, Entry};
+use crate::model::cordon::{Cordon, NodeOrder};
 use crate::model::ids::{ImageName, Key, Name, ObjectId, ReplicaKey, Revision};
 use crate::model::record::{
     Failure, HISTORY_REVISIONS_MAX, Life, PastRevision, Records, ReplicaRecord, Restarts,
@@ -53,6 +54,11 @@ impl Records {
                 record.uid.clone_from(uid);
                 record.generation += 1;
                 record.digest = Some(digest.clone());
+            }
+            Entry::Linked { instance, waits_for, addresses } => {
+                let record = self.instances.entry(instance.clone()).or_default();
+                record.waits_for.clone_from(waits_for);
+                record.addresses.clone_from(addresses);
             }
             Entry::Placed { replica, node } => self.replica(replica).node = Some(node.clone()),
             Entry::Addressed { replica, address } => {
@@ -113,10 +119,41 @@ impl Records {
                 self.suspended.add(target, Suspension { at, by, why });
             }
             Entry::Resumed { target } => self.suspended.end(target),
+            Entry::NodeOrder { node, order, by } => self.apply_order(at, node, order, by),
             Entry::Settled { managed } => {
                 self.guard.managed = *managed;
                 self.guard.removed = BTreeSet::new();
                 self.guard.approval = None;
+            }
+        }
+    }
+
+    fn apply_order(&mut self, at: Timestamp, node: &Name, order: &NodeOrder, by: &str) {
+        match order {
+            NodeOrder::Cordon { drain, why } => {
+                let (drain, by, why) = (*drain, by.to_owned(), why.clone());
+                let cordon = Cordon { drain, at, by, why };
+                self.nodes.entry(node.clone()).or_default().cordon = Some(cordon);
+            }
+            NodeOrder::Uncordon => {
+                if let Some(record) = self.nodes.get_mut(node) {
+                    record.cordon = None;
+                }
+            }
+            NodeOrder::Accept { engine } => {
+                self.nodes.entry(node.clone()).or_default().engine = Some(engine.clone());
+                for record in self.images.values_mut() {
+                    record.ids.remove(node);
+                    record.failures.remove(node);
+                }
+                for record in self.volumes.values_mut() {
+                    record.nodes.remove(node);
+                    record.failures.remove(node);
+                }
+                for record in self.networks.values_mut() {
+                    record.nodes.remove(node);
+                    record.failures.remove(node);
+                }
             }
         }
     }
@@ -170,6 +207,8 @@ impl Records {
             }
             // Also where it makes way: should its successor no longer be wanted, it did not end by
             // itself. The start of a successor stands later in the same row.
+            // What is left of it on an earlier node says nothing of the one in force.
+            Deed::Stop { power: _ } if record.node.as_ref().is_some_and(|at| at != node) => {}
             Deed::Stop { power: _ } => record.life = Life::Stopped,
             Deed::Update { limits } => record.applied = limits.clone(),
             Deed::Pause

@@ -7,10 +7,13 @@
 mod apply;
 
 use core::net::Ipv4Addr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::links::Addresses;
+use crate::model::cordon::NodeOrder;
 use crate::model::desired::RootIdentity;
 use crate::model::ids::{
     Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision,
@@ -81,6 +84,15 @@ pub enum Entry {
         uid: String,
         /// Digest of the spec.
         digest: Digest,
+    },
+    /// What an instance waits for and what its variables of links name.
+    Linked {
+        /// Which instance.
+        instance: Key,
+        /// The instances that it waits for before it starts.
+        waits_for: BTreeSet<Key>,
+        /// The addresses, by the aliases of the links.
+        addresses: Addresses,
     },
     /// A replica was given a node.
     Placed {
@@ -189,6 +201,15 @@ pub enum Entry {
     Resumed {
         /// What.
         target: Target,
+    },
+    /// An operator said something of a node.
+    NodeOrder {
+        /// Which node.
+        node: Name,
+        /// What.
+        order: NodeOrder,
+        /// Who: `user@host`.
+        by: String,
     },
     /// Things have been settled for a while: removals are counted anew.
     Settled {

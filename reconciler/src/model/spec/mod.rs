@@ -30,7 +30,7 @@ pub use self::files::{Content, FileSpec, LocalFile, Mount, MountSource};
 pub use self::links::{Grant, LinkPort, LinkSpec};
 pub use self::network::{Dns, NetworkName, NetworkSpec, NetworkUse, Subnet};
 pub use self::objects::{
-    Endpoint, ImageSource, ImageSpec, NodeSpec, ProjectSpec, Pull, Quota, VolumeSpec,
+    Endpoint, ImageSource, ImageSpec, NodeSpec, ProjectSpec, Pull, Quota, Room, VolumeSpec,
 };
 pub use self::ports::{Port, PortRange, Protocol};
 pub use self::resources::{BUILT_IN_FLAVORS, BlockIo, Flavor, FlavorSpec, Resources, Swap};
@@ -208,6 +208,15 @@ pub struct Placement {
     /// Those with these labels.
     #[cfg_attr(feature = "schema", schemars(default, with = "BTreeMap<String, form::Text>"))]
     pub selector: BTreeMap<String, String>,
+    /// What replicas are spread over evenly when they are placed: `node`, or a label of nodes such
+    /// as `zone`; nodes without the label take none of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<String>,
+}
+
+impl Placement {
+    /// The word for spreading over nodes.
+    pub const SPREAD_NODES: &str = "node";
 }
 
 /// An instance that has to be there before another one starts.

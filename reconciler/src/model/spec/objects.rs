@@ -87,6 +87,64 @@ pub struct NodeSpec {
     /// and the owner if not said.
     #[cfg_attr(feature = "schema", schemars(with = "Option<form::Path>"))]
     pub cgroup_root: Option<String>,
+    /// What it has for replicas. What is said here is never over-committed; what is not said is
+    /// only weighed, as the engine tells it.
+    #[serde(default, skip_serializing_if = "Room::is_empty")]
+    pub capacity: Room,
+    /// How much of that is for others than windlass.
+    #[serde(default, skip_serializing_if = "Room::is_empty")]
+    pub reserved: Room,
+    /// Whether nothing new is placed there. What is there stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cordon: bool,
+    /// Whether what can be elsewhere is moved to other nodes; nothing new is placed there either.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drain: bool,
+}
+
+impl NodeSpec {
+    /// A node at `endpoint` of which nothing else is said.
+    #[must_use]
+    pub fn at(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            cgroup_root: None,
+            capacity: Room::default(),
+            reserved: Room::default(),
+            cordon: false,
+            drain: false,
+        }
+    }
+}
+
+/// Room for replicas. What they ask for are their limits; one without a limit asks for none of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct Room {
+    /// CPU time per time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<Cpus>,
+    /// Memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Bytes>,
+    /// Processes and threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(max = limits::COUNT_MAX)))]
+    pub pids: Option<u64>,
+    /// Replicas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(max = limits::COUNT_MAX)))]
+    pub instances: Option<u64>,
+}
+
+impl Room {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { cpus, memory, pids, instances } = self;
+        cpus.is_none() && memory.is_none() && pids.is_none() && instances.is_none()
+    }
 }
 
 /// Where an engine listens.
