@@ -551,7 +551,12 @@ impl<'a> Check<'a> {
                     let node = plan.steps.iter().find(
                         |step| matches!(&step.object, ObjectId::Replica(key) if key == replica),
                     );
-                    let here = |at: &&Located| node.is_none_or(|step| step.node == at.node);
+                    let records = &self.snapshot.records.instances;
+                    let recorded = records.get(&replica.instance);
+                    let recorded = recorded.and_then(|all| all.replicas.get(&replica.ordinal));
+                    let node = node.map(|step| &step.node);
+                    let node = node.or_else(|| recorded.and_then(|record| record.node.as_ref()));
+                    let here = |at: &&Located| node.is_none_or(|node| *node == at.node);
                     let mut all = self.snapshot.containers.values().flatten().filter(here);
                     if all.any(holds) {
                         let what = format!("{replica} is given {address}, which is taken");

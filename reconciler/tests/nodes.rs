@@ -136,7 +136,7 @@ fn a_lost_node_is_asked_again_with_growing_waits() {
     world.send(Event::Hint { node: name("n1"), event: NodeEvent::Opened });
     settled(&mut world);
     assert_eq!(world.engine.snapshot().nodes[&name("n1")].reach, Reach::Reachable);
-    assert!(world.actions.iter().filter(|action| action.contains("create")).count() == 1);
+    assert!(world.actions.iter().filter(|action| action.contains("create shop/")).count() == 1);
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl<'a> Round<'a> {
     /// Whether the rules that a new container at `address` talks by are in force, or nobody can
     /// tell. `is_new` if the address was given out just now: nothing is known of it yet.
     pub(super) fn rules_first(
-        &self,
+        &mut self,
         replica: &Replica<'_, '_>,
         address: Option<Ipv4Addr>,
         is_new: bool,
@@ -166,6 +166,8 @@ impl<'a> Round<'a> {
             wanted.open.iter().any(|way| way.from == address && !rules.open.contains(way))
         });
         if is_new || missing {
+            // The rules are made of what is recorded.
+            self.record_address(replica.key);
             return Err(Reason::WaitingOn { what: format!("the rules of node {}", replica.node) });
         }
         Ok(())

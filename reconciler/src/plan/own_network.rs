@@ -42,6 +42,8 @@ const OVERLAP: &str = "overlap";
 pub(super) struct Own {
     subnets: BTreeMap<Name, Net>,
     addresses: BTreeMap<(Name, Name), Addresses>,
+    /// Given out just now, and not on record yet.
+    chosen: Option<(ReplicaKey, Ipv4Addr)>,
 }
 
 /// The addresses of one network on one node.
@@ -224,8 +226,16 @@ impl Round<'_> {
             return Err(Reason::Stalled { message });
         };
         known.given.insert(address);
-        self.decide(Entry::Addressed { replica: replica.key.clone(), address });
+        self.own.chosen = Some((replica.key.clone(), address));
         Ok((Some(address), true))
+    }
+
+    /// Has records say which address was given out just now: its container is about to be made, or
+    /// waits for the rules that name it. Who waits for a turn is given none.
+    pub(super) fn record_address(&mut self, replica: &ReplicaKey) {
+        if let Some((replica, address)) = self.own.chosen.take_if(|(key, _)| key == replica) {
+            self.decide(Entry::Addressed { replica, address });
+        }
     }
 
     /// Whether a project's own network is wanted on a node: an instance of it is placed there that

@@ -476,6 +476,12 @@ impl<'a> Round<'a> {
         }
         self.turn(replica, &work.actions)?;
         self.has_turn(replica, &work.actions);
+        let needs_address = |action: &Action| {
+            matches!(action, Action::CreateContainer { .. } | Action::ConnectNetwork { .. })
+        };
+        if work.actions.iter().any(needs_address) {
+            self.record_address(replica.key);
+        }
         let Work { kind, cause, actions, after } = work;
         let (object, node) = (replica.object.clone(), replica.node.clone());
         self.chain(Change { object, node, kind, cause, goal }, actions, &after);

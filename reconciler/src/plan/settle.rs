@@ -35,10 +35,27 @@ impl<'a> Round<'a> {
             );
             return self.wait(replica.object, Some(replica.node), Reason::Stalled { message });
         }
+        if let Some(reason) = self.split(replica) {
+            return self.wait(replica.object, Some(replica.node), reason);
+        }
         match &replica.instance.gate.back {
             Some(reason) => self.wait(replica.object, Some(replica.node), reason.clone()),
             None => self.report.counts.settled += 1,
         }
+    }
+
+    /// Why a replica is not as its links want it: what it is linked with is on another node.
+    fn split(&self, replica: &Replica<'_, '_>) -> Option<Reason> {
+        let (key, node) = (replica.instance.key, replica.node);
+        self.together.with(key).next()?;
+        let nodes = self.together.nodes(self.snapshot, key);
+        let (elsewhere, other) = nodes.into_iter().find(|(other, _)| other != node)?;
+        let message = format!(
+            "it is on {node}, and {other}, which it is linked with, on {elsewhere}: linked \
+             instances are on one node, and nobody is moved for a link; set `replicas: 0` for one \
+             of the two until it is gone, and it is placed beside the other, or take the link away"
+        );
+        Some(Reason::Stalled { message })
     }
 
     /// Has records say what another hand did to it.
