@@ -39,6 +39,7 @@ mod terminal;
 mod top;
 mod up;
 mod validate;
+mod verbs;
 mod wait;
 mod watch;
 

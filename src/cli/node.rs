@@ -6,9 +6,9 @@ use reconciler::model::ids::Name;
 use reconciler::model::journal::Entry;
 use reconciler::status::ReplicaStatus;
 
-use super::args::NodeVerb;
 use super::saved::who;
 use super::show::words::{count, meant, some};
+use super::verbs::NodeVerb;
 use super::{Context, Dir, Ended, Failure, ask, describe, follow, get};
 use crate::api::protocol::{Frame, NodeStatus, Overview, Request};
 use crate::app::{self, Session, Settings};

@@ -5,10 +5,11 @@ use reconciler::model::quantity::Span;
 use reconciler::rollout::ask::Ask;
 use reconciler::status::{InstanceStatus, RolloutStatus};
 
-use super::args::{Format, RolloutVerb};
+use super::args::Format;
 use super::get::{Kind, find};
 use super::saved::who;
 use super::show::rollouts;
+use super::verbs::RolloutVerb;
 use super::{ACT_TIMEOUT, Context, Dir, Ended, Failure, ask};
 use crate::api::protocol::{Frame, Request};
 use crate::app::{self, Session, Settings};

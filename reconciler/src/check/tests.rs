@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::model::journal::Entry;
 use crate::model::observed::HealthState;
 use crate::model::quantity::{Bytes, Span};
 use crate::model::sparse::Sparse;

@@ -1,6 +1,7 @@
 //! Reads a golden case: `specs.yaml` in the user's grammar, `observed.yaml` in a terse form in
 //! which whatever is left out is as declared.
 
+mod observed;
 mod own;
 mod rollouts;
 mod specs;
@@ -42,160 +43,10 @@ use reconciler::step::Action;
 use reconciler::want;
 use serde::Deserialize;
 
+use observed::{Container, FailureYaml, Network, Observed, Record, Volume, n1};
+
 /// The instant of all cases.
 pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000);
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Observed {
-    down: bool,
-    root: String,
-    policy: String,
-    nodes: BTreeMap<Name, String>,
-    /// Images that no node holds, and that are not resolved.
-    missing_images: Vec<String>,
-    /// Images that are resolved, but that no node holds.
-    unpulled_images: Vec<String>,
-    containers: Vec<Container>,
-    volumes: Vec<Volume>,
-    networks: Vec<Network>,
-    /// Whether projects' own networks have still to be made.
-    no_own_networks: bool,
-    /// What projects' own networks are made from, if not the usual range.
-    addresses: Option<Net>,
-    /// The ranges that were given to projects' own networks.
-    own_subnets: BTreeMap<Name, Net>,
-    /// Projects whose range the engine of n1 refused just now.
-    refused_subnets: Vec<Name>,
-    records: BTreeMap<String, Record>,
-    /// Whether links cannot be put in force on nodes; else they are, as they shall be.
-    no_rules: bool,
-    /// The addresses that variables of links name.
-    link_addresses: BTreeMap<Key, Addresses>,
-    /// What instances waited for that are no longer declared.
-    waited_for: BTreeMap<Key, BTreeSet<Key>>,
-    /// Instances that have no record at all.
-    lost_records: Vec<Key>,
-    volume_records: BTreeMap<Key, bool>,
-    image_failures: BTreeMap<String, FailureYaml>,
-    managed: u32,
-    removed: Vec<String>,
-    approved: Vec<String>,
-    in_flight: BTreeMap<String, String>,
-    /// Nodes that an operator cordoned: `cordon` or `drain`.
-    ordered: BTreeMap<Name, String>,
-    /// Histories, and what was asked for about rollouts.
-    rollouts: BTreeMap<Key, rollouts::Rollout>,
-    /// Instances, `volume shop/data`, or `project shop`.
-    suspended: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Container {
-    replica: String,
-    #[serde(default = "n1")]
-    node: Name,
-    #[serde(default = "one")]
-    incarnation: u64,
-    #[serde(default)]
-    revision: String,
-    #[serde(default)]
-    state: String,
-    /// Which of the host ports of its ranges it has, if not that of its ordinal.
-    slot: Option<u32>,
-    /// How long it has run, or ran.
-    #[serde(default = "hour")]
-    ran_s: u64,
-    name: Option<String>,
-    image: Option<String>,
-    memory: Option<String>,
-    cpus: Option<String>,
-    restart_policy: Option<String>,
-    #[serde(default)]
-    health: HealthState,
-    /// Why, and for how long.
-    #[serde(default)]
-    health_reason: String,
-    #[serde(default = "hour")]
-    health_s: u64,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    /// The networks that it is on, by the engine's names.
-    networks: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Volume {
-    volume: Key,
-    #[serde(default = "n1")]
-    node: Name,
-    #[serde(default = "local")]
-    driver: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Network {
-    network: Key,
-    #[serde(default = "n1")]
-    node: Name,
-    #[serde(default = "bridge")]
-    driver: String,
-    #[serde(default)]
-    copies: Vec<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Record {
-    node: Option<Name>,
-    incarnation: Option<u64>,
-    revision: Option<String>,
-    unconfirmed: bool,
-    life: Option<String>,
-    streak: u32,
-    restarted_s_ago: i64,
-    replaced: u32,
-    replaced_s_ago: i64,
-    /// When a container of its revision was first started.
-    started_s_ago: Option<i64>,
-    memory_asked: Option<String>,
-    cpus_asked: Option<String>,
-    failure: Option<FailureYaml>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct FailureYaml {
-    step: String,
-    count: u32,
-    retry_in_s: i64,
-    #[serde(default)]
-    ago_s: i64,
-    /// `current`, `other` or `removal`.
-    #[serde(default)]
-    goal: String,
-    #[serde(default)]
-    name_taken: bool,
-}
-
-fn n1() -> Name {
-    Name::new("n1").unwrap()
-}
-fn one() -> u64 {
-    1
-}
-fn hour() -> u64 {
-    3600
-}
-fn bridge() -> String {
-    "bridge".to_owned()
-}
-fn local() -> String {
-    "local".to_owned()
-}
 
 /// The snapshot and the policies of a case.
 pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), String> {

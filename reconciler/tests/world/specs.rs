@@ -113,7 +113,7 @@ struct LinkYaml {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NetworkYaml {
-    #[serde(default = "super::bridge")]
+    #[serde(default = "super::observed::bridge")]
     driver: String,
 }
 

@@ -14,18 +14,8 @@ use super::{Specs, messages};
 const SET: &str = include_str!("design.yaml");
 
 #[test]
-fn what_is_not_built_of_the_design_is_said() {
+fn the_design_is_read_whole() {
     let mut specs = Specs::new(&[("set.yaml", SET)]);
-    let reading = specs.read();
-    assert_eq!(messages(&reading), [""; 0]);
-    assert!(reading.specs.desired.is_empty());
-    assert_eq!(reading.specs.broken.len(), 1);
-}
-
-#[test]
-fn the_rest_of_the_design_is_read_whole() {
-    let text = SET;
-    let mut specs = Specs::new(&[("set.yaml", &text)]);
     let reading = specs.read();
     assert_eq!(messages(&reading), [""; 0]);
     let desired = &reading.specs.desired;

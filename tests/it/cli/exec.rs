@@ -204,7 +204,8 @@ fn a_signal_ends_it_and_leaves_the_terminal_as_it_was() {
         .expect("windlass starts");
     let mut begun = [0; 6];
     child.stdout.as_mut().expect("it is piped").read_exact(&mut begun).expect("it begins");
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    // Not INT: shells have what they start behind their back ignore that.
+    let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(kill.expect("kill starts").success());
     eventually("it ends", SOON, || child.try_wait().expect("it is our child").is_some());
     assert_eq!(child.wait().expect("it ended").code(), None, "the signal ended it");

@@ -105,14 +105,16 @@ fn three_are_ready_all_the_time(engine: &Engine) {
     eventually("all are ready", LONG, || held.status("web").replicas_ready == 3);
     held.wait_until_settled();
     let old = ids(&room);
+    let mut gone = Vec::new();
     let events = Events::since(&room, &engine_time(engine));
     for n in 2..4 {
+        gone.extend(ids(&room));
         room.spec("web.yaml", &web(n, "ready"));
         let outcome = held.apply();
         assert!(outcome.is_good(), "{outcome:#?}");
     }
     held.wait_until_settled();
-    let events = events.until_gone(old.iter().map(String::as_str));
+    let events = events.until_gone(gone.iter().map(String::as_str));
     let (fewest, most) = extremes(&old, &events);
     assert_eq!((fewest, most), (3, 4), "{events:#?}");
     // Each one was replaced twice, and nothing else was made.
