@@ -17,7 +17,8 @@ use crate::step::{Action, Step};
 struct Worst {
     /// It was ready, and is not.
     is_taken: bool,
-    /// Most of its containers that run at once.
+    /// Most of its containers that run at once: when the row starts one, or else before it. What
+    /// another hand started is there before, and may have to go first.
     most: usize,
     /// The row starts one while another one runs.
     starts_beside: bool,
@@ -98,12 +99,14 @@ fn worst(located: &[Located], row: &[&Step]) -> Worst {
     });
     let was_ready = !ready.is_empty();
     let mut worst = Worst { is_taken: false, most: live.len(), starts_beside: false };
+    let mut starts = false;
     for step in row {
         match &step.action {
             Action::StartContainer { container, .. } => {
                 live.insert(container);
                 worst.starts_beside |= live.len() > 1;
-                worst.most = worst.most.max(live.len());
+                worst.most = if starts { worst.most.max(live.len()) } else { live.len() };
+                starts = true;
             }
             Action::StopContainer { container, .. } | Action::RemoveContainer { container, .. } => {
                 live.remove(container.as_str());

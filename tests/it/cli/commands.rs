@@ -42,7 +42,7 @@ fn a_spec_is_planned_applied_shown_changed_and_taken_down() {
 
     let apply = room.windlass(&["apply"]);
     assert_eq!(apply.code, 0, "{apply:?}");
-    assert!(apply.stdout.contains("Applied: 1 created, 1 settled ("), "{}", apply.stdout);
+    assert!(apply.stdout.contains("Applied: 2 created, 1 settled ("), "{}", apply.stdout);
     let apply = room.windlass(&["apply", "-q"]);
     assert_eq!((apply.code, apply.stdout.as_str(), apply.stderr.as_str()), (0, "", ""));
     let plan = room.windlass(&["plan", "--detailed-exitcode"]);
@@ -81,7 +81,7 @@ fn a_spec_is_planned_applied_shown_changed_and_taken_down() {
     assert!(down.stderr.contains("windlass down --yes"), "{}", down.stderr);
     assert_eq!(room.containers("web").len(), 1, "nothing was removed");
     let down = room.windlass(&["down", "-y"]);
-    assert!(down.code == 0 && down.stdout.ends_with("\nDown: 1 removed.\n"), "{down:?}");
+    assert!(down.code == 0 && down.stdout.ends_with("\nDown: 2 removed.\n"), "{down:?}");
     assert!(room.containers("web").is_empty());
 }
 
@@ -111,7 +111,7 @@ fn removals_past_the_guard_wait_for_approval() {
     assert_eq!(room.containers("a").len(), 1, "nothing was removed");
     let approve = room.windlass(&["approve", &digest[..8]]);
     assert_eq!(approve.code, 0, "{approve:?}");
-    assert!(approve.stdout.contains("Applied: 5 removed, 0 settled"), "{}", approve.stdout);
+    assert!(approve.stdout.contains("Applied: 6 removed, 0 settled"), "{}", approve.stdout);
     assert!(names.iter().all(|name| room.containers(name).is_empty()));
     assert!(room.windlass(&["approve"]).stderr.contains("Nothing is held"));
 }

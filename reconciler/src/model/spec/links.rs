@@ -9,8 +9,7 @@ use super::{defaults, form};
 use crate::model::ids::{Key, Name};
 
 /// A link: one instance talks to another, under a name of its own for it.
-///
-/// Linked instances are on one node, and so are those that they are linked with in turn.
+// Their being on one node is told with `to`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -19,7 +18,7 @@ pub struct LinkSpec {
     #[cfg_attr(feature = "schema", schemars(with = "Name"))]
     pub from: Key,
     /// The instance that it talks to; `project/name` for one of another project, whose Project has
-    /// to `grant` it.
+    /// to `grant` it. The two are on one node, and so are those that they are linked with in turn.
     pub to: Key,
     /// What `from` calls `to`; the name of `to` if not said. Others may use the same alias for
     /// something else.
