@@ -134,9 +134,11 @@ fn check_terminal(room: &Sandbox<'_>) {
     terminal.resize(41, 132);
     terminal.keys(&until("41 132", "changes' with ours'"));
     terminal.wait_for("changes with ours");
-    terminal.keys("echo go'ing'; sleep 1000\r");
+    terminal.keys("sh -c \"echo go'ing'; exec sleep 1000\"\r");
     terminal.wait_for("going");
     terminal.keys("\u{3}");
+    // The shell drops what is typed before it takes the terminal back.
+    terminal.wait_for("/ # ");
     terminal.keys("echo it was $?'.'\r");
     terminal.wait_for("it was 130.");
     terminal.keys("exit 5\r");
