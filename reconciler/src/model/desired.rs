@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{Digest, Key, Name};
 use super::spec::{
-    Endpoint, FlavorSpec, ImageSpec, InstanceSpec, LinkSpec, NetworkSpec, NodeSpec, ProjectSpec,
-    VolumeSpec,
+    Endpoint, FlavorSpec, ImageSpec, InstanceSpec, LinkSpec, NetworkSpec, NodeSpec,
+    PolicyBindingSpec, ProjectSpec, VolumeSpec, WaiverSpec,
 };
 
 /// A place in a spec file. Lines and columns begin at 1; columns count characters.
@@ -68,6 +68,10 @@ pub struct DesiredSet {
     pub projects: BTreeMap<Name, Declared<ProjectSpec>>,
     /// Nodes; never empty in a snapshot: where none is declared there is `local`.
     pub nodes: BTreeMap<Name, Declared<NodeSpec>>,
+    /// Which policies hold, and for what.
+    pub bindings: BTreeMap<Key, Declared<PolicyBindingSpec>>,
+    /// Who may break them, and until when.
+    pub waivers: BTreeMap<Key, Declared<WaiverSpec>>,
 }
 
 /// A spec that can be declared: it has digests.
@@ -97,6 +101,8 @@ impl Spec for NodeSpec {}
 impl Spec for LinkSpec {}
 impl Spec for FlavorSpec {}
 impl Spec for ProjectSpec {}
+impl Spec for PolicyBindingSpec {}
+impl Spec for WaiverSpec {}
 
 impl<S: Spec> Declared<S> {
     /// A declaration at `source`, with its digests and without labels.
@@ -126,8 +132,18 @@ impl DesiredSet {
 
     /// Puts the objects of `changed` in the place of those of the same keys.
     pub fn renew(&mut self, changed: DesiredSet) {
-        let Self { instances, images, volumes, networks, links, flavors, projects, nodes } =
-            changed;
+        let Self {
+            instances,
+            images,
+            volumes,
+            networks,
+            links,
+            flavors,
+            projects,
+            nodes,
+            bindings,
+            waivers,
+        } = changed;
         self.instances.extend(instances);
         self.images.extend(images);
         self.volumes.extend(volumes);
@@ -136,12 +152,25 @@ impl DesiredSet {
         self.flavors.extend(flavors);
         self.projects.extend(projects);
         self.nodes.extend(nodes);
+        self.bindings.extend(bindings);
+        self.waivers.extend(waivers);
     }
 
     /// How many objects are declared.
     #[must_use]
     pub fn len(&self) -> usize {
-        let Self { instances, images, volumes, networks, links, flavors, projects, nodes } = self;
+        let Self {
+            instances,
+            images,
+            volumes,
+            networks,
+            links,
+            flavors,
+            projects,
+            nodes,
+            bindings,
+            waivers,
+        } = self;
         instances.len()
             + images.len()
             + volumes.len()
@@ -150,6 +179,8 @@ impl DesiredSet {
             + flavors.len()
             + projects.len()
             + nodes.len()
+            + bindings.len()
+            + waivers.len()
     }
 
     /// Whether nothing is declared.

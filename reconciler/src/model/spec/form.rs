@@ -14,10 +14,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::limits::{CAPABILITIES, PORTS, SIGNALS};
+use super::policy::{POLICY_ID_BYTES_MAX, Param, PolicyId};
 use super::{Device, Endpoint, LocalFile, NetworkName, PortRange, Swap, defaults};
+use crate::model::glob::Glob;
 use crate::model::ids::{ImageName, Key, NAME_BYTES_MAX, Name};
 use crate::model::quantity::{Bytes, Cpus, Span};
 use crate::model::sparse::{Empty, Sparse};
+use crate::model::time::Expiry;
 
 /// The schema of a spec as users write it, complete in itself.
 #[must_use]
@@ -166,6 +169,17 @@ forms! {
             { "type": "string", "pattern": format!("^CAP_({})$", CAPABILITIES.join("|")) },
         ],
     });
+    /// The projects of a binding.
+    Projects: json_schema!({
+        "title": "`*` or names",
+        "anyOf": [
+            { "const": "*" },
+            {
+                "type": "array", "minItems": 1,
+                "items": { "type": ["string", "integer"], "pattern": format!("^{}$", name_pattern()) },
+            },
+        ],
+    });
     /// A limit of a process.
     Limit: json_schema!({
         "title": "number or `unlimited`",
@@ -224,6 +238,30 @@ form!(PortRange: json_schema!({
 form!(Swap: json_schema!({
     "title": "amount of bytes or `unlimited`", "type": ["string", "integer"],
     "pattern": r"^(unlimited|-1|[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?)$",
+}));
+
+form!(PolicyId: json_schema!({
+    "title": "id", "type": ["string", "integer"], "maxLength": POLICY_ID_BYTES_MAX,
+    "pattern": "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", "examples": ["CIS-5.5"],
+}));
+form!(Glob: json_schema!({
+    "title": "pattern of names", "type": ["string", "integer"], "minLength": 1,
+    "examples": ["web-*"],
+}));
+form!(Param: json_schema!({
+    "title": "text, whole number, truth value or list of texts",
+    "anyOf": [
+        { "type": ["string", "number", "boolean"] },
+        { "type": "array", "items": { "type": ["string", "number", "boolean"] } },
+    ],
+}));
+form!(Expiry: json_schema!({
+    "title": "date or instant", "type": "string",
+    "pattern": concat!(
+        "^[0-9]{4}-[0-9]{2}-[0-9]{2}",
+        "([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2})?([Zz]|[+-][0-9]{2}:[0-9]{2}))?$"
+    ),
+    "examples": ["2027-01-31", "2027-01-31T12:00:00Z"],
 }));
 
 impl<T: Empty + JsonSchema> JsonSchema for Sparse<T> {

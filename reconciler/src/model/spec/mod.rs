@@ -3,8 +3,8 @@
 //! A spec holds no place in a file and no name: those stand beside it, in
 //! [`Declared`](super::desired::Declared). Field docs are user documentation too. Instances are in
 //! this file; [`ports`], [`files`], [`resources`], [`security`], [`network`] and [`update`] hold parts;
-//! the other kinds are in [`objects`] and [`links`], Networks and Flavors beside what instances say
-//! of them.
+//! the other kinds are in [`objects`], [`links`] and [`policy`], Networks and Flavors beside what
+//! instances say of them.
 
 pub mod defaults;
 pub mod files;
@@ -14,6 +14,7 @@ pub mod limits;
 pub mod links;
 pub mod network;
 pub mod objects;
+pub mod policy;
 pub mod ports;
 pub mod resources;
 pub mod security;
@@ -33,6 +34,7 @@ pub use self::network::{Dns, NetworkName, NetworkSpec, NetworkUse, Subnet};
 pub use self::objects::{
     Endpoint, ImageSource, ImageSpec, NodeSpec, ProjectSpec, Pull, Quota, Room, VolumeSpec,
 };
+pub use self::policy::{PolicyBindingSpec, WaiverSpec};
 pub use self::ports::{Port, PortRange, Protocol};
 pub use self::resources::{BUILT_IN_FLAVORS, BlockIo, Flavor, FlavorSpec, Resources, Swap};
 pub use self::security::{Device, Namespaces, Security, Ulimit};
