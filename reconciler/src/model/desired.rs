@@ -40,8 +40,8 @@ pub struct Declared<S> {
     /// Digest of the whole spec: another one is another generation. Taken once, when the
     /// declaration is read.
     pub digest: Digest,
-    /// Of an Instance, the digest of what makes a revision (see [`revision`](crate::revision));
-    /// of other kinds, the same as `digest`.
+    /// Of an Instance, the digest of what makes a revision (see [`revision`](crate::revision)); of
+    /// an Image, that of what says which content it has; of other kinds, the same as `digest`.
     pub basis: Digest,
     /// Where the document begins.
     pub source: Source,
@@ -94,7 +94,16 @@ impl Spec for InstanceSpec {
         crate::revision::revision_basis(self)
     }
 }
-impl Spec for ImageSpec {}
+impl Spec for ImageSpec {
+    fn basis(&self) -> Digest {
+        // Who signs it says nothing of what it is: another key must not have a tag resolved anew.
+        let Self { source: _, pull: _, verify } = self;
+        match verify {
+            None => self.digest(),
+            Some(_) => Self { verify: None, ..self.clone() }.digest(),
+        }
+    }
+}
 impl Spec for VolumeSpec {}
 impl Spec for NetworkSpec {}
 impl Spec for NodeSpec {}

@@ -131,6 +131,8 @@ forms! {
         "title": "set of cpus", "type": ["string", "integer"], "examples": ["0-1,3"],
         "pattern": "^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$",
     });
+    /// The path of a file beside the spec.
+    LocalPath: json_schema!({ "title": "path", "type": "string", "minLength": 1 });
     /// One file, or several.
     EnvFiles: json_schema!({
         "title": "path or list of paths",
@@ -288,6 +290,19 @@ impl<L: JsonSchema, S: JsonSchema> JsonSchema for Short<L, S> {
         let (short, long) = (S::json_schema(generator), L::json_schema(generator));
         json_schema!({ "anyOf": [short, long] })
     }
+}
+
+/// A key whose signatures count, in a file or in place.
+#[derive(Debug, JsonSchema)]
+#[schemars(extend("oneOf" = [{ "required": ["file"] }, { "required": ["key"] }]))]
+pub struct TrustedKeyForm {
+    /// What it is called in verdicts and records.
+    pub name: Text,
+    /// The path of a file beside the spec that holds the key in PEM, as `cosign.pub` does: Ed25519,
+    /// or ECDSA on the curve P-256.
+    pub file: Option<LocalPath>,
+    /// The key itself, in PEM.
+    pub key: Option<Text>,
 }
 
 /// A device of the node, as it stands in a list.

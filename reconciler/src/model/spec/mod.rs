@@ -19,6 +19,7 @@ pub mod ports;
 pub mod resources;
 pub mod security;
 pub mod update;
+pub mod verify;
 
 use std::collections::BTreeMap;
 
@@ -36,9 +37,12 @@ pub use self::objects::{
 };
 pub use self::policy::{PolicyBindingSpec, WaiverSpec};
 pub use self::ports::{Port, PortRange, Protocol};
-pub use self::resources::{BUILT_IN_FLAVORS, BlockIo, Flavor, FlavorSpec, Resources, Swap};
+pub use self::resources::{
+    BUILT_IN_FLAVORS, BlockIo, Flavor, FlavorSpec, Requests, Resources, Swap,
+};
 pub use self::security::{Device, Namespaces, Security, Ulimit};
 pub use self::update::{OnFailure, Order, Update};
+pub use self::verify::{PublicKey, Signature, SignatureFile, TrustedKey, Verify};
 
 /// Containers that shall run, all alike: `replicas` of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +172,14 @@ pub struct More {
     /// Where the engine puts what it prints; as the engine does it if not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Log>,
+    /// What it usually needs, beside the limits in `resources`, of which it is at most as much.
+    /// Policies compare the two; placement goes by the limits.
+    #[serde(skip_serializing_if = "Requests::is_empty")]
+    pub requests: Requests,
+    /// Whether a policy may say that it is not removed or replaced without a waiver.
+    #[serde(skip_serializing_if = "is_false")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = false)))]
+    pub protected: bool,
 }
 
 empty!(More);
