@@ -314,6 +314,8 @@ fn declarations(snapshot: &Snapshot, seal: &Seal, parts: &mut BTreeMap<String, P
         flavors,
         projects,
         nodes,
+        bindings,
+        waivers,
     } = &snapshot.desired;
     each("Instance", instances, seal, parts);
     each("Image", images, seal, parts);
@@ -323,6 +325,8 @@ fn declarations(snapshot: &Snapshot, seal: &Seal, parts: &mut BTreeMap<String, P
     each("Flavor", flavors, seal, parts);
     each("Project", projects, seal, parts);
     each("Node", nodes, seal, parts);
+    each("PolicyBinding", bindings, seal, parts);
+    each("Waiver", waivers, seal, parts);
 }
 
 fn each<K: std::fmt::Display, S: Spec>(

@@ -290,6 +290,8 @@ fn more(
         init,
         tty,
         log,
+        requests: _,  // asked of policies
+        protected: _, // asked of policies
     } = &*spec.more;
     let mut attachments = attachments(spec, replica, linked);
     if is_on_own_network(spec) {

@@ -1,4 +1,5 @@
-//! How networks, links, flavors and projects stand: what they say, where they are, and who uses them.
+//! How networks, links, flavors, projects, bindings and waivers stand: what they say, where they are,
+//! and who uses them.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use reconciler::enforced::{self, quota_not_enforced};
 use reconciler::model::desired::{Declared, DesiredSet};
 use reconciler::model::ids::{Key, Name};
 use reconciler::model::snapshot::Snapshot;
-use reconciler::model::spec::{BUILT_IN_FLAVORS, FlavorSpec, LinkSpec, NetworkName};
+use reconciler::model::spec::{BUILT_IN_FLAVORS, FlavorSpec, LinkSpec, NetworkName, WaiverSpec};
 use serde::Serialize;
 
 use super::protocol::PlainStatus;
@@ -140,6 +141,22 @@ pub(super) fn projects(snapshot: &Snapshot) -> Vec<PlainStatus> {
         }
     };
     replicas.into_iter().map(status).collect()
+}
+
+/// Bindings of policies.
+pub(super) fn bindings(snapshot: &Snapshot) -> Vec<PlainStatus> {
+    let bindings = snapshot.desired.bindings.iter();
+    bindings.map(|(key, declared)| plain(key.to_string(), Some(declared))).collect()
+}
+
+/// Waivers; what is over says so.
+pub(super) fn waivers(snapshot: &Snapshot) -> Vec<PlainStatus> {
+    let status = |(key, declared): (&Key, &Declared<WaiverSpec>)| {
+        let over = declared.spec.expires.is_over(snapshot.now);
+        let message = over.then(|| "it is over".to_owned());
+        PlainStatus { message, ..plain(key.to_string(), Some(declared)) }
+    };
+    snapshot.desired.waivers.iter().map(status).collect()
 }
 
 fn count<T>(items: impl Iterator<Item = T>) -> u32 {

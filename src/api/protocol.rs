@@ -308,6 +308,12 @@ pub struct Overview {
     pub flavors: Vec<PlainStatus>,
     /// Projects.
     pub projects: Vec<PlainStatus>,
+    /// Bindings of policies.
+    #[serde(default)]
+    pub bindings: Vec<PlainStatus>,
+    /// Waivers.
+    #[serde(default)]
+    pub waivers: Vec<PlainStatus>,
     /// Nodes.
     pub nodes: Vec<NodeStatus>,
     /// Files with errors.

@@ -100,6 +100,8 @@ pub fn overview(engine: &Engine, specs: &str, only: Option<&Key>) -> Overview {
         links: others::links(snapshot),
         flavors: others::flavors(snapshot),
         projects: others::projects(snapshot),
+        bindings: others::bindings(snapshot),
+        waivers: others::waivers(snapshot),
         nodes: nodes(snapshot),
         broken: snapshot.broken.clone(),
         held: report.held.clone(),

@@ -178,14 +178,14 @@ pub(super) enum Verb {
         #[command(flatten)]
         dir: Dir,
     },
-    /// List instances, images, volumes, networks, links, flavors, projects, nodes, or all of them
+    /// List instances, images, volumes, networks, links, flavors, projects, policybindings, waivers, nodes, or all of them
     #[command(
         after_help = "Examples:  windlass get instances -l tier=front,zone!=b --sort-by age\n           \
                             windlass get instance web -o json\n           \
                             windlass get all -w"
     )]
     Get {
-        /// instances, images, volumes, networks, links, flavors, projects, nodes or all
+        /// instances, images, volumes, networks, links, flavors, projects, policybindings, waivers, nodes or all
         #[arg(value_name = "KIND")]
         kind: String,
         /// Only these
