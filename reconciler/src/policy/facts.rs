@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rhai::{Module, NativeCallContext};
+use rhai::NativeCallContext;
 use serde::{Deserialize, Serialize};
 
 use super::script::fault::mistyped;
@@ -12,6 +12,7 @@ use super::view::Record;
 use super::view::image::ImageParts;
 use super::view::table::{table, texts};
 use crate::model::time::Timestamp;
+use crate::policy::script::language::words::Words;
 
 /// Facts about images, by their digests. What is not there is not known, which is neither yes nor
 /// no: a script that goes on as if it were known errs.
@@ -41,7 +42,7 @@ table! {
 }
 
 /// Adds `facts(image)` to the language: what is known of an image from outside.
-pub(crate) fn register(module: &mut Module) {
+pub(crate) fn register(module: &mut Words) {
     module.set_native_fn("facts", |context: NativeCallContext<'_>, image: Record| {
         let Some(parts) = image.root::<ImageParts>() else {
             return mistyped("there are facts about images, such as `facts(o.image)`");

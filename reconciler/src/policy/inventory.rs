@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rhai::{Array, Dynamic, ImmutableString, Module};
+use rhai::{Array, Dynamic, ImmutableString};
 
 use super::script::fault::{Answer, mistyped};
 use super::script::run::Run;
@@ -15,6 +15,7 @@ use crate::model::ids::{Digest, Key, Name};
 use crate::model::quantity::{Bytes, Cpus};
 use crate::model::spec::policy::ObjectKind;
 use crate::model::spec::{InstanceSpec, LinkSpec};
+use crate::policy::script::language::words::Words;
 
 /// A handle to all that is declared. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -263,7 +264,7 @@ fn on_a_cycle(inventory: &Inventory, from: &str) -> bool {
 }
 
 /// Adds the questions to the language.
-pub(crate) fn register(module: &mut Module) {
+pub(crate) fn register(module: &mut Words) {
     module.set_custom_type::<Inventory>("inventory");
     module.set_custom_type::<Listing>("list of objects");
     module.set_iter(std::any::TypeId::of::<Listing>(), |listing: Dynamic| {

@@ -1,8 +1,10 @@
 //! The seam at which policy is asked. Every decision that policy may refuse passes through
 //! [`Policies::judge`]; what is denied becomes a note in the report and no step.
 
+pub mod evaluate;
 pub mod facts;
 pub mod inventory;
+pub mod library;
 pub mod meta;
 pub mod outcome;
 pub mod params;

@@ -1,6 +1,6 @@
 //! The verbs with which scripts say what they find. They collect: one run shows all findings.
 
-use rhai::{Dynamic, FuncRegistration, ImmutableString, Module, NativeCallContext};
+use rhai::{Dynamic, FuncRegistration, ImmutableString, NativeCallContext};
 use serde_json::Value;
 
 use super::outcome::{Finding, Patch, Response, Weight};
@@ -11,6 +11,7 @@ use super::script::run::Run;
 use super::view::{Object, ObjectRef, Record};
 use crate::model::ids::{Key, Name};
 use crate::model::spec::policy::ObjectKind;
+use crate::policy::script::language::words::Words;
 
 /// All verbs. A script without any of them says nothing, and is refused.
 pub(crate) const VERBS: [&str; 8] =
@@ -25,7 +26,7 @@ pub(crate) struct Note {
 }
 
 /// Adds the verbs to the language.
-pub(crate) fn register(module: &mut Module) {
+pub(crate) fn register(module: &mut Words) {
     for (verb, weight) in [("deny", Weight::Deny), ("warn", Weight::Warn), ("info", Weight::Info)] {
         module.set_native_fn(
             verb,
@@ -82,6 +83,7 @@ pub(crate) fn register(module: &mut Module) {
             },
         );
     }
+    module.name("on");
     FuncRegistration::new("on").with_purity(true).set_into_module(module, on);
     chain(module, "at", |finding, text| finding.at = Some(text));
     chain(module, "observed", |finding, text| finding.observed = Some(text));
@@ -137,7 +139,8 @@ fn find(context: &NativeCallContext<'_>, weight: Weight, message: &str) -> Answe
 }
 
 /// Adds one of the words that say more of a finding. It takes any value.
-fn chain(module: &mut Module, name: &'static str, change: fn(&mut Finding, String)) {
+fn chain(module: &mut Words, name: &'static str, change: fn(&mut Finding, String)) {
+    module.name(name);
     FuncRegistration::new(name).with_purity(true).set_into_module(
         module,
         move |note: &mut Note, value: Dynamic| -> Answer<Note> {

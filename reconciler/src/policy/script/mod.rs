@@ -8,11 +8,12 @@
 pub(crate) mod fault;
 pub(crate) mod language;
 pub mod limits;
+pub(crate) mod reading;
 pub(crate) mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use rhai::{AST, CallFnOptions, Dynamic, Engine, Module, OptimizationLevel, Scope};
 use serde_json::Value;
@@ -83,18 +84,16 @@ const DISABLED: [&str; 18] = [
     "?[",
 ];
 
+/// Functions that people look for, and that are left out on purpose.
+const FORBIDDEN: [&str; 9] =
+    ["sleep", "timestamp", "print", "debug", "eval", "exit", "call", "type_of", "open_file"];
+
 /// Binds as the engine's own `??` did.
 const OR_ELSE_PRECEDENCE: u8 = 135;
 
-/// The engine hashes names with a seed that would else be made at random when it is built.
-static SEED: LazyLock<()> = LazyLock::new(|| {
-    // An error means that it is set already, and nothing else in here sets it.
-    let _ = rhai::config::hashing::set_hashing_seed(Some([0x77, 0x69, 0x6e, 0x64]));
-});
-
 /// An engine with all limits. `params` is what scripts see under that name.
 fn engine(params: Module, operations: u64) -> Engine {
-    LazyLock::force(&SEED);
+    language::fix_seed();
     let mut engine = Engine::new_raw();
     engine
         .set_optimization_level(OptimizationLevel::None)
@@ -122,9 +121,18 @@ fn engine(params: Module, operations: u64) -> Engine {
         run::count(operations);
         None
     });
-    engine.register_global_module(Arc::clone(&language::LANGUAGE));
+    engine.register_global_module(language::module());
     engine.register_global_module(Arc::new(params));
     engine
+}
+
+/// Whether an engine uses our operators. If it did not find them it would use its own, which say
+/// that things are unequal where they should refuse to compare them, and rules would pass.
+fn is_strict(engine: &Engine) -> bool {
+    ["1 == \"1\"", "\"500m\" > 2"].iter().all(|text| {
+        let compared = engine.eval_expression::<Dynamic>(text);
+        compared.is_err_and(|error| of_running(&error).kind == FailureKind::Type)
+    })
 }
 
 /// A script that was checked and compiled.
@@ -154,11 +162,16 @@ impl Script {
             return Err(vec![Failure::at(FailureKind::Limit, message, None, None)]);
         }
         let meta = PolicyMeta::read(text)?;
+        let code = reading::read(text, &meta)?;
         let mut scope = Scope::new();
         scope.push_constant("params", ());
         let engine = engine(Module::new(), limits::OPERATIONS_MAX);
+        if !is_strict(&engine) {
+            let message = "the engine compares what is not alike; this is an error of windlass";
+            return Err(vec![Failure::at(FailureKind::Runtime, message.to_owned(), None, None)]);
+        }
         let ast =
-            engine.compile_with_scope(&scope, text).map_err(|error| vec![of_parsing(&error)])?;
+            engine.compile_with_scope(&scope, code).map_err(|error| vec![of_parsing(&error)])?;
         let mut entries = BTreeSet::new();
         let mut wrong = Vec::new();
         for function in ast.iter_functions() {

@@ -17,6 +17,8 @@ pub(crate) mod object;
 pub(crate) mod objects;
 pub(crate) mod policies;
 pub(crate) mod record;
+#[cfg(all(test, feature = "schema"))]
+mod schema_tests;
 pub(crate) mod table;
 
 pub use self::asked::{AskedAction, AskedDrift, AskedExec, AskedRound};

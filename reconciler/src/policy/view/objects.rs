@@ -3,7 +3,7 @@
 use super::table::{dict, maybe, maybe_part, part, shown, table, text, texts, word};
 use crate::model::spec::{
     FlavorSpec, Grant, ImageSource, ImageSpec, LinkPort, LinkSpec, NetworkSpec, NodeSpec,
-    ProjectSpec, Quota, Room, Subnet, VolumeSpec,
+    ProjectSpec, Quota, Room, Subnet, TrustedKey, Verify, VolumeSpec,
 };
 
 table! {
@@ -11,6 +11,22 @@ table! {
     IMAGE_SPEC = "Image": ImageSpec {
         "source": Part(&IMAGE_SOURCE) |spec| part(&spec.source);
         "pull": Text |spec| word(&spec.pull);
+        "verify": Part(&VERIFY) |spec| maybe_part(spec.verify.as_ref());
+    }
+}
+
+table! {
+    /// Whose signatures its content should bear.
+    VERIFY = "verify": Verify {
+        "keys": Parts(&TRUSTED_KEY) |verify, at| maybe_part(verify.keys.get(at));
+        "signatures": Text |verify| verify.signatures.as_ref().and_then(|file| text(&file.path));
+    }
+}
+
+table! {
+    /// A key whose signatures count.
+    TRUSTED_KEY = "key": TrustedKey {
+        "name": Text |key| text(&key.name);
     }
 }
 
@@ -66,6 +82,7 @@ table! {
         "options": Dict |spec| dict(&spec.options);
         "internal": Flag |spec| Some(spec.internal);
         "ipv6": Flag |spec| Some(spec.ipv6);
+        "protected": Flag |spec| Some(spec.protected);
         "subnets": Parts(&SUBNET) |spec, at| maybe_part(spec.subnets.get(at));
     }
 }

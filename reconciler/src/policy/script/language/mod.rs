@@ -7,12 +7,15 @@
 pub(crate) mod helpers;
 pub(crate) mod operators;
 pub(crate) mod values;
+pub(crate) mod words;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use rhai::{Dynamic, ImmutableString, Module};
 use serde_json::Value;
 
+use self::words::Words;
 use super::fault::{Answer, mistyped};
 use crate::model::quantity::{Bytes, Cpus, Span};
 use crate::model::time::Timestamp;
@@ -20,22 +23,45 @@ use crate::policy::verbs::{self, Note};
 use crate::policy::view::{Dict, Masked, Missing, Record};
 use crate::policy::{facts, inventory};
 
-/// The language: one module for all engines.
-pub(crate) static LANGUAGE: LazyLock<Arc<Module>> = LazyLock::new(|| {
-    let mut module = Module::new();
-    operators::register(&mut module);
-    values::register(&mut module);
-    helpers::register(&mut module);
-    verbs::register(&mut module);
-    inventory::register(&mut module);
-    facts::register(&mut module);
-    named_types(&mut module);
-    module.build_index();
-    Arc::new(module)
+/// The engine finds functions by hashes. Their seed would else be made at random when it is built,
+/// and a module that was made under another one would not be found in.
+static SEED: LazyLock<()> = LazyLock::new(|| {
+    // An error means that it is set already, and nothing else in here sets it.
+    let _ = rhai::config::hashing::set_hashing_seed(Some([0x77, 0x69, 0x6e, 0x64]));
 });
 
+/// Has to be called before anything else of the engine is.
+pub(crate) fn fix_seed() {
+    LazyLock::force(&SEED);
+}
+
+/// The language: one module for all engines, and the names of its functions.
+static ALL: LazyLock<(Arc<Module>, BTreeSet<String>)> = LazyLock::new(|| {
+    fix_seed();
+    let mut words = Words::default();
+    operators::register(&mut words);
+    values::register(&mut words);
+    helpers::register(&mut words);
+    verbs::register(&mut words);
+    inventory::register(&mut words);
+    facts::register(&mut words);
+    named_types(&mut words);
+    let (module, names) = words.finish();
+    (Arc::new(module), names)
+});
+
+/// The language.
+pub(crate) fn module() -> Arc<Module> {
+    Arc::clone(&ALL.0)
+}
+
+/// The names of all functions, methods and operators among them.
+pub(crate) fn names() -> &'static BTreeSet<String> {
+    &ALL.1
+}
+
 /// Names of our types, for what the engine says by itself.
-fn named_types(module: &mut Module) {
+fn named_types(module: &mut Words) {
     module
         .set_custom_type::<Record>("record")
         .set_custom_type::<Dict>("mapping")

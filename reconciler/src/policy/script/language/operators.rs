@@ -2,12 +2,13 @@
 
 use std::cmp::Ordering;
 
-use rhai::{Dynamic, ImmutableString, Module, NativeCallContext};
+use rhai::{Dynamic, ImmutableString, NativeCallContext};
 
 use super::{show, type_of};
 use crate::model::quantity::{Bytes, Cpus, Span};
 use crate::model::time::Timestamp;
 use crate::policy::script::fault::{Answer, FailureKind, mistyped, raise, too_much};
+use crate::policy::script::language::words::Words;
 use crate::policy::script::limits::STRING_BYTES_MAX;
 use crate::policy::script::run::Run;
 use crate::policy::view::{Masked, Missing, Record};
@@ -22,7 +23,7 @@ const ORDER: [(&str, Test); 4] = [
     (">=", Ordering::is_ge),
 ];
 
-pub(super) fn register(module: &mut Module) {
+pub(super) fn register(module: &mut Words) {
     for (name, test) in ORDER {
         module.set_native_fn(name, move |a: Dynamic, b: Dynamic| Ok(test(order(name, &a, &b)?)));
         // What is compared most has ways of its own.

@@ -4,14 +4,16 @@ use std::any::TypeId;
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 
-use rhai::{Array, Dynamic, FuncRegistration, ImmutableString, Module, NativeCallContext};
+use rhai::{Array, Dynamic, FuncRegistration, ImmutableString, NativeCallContext};
 
 use super::operators::equal;
 use super::{show, type_of};
 use crate::model::spec::policy::ObjectKind;
 use crate::policy::facts::IMAGE_FACTS;
 use crate::policy::script::fault::{Answer, FailureKind, mistyped, raise, too_much};
+use crate::policy::script::language::words::Words;
 use crate::policy::script::limits::STRING_BYTES_MAX;
+use crate::policy::script::reading;
 use crate::policy::script::run::Run;
 use crate::policy::view::asked::{ACTION, AskedDrift, DRIFT};
 use crate::policy::view::image::{IMAGE, ImageParts};
@@ -19,7 +21,7 @@ use crate::policy::view::object::{OBJECT, table_of};
 use crate::policy::view::table::Table;
 use crate::policy::view::{Dict, Masked, Missing, Object, Record};
 
-pub(super) fn register(module: &mut Module) {
+pub(super) fn register(module: &mut Words) {
     records(module);
     mappings(module);
     missing(module);
@@ -74,9 +76,12 @@ pub(crate) fn field_names() -> BTreeSet<&'static str> {
     names
 }
 
-fn records(module: &mut Module) {
+fn records(module: &mut Words) {
     for name in field_names() {
         module.set_getter_fn(name, move |record: &mut Record| record.get(name));
+    }
+    for (alias, name) in reading::aliases() {
+        module.set_getter_fn(alias, move |record: &mut Record| record.get(name));
     }
     module.set_native_fn("touches", |record: &mut Record, field: ImmutableString| match record
         .root::<AskedDrift>(
@@ -88,7 +93,7 @@ fn records(module: &mut Module) {
     module.set_indexer_get_fn(|record: &mut Record, name: ImmutableString| record.get(&name));
 }
 
-fn mappings(module: &mut Module) {
+fn mappings(module: &mut Words) {
     module.set_indexer_get_fn(|dict: &mut Dict, name: ImmutableString| -> Answer<Dynamic> {
         match dict.find(&name)? {
             Some(value) => Ok(value),
@@ -110,7 +115,7 @@ fn names(dict: &Dict) -> Array {
     dict.names().into_iter().map(Dynamic::from).collect()
 }
 
-fn missing(module: &mut Module) {
+fn missing(module: &mut Words) {
     module.set_native_fn("has", |value: Dynamic| match value.read_lock::<Missing>() {
         Some(missing) if missing.is_unknown() => mistyped(missing.complaint()),
         Some(_) => Ok(false),
@@ -142,7 +147,7 @@ fn missing(module: &mut Module) {
     }
 }
 
-fn masked(module: &mut Module) {
+fn masked(module: &mut Words) {
     module.set_getter_fn("length", |masked: &mut Masked| Ok(count(masked.len())));
     module.set_getter_fn("why", |masked: &mut Masked| Ok(ImmutableString::from(masked.why())));
     // Getters cannot see the key, so this one is a function.
@@ -153,11 +158,11 @@ fn masked(module: &mut Module) {
     module.set_native_fn("masked", |value: Dynamic| Ok(value.is::<Masked>()));
 }
 
-fn texts(module: &mut Module) {
+fn texts(module: &mut Words) {
     type Text = ImmutableString;
     module.set_native_fn("len", |text: &mut Text| Ok(count(text.chars().count())));
     module.set_native_fn("is_empty", |text: &mut Text| Ok(text.is_empty()));
-    let look = |name: &'static str, look: fn(&str, &str) -> bool, module: &mut Module| {
+    let look = |name: &'static str, look: fn(&str, &str) -> bool, module: &mut Words| {
         module.set_native_fn(
             name,
             move |context: NativeCallContext<'_>, text: &mut Text, part: Text| {
@@ -169,7 +174,7 @@ fn texts(module: &mut Module) {
     look("contains", |text, part| text.contains(part), module);
     look("starts_with", |text, part| text.starts_with(part), module);
     look("ends_with", |text, part| text.ends_with(part), module);
-    let make = |name: &'static str, make: fn(&str) -> String, module: &mut Module| {
+    let make = |name: &'static str, make: fn(&str) -> String, module: &mut Words| {
         module.set_native_fn(name, move |context: NativeCallContext<'_>, text: &mut Text| {
             Run::of(&context)?.work(text.len())?;
             text_of(make(text))
@@ -203,12 +208,13 @@ pub(super) fn text_of(text: String) -> Answer<ImmutableString> {
     Ok(ImmutableString::from(text))
 }
 
-fn lists(module: &mut Module) {
+fn lists(module: &mut Words) {
     module.set_iterable::<Array>();
     module.set_native_fn("len", |list: &mut Array| Ok(count(list.len())));
     module.set_native_fn("is_empty", |list: &mut Array| Ok(list.is_empty()));
     module.set_native_fn("contains", contains);
     module.set_native_fn("has", contains);
+    module.name("push");
     FuncRegistration::new("push").set_into_module(module, |list: &mut Array, item: Dynamic| {
         list.push(item);
     });

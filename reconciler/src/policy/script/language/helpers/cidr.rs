@@ -2,12 +2,13 @@
 
 use core::net::IpAddr;
 
-use rhai::{Dynamic, ImmutableString, Module};
+use rhai::{Dynamic, ImmutableString};
 
 use super::subject;
 use crate::policy::script::fault::{Answer, FailureKind, raise};
+use crate::policy::script::language::words::Words;
 
-pub(super) fn register(module: &mut Module) {
+pub(super) fn register(module: &mut Words) {
     module.set_native_fn("cidr_contains", |range: ImmutableString, address: Dynamic| {
         let address = parse(&subject(&address)?)?;
         contains(&range, address)

@@ -1,13 +1,14 @@
 //! Patterns as shells have them: `*` is any run of characters, slashes included, `?` one of them.
 
-use rhai::{Array, Dynamic, ImmutableString, Module, NativeCallContext};
+use rhai::{Array, Dynamic, ImmutableString, NativeCallContext};
 
 use super::{subject, words, work};
 use crate::model::glob::glob_matches;
 use crate::policy::script::fault::{Answer, too_much};
+use crate::policy::script::language::words::Words;
 use crate::policy::script::limits::PATTERN_BYTES_MAX;
 
-pub(super) fn register(module: &mut Module) {
+pub(super) fn register(module: &mut Words) {
     module.set_native_fn(
         "glob",
         |context: NativeCallContext<'_>, pattern: ImmutableString, text: Dynamic| {

@@ -7,18 +7,19 @@ pub(crate) mod time;
 
 use std::sync::Arc;
 
-use rhai::{Array, Dynamic, ImmutableString, Module, NativeCallContext};
+use rhai::{Array, Dynamic, ImmutableString, NativeCallContext};
 
 use super::values::text_of;
 use super::{show, type_of};
 use crate::model::quantity::{Bytes, Cpus, Span};
 use crate::policy::script::fault::{Answer, FailureKind, mistyped, raise};
+use crate::policy::script::language::words::Words;
 use crate::policy::script::run::Run;
 use crate::policy::view::image::{IMAGE, ImageParts};
 use crate::policy::view::instance::UNLIMITED;
 use crate::policy::view::{Missing, Record};
 
-pub(super) fn register(module: &mut Module) {
+pub(super) fn register(module: &mut Words) {
     quantities(module);
     glob::register(module);
     pattern::register(module);
@@ -51,7 +52,7 @@ pub(super) fn register(module: &mut Module) {
     });
 }
 
-fn quantities(module: &mut Module) {
+fn quantities(module: &mut Words) {
     module.set_native_fn("memory", |text: ImmutableString| match text.as_str() {
         "unlimited" => Ok(UNLIMITED),
         text => quantity::<Bytes>(text),

@@ -1,9 +1,10 @@
 //! Regular expressions, in time that is linear in the text.
 
-use rhai::{Dynamic, ImmutableString, Module, NativeCallContext};
+use rhai::{Dynamic, ImmutableString, NativeCallContext};
 
 use super::{subject, work};
 use crate::policy::script::fault::{Answer, FailureKind, raise, too_much};
+use crate::policy::script::language::words::Words;
 use crate::policy::script::limits::PATTERN_BYTES_MAX;
 
 /// Largest compiled expression, in bytes: `a{1000}{1000}` ends here.
@@ -15,7 +16,7 @@ const LEVELS_MAX: u32 = 32;
 /// What compiling an expression costs for each of its bytes, in bytes looked at.
 const WORK_OF_COMPILING: usize = 256;
 
-pub(super) fn register(module: &mut Module) {
+pub(super) fn register(module: &mut Words) {
     module.set_native_fn(
         "matches",
         |context: NativeCallContext<'_>, pattern: ImmutableString, text: Dynamic| {

@@ -1,17 +1,21 @@
 //! The time: it is told to scripts, who have no clock.
 
-use rhai::{ImmutableString, Module, NativeCallContext};
+use rhai::{ImmutableString, NativeCallContext};
 
 use crate::model::quantity::Span;
 use crate::model::time::Timestamp;
 use crate::policy::script::fault::{Answer, FailureKind, raise};
+use crate::policy::script::language::words::Words;
 use crate::policy::script::run::Run;
 
 const DAY_MILLIS: i64 = 86_400_000;
 
-pub(super) fn register(module: &mut Module) {
-    module
-        .set_native_fn("now", |context: NativeCallContext<'_>| Ok(Run::of(&context)?.around().now));
+pub(super) fn register(module: &mut Words) {
+    module.set_native_fn("now", |context: NativeCallContext<'_>| {
+        let run = Run::of(&context)?;
+        run.say(|said| said.asked_for_time = true);
+        Ok(run.around().now)
+    });
     for (name, unit) in [("days", 86_400), ("hours", 3_600), ("minutes", 60)] {
         module.set_native_fn(name, move |count: i64| -> Answer<Span> {
             let seconds = u64::try_from(count).ok().and_then(|count| count.checked_mul(unit));
