@@ -1,5 +1,30 @@
-//! The seam at which policy is asked. Every decision that policy may refuse passes through
-//! [`Policies::judge`]; what is denied becomes a note in the report and no step.
+//! Policies: rules that are scripts, what they see, and what becomes of what they say.
+//!
+//! ```text
+//! // @id CIS-5.5  @version 1.0.0  @title Not privileged  @level hard
+//! // @match kinds=Instance
+//! fn check(o) {
+//!   if o.security.privileged { deny("privileged").at("spec.security.privileged"); }
+//! }
+//! ```
+//!
+//! A script has a header ([`meta`], with parameters in [`params`]) and functions that are asked about
+//! one thing each: `check(o)` a declared object, `check_set(s)` the whole set, `check_action(a)` an
+//! action before it is done, `check_drift(d)` drift before it is repaired. It sees typed records
+//! ([`view`]) and says what it finds with verbs that collect (`deny`, `warn`, `info`, `require`,
+//! `set_default`; of drift `revert`, `report`, `quarantine`). `policies/README.md` tells rule authors
+//! all of that.
+//!
+//! **It fails closed.** What is wrong with a script is an error with its line, and an error is a
+//! result of its own: neither pass nor denial, and in the way at each level that denies. [`script`]
+//! holds the engine, its limits, and what is checked before anything runs.
+//!
+//! Which scripts there are is in a [`library`]; bindings put them in force and waivers let some of
+//! what they find pass: [`evaluate`] does both, for plans, tests, the loop and scans.
+//!
+//! At the end of this file is the seam at which the planner asks: each decision that policy may
+//! refuse passes through [`Policies::judge`], and what is denied becomes a note in the report and no
+//! step.
 
 pub mod evaluate;
 pub mod facts;
