@@ -1,6 +1,16 @@
 //! The seam at which policy is asked. Every decision that policy may refuse passes through
 //! [`Policies::judge`]; what is denied becomes a note in the report and no step.
 
+pub mod facts;
+pub mod inventory;
+pub mod level;
+pub mod meta;
+pub mod outcome;
+pub mod params;
+pub mod script;
+mod verbs;
+pub mod view;
+
 use crate::model::desired::Declared;
 use crate::model::ids::{Key, ObjectId};
 use crate::model::spec::InstanceSpec;

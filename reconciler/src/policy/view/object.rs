@@ -1,0 +1,268 @@
+//! Objects that policy is asked about: a declaration, with what it takes to understand it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::image::ImageParts;
+use super::table::{Table, Thing, dict, part, table, text};
+use super::{instance, objects};
+use crate::model::desired::Declared;
+use crate::model::ids::{Digest, ImageName, Key, Name};
+use crate::model::spec::{
+    FlavorSpec, ImageSpec, InstanceSpec, LinkSpec, NetworkSpec, NodeSpec, ProjectSpec, VolumeSpec,
+};
+
+/// The kinds that policies match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ObjectKind {
+    /// Containers.
+    Instance,
+    /// Images.
+    Image,
+    /// Volumes.
+    Volume,
+    /// Networks.
+    Network,
+    /// Links.
+    Link,
+    /// Sizes.
+    Flavor,
+    /// Tenants.
+    Project,
+    /// Hypervisor nodes.
+    Node,
+}
+
+impl ObjectKind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Instance,
+        Self::Image,
+        Self::Volume,
+        Self::Network,
+        Self::Link,
+        Self::Flavor,
+        Self::Project,
+        Self::Node,
+    ];
+
+    /// The word that specs use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Instance => "Instance",
+            Self::Image => "Image",
+            Self::Volume => "Volume",
+            Self::Network => "Network",
+            Self::Link => "Link",
+            Self::Flavor => "Flavor",
+            Self::Project => "Project",
+            Self::Node => "Node",
+        }
+    }
+
+    /// The kind of that word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// What scripts see of a spec of this kind.
+    pub(crate) fn table(self) -> &'static Table {
+        match self {
+            Self::Instance => &instance::INSTANCE,
+            Self::Image => &objects::IMAGE_SPEC,
+            Self::Volume => &objects::VOLUME,
+            Self::Network => &objects::NETWORK,
+            Self::Link => &objects::LINK,
+            Self::Flavor => &objects::FLAVOR,
+            Self::Project => &objects::PROJECT,
+            Self::Node => &objects::NODE,
+        }
+    }
+}
+
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Names a declared object. Projects and Nodes are of no project: theirs is their own name, or
+/// `default`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// Its project and name.
+    pub key: Key,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            ObjectKind::Project | ObjectKind::Node => {
+                write!(f, "{} {}", self.kind, self.key.name)
+            }
+            ObjectKind::Instance
+            | ObjectKind::Image
+            | ObjectKind::Volume
+            | ObjectKind::Network
+            | ObjectKind::Link
+            | ObjectKind::Flavor => write!(f, "{} {}", self.kind, self.key),
+        }
+    }
+}
+
+/// A spec of any kind.
+#[derive(Debug, Clone)]
+enum AnySpec {
+    Instance(Arc<InstanceSpec>),
+    Image(Arc<ImageSpec>),
+    Volume(Arc<VolumeSpec>),
+    Network(Arc<NetworkSpec>),
+    Link(Arc<LinkSpec>),
+    Flavor(Arc<FlavorSpec>),
+    Project(Arc<ProjectSpec>),
+    Node(Arc<NodeSpec>),
+}
+
+/// A declared object, as policy is asked about it.
+#[derive(Debug, Clone)]
+pub struct Object {
+    name: ObjectRef,
+    meta: Arc<Meta>,
+    spec: AnySpec,
+    digest: Digest,
+    image: Option<Arc<ImageSpec>>,
+}
+
+/// What stands under `metadata`.
+#[derive(Debug, Clone)]
+struct Meta {
+    key: Key,
+    labels: std::collections::BTreeMap<String, String>,
+    annotations: std::collections::BTreeMap<String, String>,
+}
+
+macro_rules! of_kinds {
+    ($($make:ident: $kind:ident of $spec:ty,)+) => {
+        impl Object {$(
+            #[doc = concat!("A ", stringify!($kind), ".")]
+            #[must_use]
+            pub fn $make(key: &Key, declared: &Declared<$spec>) -> Self {
+                Self::new(ObjectKind::$kind, key, declared, AnySpec::$kind(Arc::clone(&declared.spec)))
+            }
+        )+}
+    };
+}
+
+of_kinds! {
+    image: Image of ImageSpec,
+    volume: Volume of VolumeSpec,
+    network: Network of NetworkSpec,
+    link: Link of LinkSpec,
+    flavor: Flavor of FlavorSpec,
+}
+
+impl Object {
+    /// An Instance; `image` is the Image that it names, if it names one.
+    #[must_use]
+    pub fn instance(
+        key: &Key,
+        declared: &Declared<InstanceSpec>,
+        image: Option<&Declared<ImageSpec>>,
+    ) -> Self {
+        let spec = AnySpec::Instance(Arc::clone(&declared.spec));
+        let mut object = Self::new(ObjectKind::Instance, key, declared, spec);
+        object.image = image.map(|image| Arc::clone(&image.spec));
+        if let Some(image) = image {
+            let both = format!("{} {}", object.digest, image.digest);
+            object.digest = Digest::of(both.as_bytes());
+        }
+        object
+    }
+
+    /// A Project.
+    #[must_use]
+    pub fn project(name: &Name, declared: &Declared<ProjectSpec>) -> Self {
+        let spec = AnySpec::Project(Arc::clone(&declared.spec));
+        Self::new(ObjectKind::Project, &Key::new(name.clone(), name.clone()), declared, spec)
+    }
+
+    /// A Node.
+    #[must_use]
+    pub fn node(name: &Name, declared: &Declared<NodeSpec>) -> Self {
+        let spec = AnySpec::Node(Arc::clone(&declared.spec));
+        let key = Key::new(Name::default_project(), name.clone());
+        Self::new(ObjectKind::Node, &key, declared, spec)
+    }
+
+    fn new<S>(kind: ObjectKind, key: &Key, declared: &Declared<S>, spec: AnySpec) -> Self {
+        let Declared { labels, annotations, spec: _, digest, basis: _, source: _, stale: _ } =
+            declared;
+        let meta =
+            Meta { key: key.clone(), labels: labels.clone(), annotations: annotations.clone() };
+        let words = serde_json::to_vec(&(&meta.key, &meta.labels, &meta.annotations, digest));
+        let digest = Digest::of(&words.unwrap_or_default());
+        let name = ObjectRef { kind, key: key.clone() };
+        Self { name, meta: Arc::new(meta), spec, digest, image: None }
+    }
+
+    /// Which one it is.
+    #[must_use]
+    pub fn name(&self) -> &ObjectRef {
+        &self.name
+    }
+
+    /// Its labels.
+    #[must_use]
+    pub fn labels(&self) -> &std::collections::BTreeMap<String, String> {
+        &self.meta.labels
+    }
+
+    /// Digest of all that a script sees of it.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Its spec.
+    pub(crate) fn spec(&self) -> &Thing {
+        match &self.spec {
+            AnySpec::Instance(spec) => &**spec,
+            AnySpec::Image(spec) => &**spec,
+            AnySpec::Volume(spec) => &**spec,
+            AnySpec::Network(spec) => &**spec,
+            AnySpec::Link(spec) => &**spec,
+            AnySpec::Flavor(spec) => &**spec,
+            AnySpec::Project(spec) => &**spec,
+            AnySpec::Node(spec) => &**spec,
+        }
+    }
+
+    /// The image of that name, taken apart.
+    pub(crate) fn image_parts(&self, name: &ImageName) -> ImageParts {
+        ImageParts::of(name, self.image.as_ref())
+    }
+}
+
+table! {
+    /// What stands beside the fields of a spec.
+    OBJECT = "object": Object {
+        "kind": Text |object| text(object.name.kind.as_str());
+        "metadata": Part(&METADATA) |object| part::<Meta>(&object.meta);
+    }
+}
+
+table! {
+    /// Who an object is.
+    METADATA = "metadata": Meta {
+        "name": Text |meta| text(meta.key.name.as_str());
+        "project": Text |meta| text(meta.key.project.as_str());
+        "labels": Dict |meta| dict(&meta.labels);
+        "annotations": Dict |meta| dict(&meta.annotations);
+    }
+}
