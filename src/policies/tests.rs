@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::read::Found;
 use super::*;
+use crate::manifest::Catalogue;
 use crate::shell::Input;
 
 /// Longer than any machine under load needs; a test that passes does not wait for it.
@@ -20,7 +21,11 @@ fn picky(sources: &PolicySources) -> Result<Compiled, Vec<String>> {
     let broken = sources.policies.iter().filter(|source| source.text.contains("BROKEN"));
     let problems: Vec<_> = broken.map(|source| format!("{source}: it is broken")).collect();
     let policies = Arc::new(Policies::allow_all());
-    if problems.is_empty() { Ok(Compiled { policies, catalogue: None }) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(Compiled { policies, catalogue: Catalogue::default() })
+    } else {
+        Err(problems)
+    }
 }
 
 /// A directory of policies, and the records of whoever reads it.
