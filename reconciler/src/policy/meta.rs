@@ -12,19 +12,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::level::{ActionKind, Level};
 use super::params::{ParamKind, ParamSpec};
 use super::script::fault::Failure;
-use super::view::ObjectKind;
+use crate::model::spec::policy::{ActionKind, Level, ObjectKind, PolicyId};
 
-/// Longest id and title, in bytes: they stand in tables.
+/// Longest title, in bytes: it stands in tables.
 const TEXT_BYTES_MAX: usize = 200;
 
 /// What the header of a script says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyMeta {
     /// The name that bindings and waivers use: `SUP-DIGEST`.
-    pub id: String,
+    pub id: PolicyId,
     /// Its version.
     pub version: semver::Version,
     /// What it asks for, in a line.
@@ -109,24 +108,23 @@ impl PolicyMeta {
         let (id, version, title, level) =
             (take("id"), take("version"), take("title"), take("level"));
         let line = |name: &str| seen.get(name).map_or(1, |tag| tag.line);
-        let is_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        if !id.is_empty() && !id.chars().all(is_id) {
-            let message = format!("`{id}` is no id: letters, digits, `-`, `.` and `_`");
-            wrong.push(Failure::parse(message, line("id")));
+        let parsed_id = PolicyId::new(&id);
+        if let (Err(error), false) = (&parsed_id, id.is_empty()) {
+            wrong.push(Failure::parse(format!("`{id}`: {error}"), line("id")));
         }
         let version = semver::Version::parse(&version);
         if let (Err(error), true) = (&version, seen.contains_key("version")) {
             let message = format!("the version is none: {error}");
             wrong.push(Failure::parse(message, line("version")));
         }
-        let parsed = Level::parse(&level);
+        let parsed = Level::ALL.into_iter().find(|one| one.as_str() == level);
         if parsed.is_none() && !level.is_empty() {
             let known = Level::ALL.map(Level::as_str).join(", ");
             let message = format!("unknown level `{level}`; there are {known}");
             wrong.push(Failure::parse(message, line("level")));
         }
-        match (version, parsed) {
-            (Ok(version), Some(level)) if wrong.is_empty() => {
+        match (parsed_id, version, parsed) {
+            (Ok(id), Ok(version), Some(level)) if wrong.is_empty() => {
                 Ok(Self { id, version, title, level, kinds, actions, params })
             }
             _ => Err(wrong),
@@ -184,14 +182,14 @@ fn conditions(
         };
         for word in words.split(',').filter(|word| !word.is_empty()) {
             let known = match name {
-                "kinds" => match ObjectKind::parse(word) {
+                "kinds" => match ObjectKind::ALL.into_iter().find(|kind| kind.as_str() == word) {
                     Some(kind) => {
                         kinds.insert(kind);
                         continue;
                     }
                     None => ObjectKind::ALL.map(ObjectKind::as_str).join(", "),
                 },
-                "actions" => match ActionKind::parse(word) {
+                "actions" => match ActionKind::ALL.into_iter().find(|kind| kind.as_str() == word) {
                     Some(action) => {
                         actions.insert(action);
                         continue;

@@ -3,7 +3,6 @@
 
 pub mod facts;
 pub mod inventory;
-pub mod level;
 pub mod meta;
 pub mod outcome;
 pub mod params;

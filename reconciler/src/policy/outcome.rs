@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::script::fault::Failure;
+use super::view::ObjectRef;
 
 /// How much a finding weighs. What becomes of it is for the level that a binding sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub struct Finding {
     pub weight: Weight,
     /// What is found.
     pub message: String,
+    /// What it is about, where that is not what the script was asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<ObjectRef>,
     /// The field that it is about: `spec.image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
@@ -135,17 +139,29 @@ pub struct Judgement {
     pub response: Option<Response>,
     /// What it cost, in operations of the engine.
     pub operations: u64,
+    /// Whether it asked for the time.
+    pub asked_for_time: bool,
+    /// Whether it asked for facts about images.
+    pub asked_for_facts: bool,
 }
 
 impl Judgement {
     /// A run that could not begin.
     #[must_use]
     pub fn failed(failure: Failure) -> Self {
+        Self::of(Outcome::Error(failure))
+    }
+
+    /// A run of which nothing else is to be told.
+    #[must_use]
+    pub(crate) fn of(outcome: Outcome) -> Self {
         Self {
-            outcome: Outcome::Error(failure),
+            outcome,
             patches: Vec::new(),
             response: None,
             operations: 0,
+            asked_for_time: false,
+            asked_for_facts: false,
         }
     }
 }

@@ -8,6 +8,9 @@ use super::script::fault::{Answer, mistyped, too_much};
 use super::script::language::{show, value_of};
 use super::script::limits::{FINDING_BYTES_MAX, FINDINGS_MAX};
 use super::script::run::Run;
+use super::view::{Object, ObjectRef, Record};
+use crate::model::ids::{Key, Name};
+use crate::model::spec::policy::ObjectKind;
 
 /// All verbs. A script without any of them says nothing, and is refused.
 pub(crate) const VERBS: [&str; 8] =
@@ -79,10 +82,32 @@ pub(crate) fn register(module: &mut Module) {
             },
         );
     }
+    FuncRegistration::new("on").with_purity(true).set_into_module(module, on);
     chain(module, "at", |finding, text| finding.at = Some(text));
     chain(module, "observed", |finding, text| finding.observed = Some(text));
     chain(module, "want", |finding, text| finding.want = Some(text));
     chain(module, "fix", |finding, text| finding.fix = Some(text));
+}
+
+/// Says what a finding about the whole set is about: an object, or a project by its name.
+fn on(note: &mut Note, what: Dynamic) -> Answer<Note> {
+    let object = what
+        .read_lock::<Record>()
+        .and_then(|record| record.root::<Object>().map(|object| object.name().clone()));
+    let project = what.read_lock::<ImmutableString>().and_then(|name| Name::new(&name).ok());
+    let project = project
+        .map(|name| ObjectRef { kind: ObjectKind::Project, key: Key::new(name.clone(), name) });
+    let Some(on) = object.or(project) else {
+        return mistyped("a finding is on an object, or on a project by its name");
+    };
+    if let Some(index) = note.index {
+        note.run.say(|said| {
+            if let Some(finding) = said.findings.get_mut(index) {
+                finding.on = Some(on);
+            }
+        });
+    }
+    Ok(note.clone())
 }
 
 fn find(context: &NativeCallContext<'_>, weight: Weight, message: &str) -> Answer<Note> {
@@ -90,6 +115,7 @@ fn find(context: &NativeCallContext<'_>, weight: Weight, message: &str) -> Answe
     let finding = Finding {
         weight,
         message: cut(message),
+        on: None,
         at: None,
         observed: None,
         want: None,

@@ -20,11 +20,14 @@ use serde_json::Value;
 pub use self::run::Surroundings;
 
 use self::fault::{Failure, FailureKind, of_parsing, of_running};
-use self::run::Run;
+use self::run::{Run, Said};
+use super::inventory::Inventory;
 use super::meta::PolicyMeta;
 use super::outcome::{Judgement, Outcome};
 use super::params;
 use super::verbs::Note;
+use super::view::asked::{ACTION, AskedAction, AskedDrift, DRIFT};
+use super::view::table::Thing;
 use super::view::{Object, Record};
 use crate::model::ids::Digest;
 
@@ -274,6 +277,27 @@ impl Program {
         self.run(Entry::Check, Dynamic::from(Record::of(object)), around)
     }
 
+    /// What it says of the whole set.
+    #[must_use]
+    pub fn check_set(&self, set: &Inventory, around: &Surroundings) -> Judgement {
+        let around = Surroundings { inventory: Some(set.clone()), ..around.clone() };
+        self.run(Entry::Set, Dynamic::from(set.clone()), &around)
+    }
+
+    /// What it says of an action.
+    #[must_use]
+    pub fn check_action(&self, action: &Arc<AskedAction>, around: &Surroundings) -> Judgement {
+        let root: Arc<Thing> = Arc::<AskedAction>::clone(action);
+        self.run(Entry::Action, Dynamic::from(Record::plain(root, "action", &ACTION)), around)
+    }
+
+    /// What it says of drift.
+    #[must_use]
+    pub fn check_drift(&self, drift: &Arc<AskedDrift>, around: &Surroundings) -> Judgement {
+        let root: Arc<Thing> = Arc::<AskedDrift>::clone(drift);
+        self.run(Entry::Drift, Dynamic::from(Record::plain(root, "drift", &DRIFT)), around)
+    }
+
     /// Runs one of its functions about `subject`.
     pub(crate) fn run(&self, entry: Entry, subject: Dynamic, around: &Surroundings) -> Judgement {
         let engine = match entry {
@@ -307,16 +331,22 @@ impl Program {
             )),
             Err(error) => Some(of_running(&error)),
         };
+        let Said { asked_for_time, asked_for_facts, asserted, .. } = said;
+        let done = |outcome| Judgement {
+            operations,
+            asked_for_time,
+            asked_for_facts,
+            ..Judgement::of(outcome)
+        };
         match failure {
-            Some(failure) => Judgement { operations, ..Judgement::failed(failure) },
+            Some(failure) => done(Outcome::Error(failure)),
             None => {
                 let outcome = if said.findings.is_empty() {
-                    Outcome::Pass { asserted: said.asserted }
+                    Outcome::Pass { asserted }
                 } else {
                     Outcome::Findings(said.findings)
                 };
-                let (patches, response) = (said.patches, said.response);
-                Judgement { outcome, patches, response, operations }
+                Judgement { patches: said.patches, response: said.response, ..done(outcome) }
             }
         }
     }

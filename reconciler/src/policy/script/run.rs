@@ -39,6 +39,10 @@ pub(crate) struct Said {
     pub(crate) patches: Vec<Patch>,
     pub(crate) response: Option<Response>,
     pub(crate) asserted: bool,
+    /// Whether it asked for the time: then its verdict holds for as long as that is the same.
+    pub(crate) asked_for_time: bool,
+    /// Whether it asked for facts about images.
+    pub(crate) asked_for_facts: bool,
     work: u64,
 }
 

@@ -9,8 +9,8 @@ use super::table::{
 use crate::model::quantity::Bytes;
 use crate::model::spec::{
     BlockIo, Content, Dependency, Device, Dns, FileSpec, Health, HealthProbe, InstanceSpec, Log,
-    Mount, MountSource, Namespaces, NetworkUse, Placement, Port, PortRange, Resources, Security,
-    Stop, Swap, Ulimit, Update,
+    Mount, MountSource, Namespaces, NetworkUse, Placement, Port, PortRange, Requests, Resources,
+    Security, Stop, Swap, Ulimit, Update,
 };
 
 table! {
@@ -43,6 +43,8 @@ table! {
         "init": Flag |spec| spec.more.init;
         "tty": Flag |spec| Some(spec.more.tty);
         "log": Part(&LOG) |spec| maybe_part(spec.more.log.as_ref());
+        "requests": Part(&REQUESTS) |spec| part(&spec.more.requests);
+        "protected": Flag |spec| Some(spec.more.protected);
     }
 }
 
@@ -59,6 +61,14 @@ table! {
         "memorySwap": Memory |limits| limits.memory_swap.map(swap);
         "pids": Number |limits| limits.pids;
         "io": Part(&BLOCK_IO) |limits| part::<BlockIo>(&limits.io);
+    }
+}
+
+table! {
+    /// What it usually needs.
+    REQUESTS = "requests": Requests {
+        "cpus": Cpus |needs| needs.cpus;
+        "memory": Memory |needs| needs.memory;
     }
 }
 

@@ -8,17 +8,20 @@
 //! Every way to be wrong about a value is an error, since what is merely false lets things pass:
 //! an unknown field, a field that was not said ([`Missing`]), a quantity beside a bare number.
 
+pub(crate) mod asked;
 pub(crate) mod image;
 pub(crate) mod instance;
 pub(crate) mod masked;
 pub(crate) mod missing;
 pub(crate) mod object;
 pub(crate) mod objects;
+pub(crate) mod policies;
 pub(crate) mod record;
 pub(crate) mod table;
 
+pub use self::asked::{AskedAction, AskedDrift, AskedExec, AskedRound};
 pub use self::masked::{MaskKey, Masked};
-pub use self::object::{Object, ObjectKind, ObjectRef};
+pub use self::object::{Object, ObjectRef};
 
 pub(crate) use self::missing::Missing;
 pub(crate) use self::record::{Dict, Record};

@@ -7,86 +7,28 @@ use serde::{Deserialize, Serialize};
 
 use super::image::ImageParts;
 use super::table::{Table, Thing, dict, part, table, text};
-use super::{instance, objects};
+use super::{instance, objects, policies};
 use crate::model::desired::Declared;
 use crate::model::ids::{Digest, ImageName, Key, Name};
+use crate::model::spec::policy::ObjectKind;
 use crate::model::spec::{
-    FlavorSpec, ImageSpec, InstanceSpec, LinkSpec, NetworkSpec, NodeSpec, ProjectSpec, VolumeSpec,
+    FlavorSpec, ImageSpec, InstanceSpec, LinkSpec, NetworkSpec, NodeSpec, PolicyBindingSpec,
+    ProjectSpec, VolumeSpec, WaiverSpec,
 };
 
-/// The kinds that policies match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum ObjectKind {
-    /// Containers.
-    Instance,
-    /// Images.
-    Image,
-    /// Volumes.
-    Volume,
-    /// Networks.
-    Network,
-    /// Links.
-    Link,
-    /// Sizes.
-    Flavor,
-    /// Tenants.
-    Project,
-    /// Hypervisor nodes.
-    Node,
-}
-
-impl ObjectKind {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Instance,
-        Self::Image,
-        Self::Volume,
-        Self::Network,
-        Self::Link,
-        Self::Flavor,
-        Self::Project,
-        Self::Node,
-    ];
-
-    /// The word that specs use.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Instance => "Instance",
-            Self::Image => "Image",
-            Self::Volume => "Volume",
-            Self::Network => "Network",
-            Self::Link => "Link",
-            Self::Flavor => "Flavor",
-            Self::Project => "Project",
-            Self::Node => "Node",
-        }
-    }
-
-    /// The kind of that word.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
-    }
-
-    /// What scripts see of a spec of this kind.
-    pub(crate) fn table(self) -> &'static Table {
-        match self {
-            Self::Instance => &instance::INSTANCE,
-            Self::Image => &objects::IMAGE_SPEC,
-            Self::Volume => &objects::VOLUME,
-            Self::Network => &objects::NETWORK,
-            Self::Link => &objects::LINK,
-            Self::Flavor => &objects::FLAVOR,
-            Self::Project => &objects::PROJECT,
-            Self::Node => &objects::NODE,
-        }
-    }
-}
-
-impl fmt::Display for ObjectKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+/// What scripts see of a spec of a kind.
+pub(crate) fn table_of(kind: ObjectKind) -> &'static Table {
+    match kind {
+        ObjectKind::Instance => &instance::INSTANCE,
+        ObjectKind::Image => &objects::IMAGE_SPEC,
+        ObjectKind::Volume => &objects::VOLUME,
+        ObjectKind::Network => &objects::NETWORK,
+        ObjectKind::Link => &objects::LINK,
+        ObjectKind::Flavor => &objects::FLAVOR,
+        ObjectKind::Project => &objects::PROJECT,
+        ObjectKind::Node => &objects::NODE,
+        ObjectKind::PolicyBinding => &policies::BINDING,
+        ObjectKind::Waiver => &policies::WAIVER,
     }
 }
 
@@ -102,16 +44,17 @@ pub struct ObjectRef {
 
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
-            ObjectKind::Project | ObjectKind::Node => {
-                write!(f, "{} {}", self.kind, self.key.name)
-            }
+        let Self { kind, key } = self;
+        match kind {
+            ObjectKind::Project | ObjectKind::Node => write!(f, "{} {}", kind.as_str(), key.name),
             ObjectKind::Instance
             | ObjectKind::Image
             | ObjectKind::Volume
             | ObjectKind::Network
             | ObjectKind::Link
-            | ObjectKind::Flavor => write!(f, "{} {}", self.kind, self.key),
+            | ObjectKind::Flavor
+            | ObjectKind::PolicyBinding
+            | ObjectKind::Waiver => write!(f, "{} {key}", kind.as_str()),
         }
     }
 }
@@ -127,6 +70,8 @@ enum AnySpec {
     Flavor(Arc<FlavorSpec>),
     Project(Arc<ProjectSpec>),
     Node(Arc<NodeSpec>),
+    PolicyBinding(Arc<PolicyBindingSpec>),
+    Waiver(Arc<WaiverSpec>),
 }
 
 /// A declared object, as policy is asked about it.
@@ -136,6 +81,7 @@ pub struct Object {
     meta: Arc<Meta>,
     spec: AnySpec,
     digest: Digest,
+    made_of: [Option<Digest>; 2],
     image: Option<Arc<ImageSpec>>,
 }
 
@@ -165,6 +111,8 @@ of_kinds! {
     network: Network of NetworkSpec,
     link: Link of LinkSpec,
     flavor: Flavor of FlavorSpec,
+    binding: PolicyBinding of PolicyBindingSpec,
+    waiver: Waiver of WaiverSpec,
 }
 
 impl Object {
@@ -177,8 +125,9 @@ impl Object {
     ) -> Self {
         let spec = AnySpec::Instance(Arc::clone(&declared.spec));
         let mut object = Self::new(ObjectKind::Instance, key, declared, spec);
-        object.image = image.map(|image| Arc::clone(&image.spec));
         if let Some(image) = image {
+            object.image = Some(Arc::clone(&image.spec));
+            object.made_of[1] = Some(image.digest.clone());
             let both = format!("{} {}", object.digest, image.digest);
             object.digest = Digest::of(both.as_bytes());
         }
@@ -206,9 +155,22 @@ impl Object {
         let meta =
             Meta { key: key.clone(), labels: labels.clone(), annotations: annotations.clone() };
         let words = serde_json::to_vec(&(&meta.key, &meta.labels, &meta.annotations, digest));
+        let made_of = [Some(declared.digest.clone()), None];
         let digest = Digest::of(&words.unwrap_or_default());
         let name = ObjectRef { kind, key: key.clone() };
-        Self { name, meta: Arc::new(meta), spec, digest, image: None }
+        Self { name, meta: Arc::new(meta), spec, digest, made_of, image: None }
+    }
+
+    /// Whether it would be the same again if it were made of these.
+    pub(crate) fn is_made_of(
+        &self,
+        labels: &std::collections::BTreeMap<String, String>,
+        annotations: &std::collections::BTreeMap<String, String>,
+        digests: [Option<&Digest>; 2],
+    ) -> bool {
+        self.made_of.each_ref().map(Option::as_ref) == digests
+            && self.meta.labels == *labels
+            && self.meta.annotations == *annotations
     }
 
     /// Which one it is.
@@ -240,6 +202,8 @@ impl Object {
             AnySpec::Flavor(spec) => &**spec,
             AnySpec::Project(spec) => &**spec,
             AnySpec::Node(spec) => &**spec,
+            AnySpec::PolicyBinding(spec) => &**spec,
+            AnySpec::Waiver(spec) => &**spec,
         }
     }
 

@@ -55,6 +55,7 @@ table! {
         "driver": Text |spec| text(&spec.driver);
         "options": Dict |spec| dict(&spec.options);
         "retain": Flag |spec| Some(spec.retain);
+        "protected": Flag |spec| Some(spec.protected);
     }
 }
 

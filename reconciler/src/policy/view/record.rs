@@ -8,9 +8,10 @@ use rhai::{Dynamic, ImmutableString};
 use super::image::{IMAGE, ImageParts};
 use super::masked::{Masked, suspicion};
 use super::missing::Missing;
-use super::object::{OBJECT, Object};
+use super::object::{OBJECT, Object, table_of};
 use super::table::{Entry, Field, Shape, Table, Thing};
 use crate::model::time::Timestamp;
+use crate::policy::facts::ImageFacts;
 use crate::policy::script::fault::{Answer, mistyped, too_much};
 use crate::policy::script::limits::STRING_BYTES_MAX;
 
@@ -59,7 +60,7 @@ impl std::fmt::Debug for Record {
 impl Record {
     /// The record of a declared object: its spec, `metadata` and `kind`.
     pub(crate) fn of(object: &Arc<Object>) -> Self {
-        let table = object.name().kind.table();
+        let table = table_of(object.name().kind);
         let root: Arc<Thing> = Arc::<Object>::clone(object);
         Self { root, prefix: Arc::from("spec"), table, steps: [None; STEPS_MAX] }
     }
@@ -137,7 +138,14 @@ impl Record {
     }
 
     fn absent(&self, name: &str) -> Answer<Dynamic> {
-        Ok(Dynamic::from(Missing::absent(self.path_of(name))))
+        let path = self.path_of(name);
+        // What is not said in a spec is absent; what nobody found out is not known.
+        let missing = if self.root.is::<ImageFacts>() {
+            Missing::unknown(path)
+        } else {
+            Missing::absent(path)
+        };
+        Ok(Dynamic::from(missing))
     }
 
     fn read(&self, field: &'static Field, thing: &Thing) -> Answer<Dynamic> {
@@ -177,6 +185,7 @@ impl Record {
                 read(thing).is_some().then(|| Dynamic::from(Dict { of: self.clone(), field }))
             }
             Shape::PartDict(..) => Some(Dynamic::from(Dict { of: self.clone(), field })),
+            Shape::Object(read) => read(thing).map(|object| Dynamic::from(Self::of(object))),
             Shape::Image(read) => read(thing).map(|name| {
                 let parts = match self.root.downcast_ref::<Object>() {
                     Some(object) => object.image_parts(name),

@@ -3,7 +3,9 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::object::Object;
 use crate::model::ids::ImageName;
 use crate::model::quantity::{Bytes, Cpus, Span};
 use crate::model::time::Timestamp;
@@ -60,6 +62,8 @@ pub(crate) enum Shape {
     Dict(for<'a> fn(&'a Thing) -> Option<Entries<'a>>),
     /// Parts by names that users choose: the one with that index.
     PartDict(&'static Table, for<'a> fn(&'a Thing, usize) -> Option<(&'a str, &'a Thing)>),
+    /// A declared object.
+    Object(fn(&Thing) -> Option<&Arc<Object>>),
     /// The image that is run.
     Image(fn(&Thing) -> Option<&ImageName>),
 }
@@ -101,6 +105,7 @@ impl Shape {
             | Self::Duration(_)
             | Self::Time(_)
             | Self::Texts(_)
+            | Self::Object(_)
             | Self::Dict(_) => None,
         }
     }
@@ -121,6 +126,7 @@ impl Shape {
             Self::Parts(..) => "list of records",
             Self::Dict(_) => "mapping",
             Self::PartDict(..) => "mapping of records",
+            Self::Object(_) => "object",
             Self::Image(_) => "image",
         }
     }

@@ -18,6 +18,7 @@ use crate::model::quantity::{Bytes, Cpus, Span};
 use crate::model::time::Timestamp;
 use crate::policy::verbs::{self, Note};
 use crate::policy::view::{Dict, Masked, Missing, Record};
+use crate::policy::{facts, inventory};
 
 /// The language: one module for all engines.
 pub(crate) static LANGUAGE: LazyLock<Arc<Module>> = LazyLock::new(|| {
@@ -26,9 +27,27 @@ pub(crate) static LANGUAGE: LazyLock<Arc<Module>> = LazyLock::new(|| {
     values::register(&mut module);
     helpers::register(&mut module);
     verbs::register(&mut module);
+    inventory::register(&mut module);
+    facts::register(&mut module);
+    named_types(&mut module);
     module.build_index();
     Arc::new(module)
 });
+
+/// Names of our types, for what the engine says by itself.
+fn named_types(module: &mut Module) {
+    module
+        .set_custom_type::<Record>("record")
+        .set_custom_type::<Dict>("mapping")
+        .set_custom_type::<Missing>("absent")
+        .set_custom_type::<Masked>("masked string")
+        .set_custom_type::<Note>("finding")
+        .set_custom_type::<Bytes>("memory")
+        .set_custom_type::<Cpus>("cpus")
+        .set_custom_type::<Span>("duration")
+        .set_custom_type::<Timestamp>("time")
+        .set_custom_type::<semver::Version>("version");
+}
 
 /// What a value is called in messages.
 pub(crate) fn type_of(value: &Dynamic) -> String {

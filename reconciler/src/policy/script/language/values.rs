@@ -8,12 +8,15 @@ use rhai::{Array, Dynamic, FuncRegistration, ImmutableString, Module, NativeCall
 
 use super::operators::equal;
 use super::{show, type_of};
+use crate::model::spec::policy::ObjectKind;
+use crate::policy::facts::IMAGE_FACTS;
 use crate::policy::script::fault::{Answer, FailureKind, mistyped, raise, too_much};
 use crate::policy::script::limits::STRING_BYTES_MAX;
 use crate::policy::script::run::Run;
-use crate::policy::view::image::ImageParts;
-use crate::policy::view::object::ObjectKind;
-use crate::policy::view::table::{Shape, Table};
+use crate::policy::view::asked::{ACTION, AskedDrift, DRIFT};
+use crate::policy::view::image::{IMAGE, ImageParts};
+use crate::policy::view::object::{OBJECT, table_of};
+use crate::policy::view::table::Table;
 use crate::policy::view::{Dict, Masked, Missing, Object, Record};
 
 pub(super) fn register(module: &mut Module) {
@@ -61,9 +64,13 @@ pub(crate) fn field_names() -> BTreeSet<&'static str> {
     }
     let mut names = BTreeSet::new();
     for kind in ObjectKind::ALL {
-        add(kind.table(), &mut names);
+        add(table_of(kind), &mut names);
     }
-    add(&crate::policy::view::object::OBJECT, &mut names);
+    add(&OBJECT, &mut names);
+    add(&IMAGE, &mut names);
+    add(&ACTION, &mut names);
+    add(&DRIFT, &mut names);
+    add(&IMAGE_FACTS, &mut names);
     names
 }
 
@@ -71,6 +78,12 @@ fn records(module: &mut Module) {
     for name in field_names() {
         module.set_getter_fn(name, move |record: &mut Record| record.get(name));
     }
+    module.set_native_fn("touches", |record: &mut Record, field: ImmutableString| match record
+        .root::<AskedDrift>(
+    ) {
+        Some(drift) => Ok(drift.touches(&field)),
+        None => mistyped("only drift touches fields"),
+    });
     // What is none of these names is no field of anything.
     module.set_indexer_get_fn(|record: &mut Record, name: ImmutableString| record.get(&name));
 }
@@ -241,9 +254,4 @@ fn contains(context: NativeCallContext<'_>, list: &mut Array, item: Dynamic) -> 
 
 pub(super) fn count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// Whether a field of that shape can be gone through.
-pub(crate) fn is_list(shape: &Shape) -> bool {
-    matches!(shape, Shape::Texts(_) | Shape::Parts(..))
 }

@@ -1,8 +1,9 @@
-//! Globs: `*` is any run of characters, slashes included, `?` is one of them.
+//! Patterns as shells have them: `*` is any run of characters, slashes included, `?` one of them.
 
 use rhai::{Array, Dynamic, ImmutableString, Module, NativeCallContext};
 
 use super::{subject, words, work};
+use crate::model::glob::glob_matches;
 use crate::policy::script::fault::{Answer, too_much};
 use crate::policy::script::limits::PATTERN_BYTES_MAX;
 
@@ -32,56 +33,5 @@ fn checked(context: &NativeCallContext<'_>, pattern: &str, text: &str) -> Answer
         return too_much(format!("a pattern has {PATTERN_BYTES_MAX} bytes at most"));
     }
     work(context, pattern, text)?;
-    Ok(matches(pattern, text))
-}
-
-/// Whether `text` is as `pattern` says. It goes back to the last `*` only, so the time is at most
-/// the product of the lengths.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(c) if *c == '?' || *c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            Some(_) | None => match star {
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    p = at + 1;
-                    t = from + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == '*')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn globs_match() {
-        for (pattern, text) in [
-            ("*", ""),
-            ("registry.example/dev/*", "registry.example/dev/a/b:1"),
-            ("a?c", "abc"),
-            ("*a*b", "xaxxb"),
-            ("**", "x"),
-        ] {
-            assert!(matches(pattern, text), "{pattern} {text}");
-        }
-        for (pattern, text) in [("", "x"), ("a?c", "ac"), ("a*", "ba"), ("*a*b", "xaxxbc")] {
-            assert!(!matches(pattern, text), "{pattern} {text}");
-        }
-    }
+    Ok(glob_matches(pattern, text))
 }
