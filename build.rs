@@ -28,12 +28,7 @@ fn main() -> io::Result<()> {
     let profiles = optional(&library.join("profiles.yaml"));
     let table = format!("{table}];\nconst PROFILES: Option<&str> = {profiles};\n");
     // Cargo looks at a folder with all that is in it.
-    emit("cargo::rerun-if-changed=policies");
-    emit("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=policies");
+    println!("cargo::rerun-if-changed=build.rs");
     fs::write(Path::new(&out).join("library.rs"), table)
-}
-
-#[expect(clippy::print_stdout, reason = "it is how a build script talks to Cargo")]
-fn emit(line: &str) {
-    println!("{line}");
 }

@@ -58,8 +58,7 @@ fn script(source: &PolicySource) -> Result<(PolicyId, Script), Vec<String>> {
         });
         placed.collect::<Vec<_>>()
     })?;
-    let id = script.meta().id.parse().map_err(|why| vec![format!("{source}: {why}")])?;
-    Ok((id, script))
+    Ok((script.meta().id.clone(), script))
 }
 
 /// What is wrong with the parameters of a profile. That one is not set is no fault yet: a binding

@@ -248,11 +248,11 @@ fn a_change_is_in_force_without_a_restart() {
     let mut next = |wanted: fn(&PolicyReading) -> bool| {
         runtime.block_on(async {
             loop {
-                match tokio::time::timeout(LONG, taken.recv()).await.unwrap().unwrap() {
-                    Input::Policies { reading, .. } if wanted(&reading) => return reading,
-                    // A look in the middle of a change.
-                    Input::Policies { .. } => {}
-                    _ => panic!("something else"),
+                let input = tokio::time::timeout(LONG, taken.recv()).await.unwrap().unwrap();
+                let Input::Policies { reading, .. } = input else { panic!("something else") };
+                // Another one is a look in the middle of a change.
+                if wanted(&reading) {
+                    return reading;
                 }
             }
         })
