@@ -11,6 +11,7 @@ use std::time::Duration;
 use reconciler::engine::Engine;
 use reconciler::model::ids::{OwnerId, ReplicaKey};
 use reconciler::model::journal::{Entry, Stamped};
+use reconciler::model::policies::POLICY_TEXTS;
 use reconciler::model::record::Records;
 use reconciler::model::snapshot::Config;
 use reconciler::model::spec::Endpoint;
@@ -27,6 +28,7 @@ use crate::api::server::{self, ListenError, Server};
 use crate::docker::DockerDriver;
 use crate::fence::Fenced;
 use crate::journal::{self, JournalWriter};
+use crate::policies::{self, News, Place, compile};
 use crate::probe::Probes;
 use crate::shell::{Asker, Connect, End, Input, Ports, Shell};
 use crate::specs::{Reader, Watching};
@@ -48,6 +50,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// What projects' own networks are made from.
     pub addresses: Net,
+    /// The directory of own policies.
+    pub policies: Place,
 }
 
 impl Settings {
@@ -130,7 +134,7 @@ pub enum StartError {
     #[error("make an owner id: {0}")]
     Random(String),
     /// A thread could not be started.
-    #[error("start the thread that reads specs")]
+    #[error("start the thread that reads specs or policies")]
     Thread(#[source] std::io::Error),
 }
 
@@ -196,7 +200,18 @@ pub fn start_with(settings: &Settings, mode: Mode, connect: Connect) -> Result<A
         Mode::Act { hold: true } => Watching::Hold,
         Mode::Act { hold: false } | Mode::Bound | Mode::Look => Watching::Once,
     };
-    let texts = records.texts.clone();
+    // Policies come before what they judge.
+    let mut loader = policies::Loader::new(settings.policies.clone(), &records.texts, compile);
+    if let Some(news) = loader.news() {
+        let News { reading, problems, sources: _, compiled: _ } = news;
+        // Here is whoever takes it.
+        let _ = sender.send(Input::Policies { reading: Box::new(reading), problems });
+    }
+    if watching == Watching::Hold {
+        policies::hold(loader, sender.clone()).map_err(StartError::Thread)?;
+    }
+    let mut texts = records.texts.clone();
+    texts.retain(|name, _| !name.starts_with(POLICY_TEXTS));
     let reader = Reader::start(&settings.specs, texts, watching, sender.clone())
         .map_err(StartError::Thread)?;
     let policies = Policies::allow_all();

@@ -1,4 +1,4 @@
-//! Where windlass finds its specs and keeps its state, if nobody says.
+//! Where windlass finds its specs and policies and keeps its state, if nobody says.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use reconciler::model::subnet::{Net, RANGE_DEFAULT};
 
 use crate::app::Settings;
+use crate::policies::Place;
 
 /// The specs directory, if none is named.
 pub const SPECS_DEFAULT: &str = "specs";
@@ -26,13 +27,16 @@ pub fn settings(
     specs: Option<&Path>,
     state: Option<&Path>,
     addresses: Option<Net>,
+    policies: Option<&Path>,
 ) -> Result<Settings, NoStateDir> {
     let specs = specs.unwrap_or(Path::new(SPECS_DEFAULT)).to_owned();
     let state = match state {
         Some(state) => state.to_owned(),
         None => state_default(is_root(), |name| std::env::var_os(name).map(PathBuf::from))?,
     };
-    Ok(Settings { specs, state, addresses: addresses.unwrap_or(RANGE_DEFAULT) })
+    let policies = policies.map(|dir| Place { dir: dir.to_owned(), named: true });
+    let policies = policies.unwrap_or_default();
+    Ok(Settings { specs, state, addresses: addresses.unwrap_or(RANGE_DEFAULT), policies })
 }
 
 /// The directory where XDG wants the state of a user's programs; of root, where daemons keep theirs.

@@ -246,6 +246,9 @@ fn observed_changed((what, was, is): Difference<'_>) -> Option<String> {
 }
 
 fn record_changed((what, was, is): Difference<'_>) -> String {
+    if what == POLICIES {
+        return format!("{what} are others now");
+    }
     match (what.strip_prefix(SUSPENSION), was, is) {
         (Some(target), None, _) => format!("{target} was suspended"),
         (Some(target), Some(_), _) => format!("{target} was resumed"),
@@ -283,6 +286,9 @@ const IMAGE: &str = "image ";
 /// What the guard against mass deletion goes by; only removals rest on it.
 const GUARD: &str = "removals so far";
 
+/// What verdicts go by.
+const POLICIES: &str = "the policies";
+
 impl Rests {
     fn of(
         snapshot: &Snapshot,
@@ -293,6 +299,11 @@ impl Rests {
     ) -> Self {
         let mut rests = Self::default();
         declarations(snapshot, seal, &mut rests.specs);
+        // Another policy may say otherwise of the very same steps.
+        if let Some(digest) = &snapshot.policies.digest {
+            let part = seal.part(String::new(), digest);
+            rests.records.insert(POLICIES.to_owned(), part);
+        }
         rests.observed = observed(snapshot, plan, seal);
         rests.records = records(&snapshot.records, seal, has_owner);
         if with_guard {

@@ -7,7 +7,10 @@ use reconciler::enforced::{self, quota_not_enforced};
 use reconciler::model::desired::{Declared, DesiredSet};
 use reconciler::model::ids::{Key, Name};
 use reconciler::model::snapshot::Snapshot;
-use reconciler::model::spec::{BUILT_IN_FLAVORS, FlavorSpec, LinkSpec, NetworkName, WaiverSpec};
+use reconciler::model::spec::{
+    BUILT_IN_FLAVORS, FlavorSpec, LinkSpec, NetworkName, PolicyBindingSpec, WaiverSpec,
+};
+use reconciler::status::{Condition, Truth};
 use serde::Serialize;
 
 use super::protocol::PlainStatus;
@@ -145,8 +148,20 @@ pub(super) fn projects(snapshot: &Snapshot) -> Vec<PlainStatus> {
 
 /// Bindings of policies.
 pub(super) fn bindings(snapshot: &Snapshot) -> Vec<PlainStatus> {
-    let bindings = snapshot.desired.bindings.iter();
-    bindings.map(|(key, declared)| plain(key.to_string(), Some(declared))).collect()
+    // What is bound is not what stands in the directory of policies.
+    let degraded = snapshot.policies.broken.as_ref().map(|broken| Condition {
+        kind: "Degraded".to_owned(),
+        status: Truth::True,
+        reason: "PoliciesRejected".to_owned(),
+        message: format!("the last good policies are in force: {}", broken.first),
+        last_transition_time: None,
+    });
+    let status = |(key, declared): (&Key, &Declared<PolicyBindingSpec>)| PlainStatus {
+        message: degraded.as_ref().map(|condition| condition.message.clone()),
+        conditions: degraded.iter().cloned().collect(),
+        ..plain(key.to_string(), Some(declared))
+    };
+    snapshot.desired.bindings.iter().map(status).collect()
 }
 
 /// Waivers; what is over says so.

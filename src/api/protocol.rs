@@ -465,6 +465,14 @@ pub struct UsageRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "what")]
 pub enum Happened {
+    /// Policies were read.
+    Policies {
+        /// How many are in force, bound or not.
+        count: usize,
+        /// What is wrong, each in one line with its place; then nothing of what was read is in
+        /// force.
+        errors: Vec<String>,
+    },
     /// A step began.
     Began {
         /// Its object.

@@ -42,6 +42,9 @@ pub(super) struct Global {
     /// The range that networks of projects are made from; one that has its network keeps it [default: 10.144.0.0/12]
     #[arg(long, global = true, env = "WINDLASS_ADDRESSES", hide_env_values = true, value_name = "RANGE", help_heading = GLOBAL)]
     pub(super) addresses: Option<Net>,
+    /// The directory of own policies, beside those that are built in [default: ./policies, if it is there]
+    #[arg(long, global = true, env = "WINDLASS_POLICIES", hide_env_values = true, value_name = "DIR", help_heading = GLOBAL)]
+    pub(super) policies: Option<PathBuf>,
     /// How answers are written
     #[arg(
         short, long, global = true, env = "WINDLASS_OUTPUT", hide_env_values = true, value_name = "FORMAT",

@@ -231,7 +231,8 @@ impl Context {
             return Err(failure.help("`validate -`, `plan -` and `diff -` read one"));
         }
         let specs = dir.dir.as_deref().or(self.global.specs.as_deref());
-        config::settings(specs, self.global.state.as_deref(), self.global.addresses)
+        let Global { state, addresses, policies, .. } = &self.global;
+        config::settings(specs, state.as_deref(), *addresses, policies.as_deref())
             .map_err(|error| Failure::from(error).help("name a directory with --state DIR"))
     }
 

@@ -4,9 +4,11 @@
 //! other times than its specs, and a policy that is gone must not have a spec held back. There a
 //! name that leads nowhere is an error of the verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use reconciler::model::spec::policy::{Bound, Param, PolicyId};
+use reconciler::model::policies::Profile;
+use reconciler::model::spec::policy::{Bound, PolicyId};
+use reconciler::policy::params::ParamSpec;
 
 use super::checks::Checker;
 use super::decode::{BindingDraft, WaiverDraft, did_you_mean};
@@ -17,101 +19,85 @@ use super::set::Member;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalogue {
     /// The parameters of each policy.
-    pub policies: BTreeMap<PolicyId, BTreeMap<String, ParamType>>,
-    /// The policies of each profile.
-    pub profiles: BTreeMap<PolicyId, Vec<PolicyId>>,
+    pub policies: BTreeMap<PolicyId, BTreeMap<String, ParamSpec>>,
+    /// Profiles by their names.
+    pub profiles: BTreeMap<PolicyId, Profile>,
 }
 
-/// What a parameter takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ParamType {
-    /// A text, a quantity as well.
-    Text,
-    /// A whole number.
-    Integer,
-    /// True or false.
-    Boolean,
-    /// A list of texts.
-    List,
+impl Catalogue {
+    /// What a binding binds: each policy with the parameters that are set already; or the name
+    /// that leads nowhere.
+    fn bound<'c>(&'c self, bound: &'c Bound) -> Result<Vec<Target<'c>>, &'c PolicyId> {
+        match bound {
+            Bound::Policy(id) => {
+                let takes = self.policies.get(id).ok_or(id)?;
+                Ok(vec![Target { takes, set: BTreeSet::new() }])
+            }
+            Bound::Profile(id) => {
+                let profile = self.profiles.get(id).ok_or(id)?;
+                let target = |member: &'c reconciler::model::policies::ProfileMember| {
+                    let takes = self.policies.get(&member.policy)?;
+                    Some(Target { takes, set: member.params.keys().collect() })
+                };
+                Ok(profile.members.iter().filter_map(target).collect())
+            }
+        }
+    }
 }
 
-impl ParamType {
-    fn takes(self, value: &Param) -> bool {
-        match (self, value) {
-            (Self::Text, Param::Text(_) | Param::Integer(_))
-            | (Self::Integer, Param::Integer(_))
-            | (Self::Boolean, Param::Boolean(_))
-            | (Self::List, Param::List(_)) => true,
-            (
-                Self::Text | Self::Integer | Self::Boolean | Self::List,
-                Param::Text(_) | Param::Integer(_) | Param::Boolean(_) | Param::List(_),
-            ) => false,
-        }
-    }
-
-    fn noun(self) -> &'static str {
-        match self {
-            Self::Text => "a text",
-            Self::Integer => "a whole number, without quotes",
-            Self::Boolean => "true or false, without quotes",
-            Self::List => "a list of texts",
-        }
-    }
+/// A policy that is bound.
+struct Target<'c> {
+    takes: &'c BTreeMap<String, ParamSpec>,
+    set: BTreeSet<&'c String>,
 }
 
 impl Checker<'_, '_> {
-    /// A binding has to name a policy that there is, and parameters that it takes.
+    /// A binding has to name a policy that there is, with parameters as it takes them.
     pub(super) fn binding(
         &mut self,
         catalogue: &Catalogue,
         member: &Member<'_>,
         binding: &BindingDraft,
     ) {
-        let Catalogue { policies, profiles } = catalogue;
-        let members = match &binding.spec.bound {
-            Bound::Policy(id) => policies.get(id).map(|_| vec![id]).ok_or(("policy", id)),
-            Bound::Profile(id) => {
-                let members = profiles.get(id).map(|members| members.iter().collect());
-                members.ok_or(("profile", id))
-            }
-        };
-        let members = match members {
-            Ok(members) => members,
-            Err((noun, id)) => {
-                let known = if noun == "policy" {
-                    policies.keys().collect::<Vec<_>>()
-                } else {
-                    profiles.keys().collect()
+        let spec = &binding.spec;
+        let targets = match catalogue.bound(&spec.bound) {
+            Ok(targets) => targets,
+            Err(id) => {
+                let (noun, known): (_, Vec<_>) = match &spec.bound {
+                    Bound::Policy(_) => ("policy", catalogue.policies.keys().collect()),
+                    Bound::Profile(_) => ("profile", catalogue.profiles.keys().collect()),
                 };
                 return self.note(member, unknown(binding.bound, noun, id, &known));
             }
         };
-        let taken = members.into_iter().filter_map(|id| policies.get(id)).flatten();
-        // Of a profile some take it perhaps, and others do not.
-        let mut types: BTreeMap<&str, Vec<ParamType>> = BTreeMap::new();
-        for (name, of) in taken {
-            types.entry(name).or_default().push(*of);
-        }
-        for (name, value) in &binding.spec.params {
+        // Of a profile each takes what it has.
+        let names: BTreeSet<&str> =
+            targets.iter().flat_map(|target| target.takes.keys()).map(String::as_str).collect();
+        for (name, value) in &spec.params {
             let Some(span) = binding.params.get(name) else { continue };
-            let Some(of) = types.get(name.as_str()) else {
-                let problem = Problem::new(*span, format!("unknown parameter `{name}`"));
-                let near = did_you_mean(name, types.keys().copied());
-                let label = match near {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None if types.is_empty() => "it takes none".to_owned(),
-                    None => {
-                        let names = types.keys().copied().collect::<Vec<_>>().join(", ");
-                        format!("it takes {names}")
-                    }
-                };
-                self.note(member, problem.label(label));
+            if !names.contains(name.as_str()) {
+                self.note(member, unknown_parameter(*span, name, &names));
                 continue;
-            };
-            if let Some(of) = of.iter().find(|of| !of.takes(value)) {
-                let problem = Problem::new(*span, format!("wrong type of `params.{name}`"));
-                self.note(member, problem.label(format!("expected {}", of.noun())));
             }
+            // Whatever a parameter can be has a serial form.
+            let value = serde_json::to_value(value).unwrap_or_default();
+            let specs = targets.iter().filter_map(|target| target.takes.get(name));
+            if let Some(why) = specs.map(|spec| spec.kind.check(&value)).find_map(Result::err) {
+                let problem = Problem::new(*span, format!("invalid `params.{name}`"));
+                self.note(member, problem.label(why));
+            }
+        }
+        let missing: BTreeSet<&String> = targets
+            .iter()
+            .flat_map(|Target { takes, set }| {
+                let needed = takes.iter().filter(|(_, spec)| spec.default.is_none());
+                needed.map(|(name, _)| name).filter(|name| !set.contains(name))
+            })
+            .filter(|name| !spec.params.contains_key(*name))
+            .collect();
+        for name in missing {
+            let problem = Problem::new(binding.bound, format!("missing parameter `{name}`"));
+            self.note(member, problem.label(format!("write params: {{ {name}: … }}")));
         }
     }
 
@@ -134,8 +120,18 @@ fn unknown(span: Span, noun: &str, id: &PolicyId, known: &[&PolicyId]) -> Proble
     let problem = Problem::new(span, format!("unknown {noun} `{id}`"));
     match did_you_mean(id.as_str(), known.iter().map(|id| id.as_str())) {
         Some(near) => problem.label(format!("did you mean `{near}`?")),
-        None => problem
-            .label(format!("no {noun} of that name is loaded"))
-            .help("`windlass policy list` shows those that there are"),
+        None => problem.label(format!("no {noun} of that name is loaded")),
+    }
+}
+
+fn unknown_parameter(span: Span, name: &str, names: &BTreeSet<&str>) -> Problem {
+    let problem = Problem::new(span, format!("unknown parameter `{name}`"));
+    match did_you_mean(name, names.iter().copied()) {
+        Some(near) => problem.label(format!("did you mean `{near}`?")),
+        None if names.is_empty() => problem.label("it takes none"),
+        None => {
+            let names = names.iter().copied().collect::<Vec<_>>().join(", ");
+            problem.label(format!("it takes {names}"))
+        }
     }
 }

@@ -26,7 +26,7 @@ mod version;
 #[cfg(test)]
 mod tests;
 
-pub use self::catalogue::{Catalogue, ParamType};
+pub use self::catalogue::Catalogue;
 pub use self::diagnostic::{Diagnostic, Place, Style, render, summary};
 pub use self::loader::{Loader, Reading};
 pub use self::news::News;

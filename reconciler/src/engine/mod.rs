@@ -18,6 +18,7 @@ mod events;
 mod health;
 mod last_lines;
 mod observe;
+mod policies;
 mod repeat;
 mod wake;
 
@@ -39,6 +40,7 @@ use crate::report::{HeldSet, Report};
 use crate::rollout::overlay;
 
 pub use self::events::{Effect, Event, Happening, Operator};
+pub use self::policies::PolicyReading;
 
 /// Nodes are listed again after this long, give or take a tenth: what events missed is found then.
 const RELIST_AFTER: Duration = Duration::from_secs(60);
@@ -64,7 +66,7 @@ const APPROVAL_DIGITS_MIN: usize = 8;
 #[derive(Debug)]
 pub struct Engine {
     snapshot: Snapshot,
-    policies: Policies,
+    policies: Arc<Policies>,
     plan: Plan,
     report: Report,
     /// Who need not be planned again. Each change of the snapshot is told to it.
@@ -121,7 +123,7 @@ impl Engine {
         let snapshot = Snapshot { config, records, ..Snapshot::default() };
         Self {
             snapshot,
-            policies,
+            policies: Arc::new(policies),
             plan: Plan::default(),
             report: Report::default(),
             memo: Memo::default(),
@@ -183,6 +185,7 @@ impl Engine {
         match event {
             Event::Specs(reading) => self.specs(*reading),
             Event::SpecsChanged(change) => self.specs_changed(*change),
+            Event::Policies(reading) => self.policies_read(*reading),
             Event::Listed { node, asked_at, result } => self.listed(&node, asked_at, result),
             Event::Inspected { node, container, asked_at, result } => {
                 self.inspected(&node, &container, asked_at, result);

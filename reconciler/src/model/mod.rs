@@ -3,7 +3,7 @@
 //! Read in this order: [`ids`] (how things are named), [`quantity`] and [`time`] (how they are
 //! measured), [`spec`] (what a user declares), [`desired`] (the set of all declarations),
 //! [`observed`] (what the nodes hold), [`record`] (what only windlass knows), [`fence`] (what may talk to what), [`journal`] (the
-//! entries that change records), [`snapshot`] (all of it at one instant). [`subnet`] counts addresses, [`glob`] is a pattern of
+//! entries that change records), [`snapshot`] (all of it at one instant). [`policies`] are their texts, [`subnet`] counts addresses, [`glob`] is a pattern of
 //! names, and [`sparse`] keeps what is rarely said out of memory.
 
 pub mod cordon;
@@ -14,6 +14,7 @@ pub mod health;
 pub mod ids;
 pub mod journal;
 pub mod observed;
+pub mod policies;
 pub mod quantity;
 pub mod record;
 pub mod rollout;

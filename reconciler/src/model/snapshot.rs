@@ -8,6 +8,7 @@ use super::desired::{BrokenFile, Declared, DesiredSet, RootState};
 use super::health::{HealthNote, LastLines};
 use super::ids::{ContainerId, Key, Name, ObjectId, ReplicaKey};
 use super::observed::{ContainerState, HealthState, ObservedContainer, ObservedNode};
+use super::policies::PolicyStanding;
 use super::record::Records;
 use super::spec::InstanceSpec;
 use super::subnet::{Net, RANGE_DEFAULT};
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub root: RootState,
     /// Files with errors.
     pub broken: BTreeMap<Arc<str>, BrokenFile>,
+    /// How the policies stand.
+    pub policies: PolicyStanding,
     /// Nodes, without their containers.
     pub nodes: BTreeMap<Name, ObservedNode>,
     /// Our containers on all nodes, by the replica that they are.

@@ -1,29 +1,31 @@
 //! The policies that there are: scripts by their ids, and profiles, which name many at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use super::script::Script;
-use super::script::fault::Failure;
+use super::script::fault::{Failure, FailureKind};
 use crate::model::ids::Digest;
+use crate::model::policies::{PolicySource, PolicySources, Profile, ProfileMember};
 use crate::model::spec::policy::PolicyId;
 
-/// A text that is no policy, with all that is wrong with it.
+/// A text that is no policy, or a profile of what is not there, with all that is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadScript {
-    /// Where it comes from, as whoever brought it calls it.
-    pub origin: String,
+pub struct BadPolicy {
+    /// Where it stands.
+    pub place: Arc<str>,
     /// What is wrong.
     pub failures: Vec<Failure>,
 }
 
-impl fmt::Display for BadScript {
+impl fmt::Display for BadPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { origin, failures } = self;
-        let lines = failures.iter().map(|failure| match failure.line {
-            Some(line) => format!("{origin}:{line}: {}", failure.message),
-            None => format!("{origin}: {}", failure.message),
+        let Self { place, failures } = self;
+        let lines = failures.iter().map(|failure| {
+            let numbers = [failure.line, failure.column].into_iter().flatten();
+            let numbers: String = numbers.map(|number| format!(":{number}")).collect();
+            format!("{place}{numbers}: {}", failure.message)
         });
         f.write_str(&lines.collect::<Vec<_>>().join("\n"))
     }
@@ -34,56 +36,53 @@ impl fmt::Display for BadScript {
 #[derive(Debug, Clone, Default)]
 pub struct Library {
     scripts: BTreeMap<PolicyId, Arc<Script>>,
-    profiles: BTreeMap<PolicyId, BTreeSet<PolicyId>>,
+    profiles: BTreeMap<PolicyId, Profile>,
     digest: Option<Digest>,
 }
 
 impl Library {
-    /// Compiles all scripts, each with a word for where it comes from, and ties profiles to them.
+    /// Compiles all scripts, and ties profiles to them.
     ///
     /// # Errors
     /// All that is wrong with any of them.
-    pub fn new<'a>(
-        texts: impl IntoIterator<Item = (&'a str, &'a str)>,
-        profiles: BTreeMap<PolicyId, BTreeSet<PolicyId>>,
-    ) -> Result<Self, Vec<BadScript>> {
+    pub fn new(sources: &PolicySources) -> Result<Self, Vec<BadPolicy>> {
         let mut scripts: BTreeMap<PolicyId, Arc<Script>> = BTreeMap::new();
-        let mut origins: BTreeMap<PolicyId, &str> = BTreeMap::new();
+        let mut places: BTreeMap<PolicyId, &Arc<str>> = BTreeMap::new();
         let mut bad = Vec::new();
-        for (origin, text) in texts {
+        for PolicySource { path, text, .. } in &sources.policies {
+            let place = Arc::clone(path);
             let script = match Script::compile(text) {
                 Ok(script) => script,
                 Err(failures) => {
-                    bad.push(BadScript { origin: origin.to_owned(), failures });
+                    bad.push(BadPolicy { place, failures });
                     continue;
                 }
             };
             let id = script.meta().id.clone();
-            if let Some(first) = origins.get(&id) {
+            if let Some(first) = places.get(&id) {
                 let failure = Failure::parse(format!("`{id}` is the id of {first}, too"), 1);
-                bad.push(BadScript { origin: origin.to_owned(), failures: vec![failure] });
+                bad.push(BadPolicy { place, failures: vec![failure] });
                 continue;
             }
-            origins.insert(id.clone(), origin);
+            places.insert(id.clone(), path);
             scripts.insert(id, Arc::new(script));
         }
-        for (profile, policies) in &profiles {
-            let missing = policies.iter().find(|policy| !scripts.contains_key(*policy));
-            // If scripts are bad, profiles miss them for no reason of their own.
-            if let (Some(missing), true) = (missing, bad.is_empty()) {
-                let message = format!("there is no policy `{missing}`");
-                bad.push(BadScript {
-                    origin: format!("profile {profile}"),
-                    failures: vec![Failure::parse(message, 1)],
-                });
+        // If scripts are bad, profiles miss them for no reason of their own.
+        if bad.is_empty() {
+            for (name, profile) in &sources.profiles {
+                let failures: Vec<_> =
+                    profile.members.iter().filter_map(|member| wrong(member, &scripts)).collect();
+                if !failures.is_empty() {
+                    let place = Arc::from(format!("profile `{name}`"));
+                    bad.push(BadPolicy { place, failures });
+                }
             }
         }
         if !bad.is_empty() {
             return Err(bad);
         }
-        let digests: Vec<_> = scripts.iter().map(|(id, script)| (id, script.digest())).collect();
-        let digest = Digest::of(&serde_json::to_vec(&(digests, &profiles)).unwrap_or_default());
-        Ok(Self { scripts, profiles, digest: Some(digest) })
+        let (profiles, digest) = (sources.profiles.clone(), Some(sources.digest()));
+        Ok(Self { scripts, profiles, digest })
     }
 
     /// The script of that id.
@@ -99,12 +98,12 @@ impl Library {
 
     /// The policies of a profile.
     #[must_use]
-    pub fn profile(&self, id: &PolicyId) -> Option<&BTreeSet<PolicyId>> {
+    pub fn profile(&self, id: &PolicyId) -> Option<&Profile> {
         self.profiles.get(id)
     }
 
     /// All profiles.
-    pub fn profiles(&self) -> impl Iterator<Item = (&PolicyId, &BTreeSet<PolicyId>)> {
+    pub fn profiles(&self) -> impl Iterator<Item = (&PolicyId, &Profile)> {
         self.profiles.iter()
     }
 
@@ -113,4 +112,24 @@ impl Library {
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
+}
+
+/// What is wrong with a policy of a profile. That a parameter is not set is no fault yet: a binding
+/// of the profile may set it.
+fn wrong(member: &ProfileMember, scripts: &BTreeMap<PolicyId, Arc<Script>>) -> Option<Failure> {
+    let ProfileMember { policy, level: _, params } = member;
+    let failure = |message| Some(Failure::at(FailureKind::Parse, message, None, None));
+    let Some(script) = scripts.get(policy) else {
+        return failure(format!("there is no policy `{policy}`"));
+    };
+    for (name, value) in params {
+        let Some(spec) = script.meta().params.get(name) else {
+            return failure(format!("policy `{policy}` has no parameter `{name}`"));
+        };
+        let value = serde_json::to_value(value).unwrap_or_default();
+        if let Err(why) = spec.kind.check(&value) {
+            return failure(format!("policy `{policy}`, parameter `{name}`: {why}"));
+        }
+    }
+    None
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use reconciler::model::desired::{Declared, DesiredSet};
 use reconciler::model::ids::{Key, Name};
+use reconciler::model::policies::{Origin, PolicySource, PolicySources, Profile, ProfileMember};
 use reconciler::model::spec::policy::{
     ActionKind, Bound, Level, Levels, Match, ObjectKind, Param, Point, PolicyId, Projects, Select,
 };
@@ -62,11 +63,20 @@ fn id(text: &str) -> PolicyId {
     PolicyId::new(text).expect("an id")
 }
 
+fn sources(texts: &[&str]) -> PolicySources {
+    let sources = texts.iter().enumerate().map(|(number, text)| {
+        PolicySource::new(Origin::Own, &format!("{number}/policy.rhai"), text)
+    });
+    PolicySources { policies: sources.collect(), profiles: BTreeMap::new() }
+}
+
 fn library() -> Arc<Library> {
-    let texts =
-        [PRIVILEGED, REPLICAS, BROKEN, QUOTA, DATED, ACTIONS, DRIFT].map(|text| ("test", text));
-    let both = [id("CIS-5.5"), id("REPLICAS")].into();
-    Arc::new(Library::new(texts, BTreeMap::from([(id("both"), both)])).expect("good policies"))
+    let mut sources = sources(&[PRIVILEGED, REPLICAS, BROKEN, QUOTA, DATED, ACTIONS, DRIFT]);
+    let member =
+        |policy, level| ProfileMember { policy: id(policy), level, params: BTreeMap::new() };
+    let members = vec![member("CIS-5.5", None), member("REPLICAS", Some(Level::Audit))];
+    sources.profiles.insert(id("both"), Profile { origin: Origin::Own, members });
+    Arc::new(Library::new(&sources).expect("good policies"))
 }
 
 fn bind(policy: &str) -> PolicyBindingSpec {
@@ -224,7 +234,7 @@ fn parameters_are_checked_and_profiles_give_them_to_those_who_have_them() {
     assert_eq!(
         bench.lines(&desired, 0),
         "Instance shop/web CIS-5.5 hard: pass, nothing asserted\n\
-         Instance shop/web REPLICAS soft: pass"
+         Instance shop/web REPLICAS audit: pass"
     );
     for (binding, says) in [
         (profile(params("mist", Param::Integer(2))), "no policy of profile `both` has"),
@@ -436,8 +446,7 @@ fn check(o) {
   set_default(\"spec.resources.pids\", 100);
 }";
     let other = text.replace("DEF", "OTHER").replace("100", "200");
-    let texts = [("one", text), ("other", other.as_str())];
-    let library = Arc::new(Library::new(texts, BTreeMap::new()).expect("good policies"));
+    let library = Arc::new(Library::new(&sources(&[text, &other])).expect("good policies"));
     let mut evaluator = Evaluator::new(library, MaskKey::default());
     let desired = set(&[("shop/web", spec())], &[("shop/one", bind("DEF"))], &[]);
     evaluator.renew(&desired);
@@ -467,7 +476,7 @@ fn check(o) {
   require(facts(o.image).created > now() - days(30), \"old\");
   require(\"release\" in facts(o.image).signers, \"not signed\");
 }";
-    let library = Arc::new(Library::new([("one", text)], BTreeMap::new()).expect("good policies"));
+    let library = Arc::new(Library::new(&sources(&[text])).expect("good policies"));
     let mut evaluator = Evaluator::new(library, MaskKey::default());
     let mut pinned = spec();
     pinned.image = reconciler::model::ids::ImageName::Reference(Arc::from("a.example/b@sha256:00"));

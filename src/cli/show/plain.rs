@@ -136,7 +136,7 @@ pub fn bindings(all: &[&PlainStatus], style: &Style) -> String {
         let matches: Vec<String> = matches
             .into_iter()
             .flatten()
-            .map(|(name, value)| format!("{name} {}", matched(value)))
+            .map(|(name, value)| format!("{name} {}", matched(name, value)))
             .collect();
         table.row(vec![
             one.name.clone().into(),
@@ -149,12 +149,12 @@ pub fn bindings(all: &[&PlainStatus], style: &Style) -> String {
     table.render(style)
 }
 
-/// Which projects and the like, as a spec says it.
-fn matched(value: &Value) -> String {
-    match value {
-        Value::String(word) if word == "all" => "*".to_owned(),
-        other => other.get("named").map_or_else(|| flow(other), flow),
+/// A field of a `match`, as a spec says it.
+fn matched(name: &str, value: &Value) -> String {
+    if name != "projects" {
+        return flow(value);
     }
+    value.get("named").map_or_else(|| "*".to_owned(), flow)
 }
 
 /// Waivers, one a row.

@@ -191,9 +191,7 @@ fn matches(
     project: &Name,
 ) -> Option<(Match, Vec<(Name, Span)>)> {
     let mut fields = Fields::of(context, node, "match", "match.")?;
-    let kinds = fields.take("kinds").map(|node| {
-        some(context, node, "match.kinds", |context, node, field| kind(context, node, field))
-    });
+    let kinds = fields.take("kinds").map(|node| some(context, node, "match.kinds", kind));
     let projects = fields.take("projects").map(|node| projects(context, node, project));
     let labels = fields.take("labels").map(|node| labels(context, node, "match.labels"));
     let names = fields.take("names").map(|node| {

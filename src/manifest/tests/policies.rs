@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use reconciler::model::desired::{Declared, Spec};
+use reconciler::model::policies::{Origin, Profile, ProfileMember};
 use reconciler::model::spec::policy::{Param, Projects};
 use reconciler::model::spec::{ImageSpec, InstanceSpec, PublicKey};
+use reconciler::policy::params::{ParamKind, ParamSpec};
 
-use super::super::{Catalogue, News, ParamType};
+use super::super::{Catalogue, News};
 use super::{Specs, instance, messages};
 use crate::hint::Hint;
 
@@ -15,11 +17,25 @@ const WAIVER: &str = "apiVersion: windlass/v1\nkind: Waiver\nmetadata: { name: w
 
 fn catalogue() -> Catalogue {
     let id = |text: &str| text.parse().unwrap();
-    let params = [("days", ParamType::Integer), ("allow", ParamType::List)];
-    let params = params.map(|(name, of)| (name.to_owned(), of));
+    let days = ParamSpec { kind: ParamKind::Int, default: None };
+    let allow = ParamSpec { kind: ParamKind::Texts, default: Some("[]".into()) };
+    let params = [("days", days), ("allow", allow)].map(|(name, spec)| (name.to_owned(), spec));
+    let member = |name: &str, params: &[(&str, Param)]| ProfileMember {
+        policy: id(name),
+        level: None,
+        params: params.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+    };
+    let profile = |days: &[(&str, Param)]| Profile {
+        origin: Origin::BuiltIn,
+        members: vec![member("SUP-AGE", days), member("CIS-5.5", &[])],
+    };
     Catalogue {
         policies: [(id("SUP-AGE"), params.into()), (id("CIS-5.5"), BTreeMap::new())].into(),
-        profiles: [(id("baseline"), vec![id("SUP-AGE"), id("CIS-5.5")])].into(),
+        profiles: [
+            (id("baseline"), profile(&[("days", Param::Integer(90))])),
+            (id("bare"), profile(&[])),
+        ]
+        .into(),
     }
 }
 
@@ -42,6 +58,7 @@ fn a_policy_that_is_named_has_to_be_there() {
     let binding = |spec: &str| said(&format!("{BINDING}{spec}\n"));
     assert_eq!(binding("{ policy: SUP-AGE, params: { days: 3, allow: [a] } }"), none);
     assert_eq!(binding("{ profile: baseline, params: { days: 3 } }"), none);
+    assert_eq!(binding("{ profile: baseline }"), none);
     assert_eq!(
         binding("{ policy: SUP-AEG }"),
         ["unknown policy `SUP-AEG`: did you mean `SUP-AGE`?"]
@@ -51,16 +68,22 @@ fn a_policy_that_is_named_has_to_be_there() {
         ["unknown profile `gold`: no profile of that name is loaded"]
     );
     assert_eq!(
-        binding("{ policy: SUP-AGE, params: { day: 3 } }"),
+        binding("{ policy: SUP-AGE, params: { day: 3, days: 3 } }"),
         ["unknown parameter `day`: did you mean `days`?"]
     );
+    for bound in ["policy: SUP-AGE", "profile: bare"] {
+        assert_eq!(
+            binding(&format!("{{ {bound} }}")),
+            ["missing parameter `days`: write params: { days: … }"]
+        );
+    }
     assert_eq!(
         binding("{ policy: CIS-5.5, params: { days: 3 } }"),
         ["unknown parameter `days`: it takes none"]
     );
     assert_eq!(
         binding("{ profile: baseline, params: { days: \"3\" } }"),
-        ["wrong type of `params.days`: expected a whole number, without quotes"]
+        ["invalid `params.days`: expected int, found \"3\""]
     );
     let waiver = |policy: &str| {
         let rest = "select: { name: a }, reason: b, expires: 2027-01-31";

@@ -3,7 +3,7 @@
 //! Most tests run the loop in this process, through [`windlass::app`]; those that kill it, or that
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
-//! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
+//! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`policies`], [`examples`],
 //! [`fields`] (every field of a spec), [`networks`], [`links`], [`fence`] (who reaches whom),
 //! [`nodes`] (several engines as one), [`surge`] (new ones start first), [`rollout`] (those that fail go
 //! back).
@@ -24,6 +24,7 @@ mod links;
 mod networks;
 mod nodes;
 mod plans;
+mod policies;
 mod rollout;
 mod room;
 mod state;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 use windlass::api::protocol::{Frame, Happened, Outcome, Overview, PlanView, Request};
 use windlass::app::{self, App, Mode, Settings};
+use windlass::policies::Place;
 
 use crate::lab::{Engine, Sandbox, docker, eventually};
 
@@ -26,7 +27,9 @@ pub(super) const LIVE: &str = r#"command: [sh, -c, "trap 'exit 0' TERM; sleep 10
 
 /// The settings of a sandbox.
 pub(super) fn settings(room: &Sandbox<'_>) -> Settings {
-    Settings { specs: room.specs(), state: room.state(), addresses: RANGE_DEFAULT }
+    // Each test has a folder of its own for them.
+    let policies = Place { dir: room.path().join("policies"), named: false };
+    Settings { specs: room.specs(), state: room.state(), addresses: RANGE_DEFAULT, policies }
 }
 
 /// A document of one Instance in the sandbox's project, with more lines of its spec.

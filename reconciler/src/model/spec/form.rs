@@ -251,7 +251,7 @@ form!(Glob: json_schema!({
     "examples": ["web-*"],
 }));
 form!(Param: json_schema!({
-    "title": "text, whole number, truth value or list of texts",
+    "title": "parameter",
     "anyOf": [
         { "type": ["string", "number", "boolean"] },
         { "type": "array", "items": { "type": ["string", "number", "boolean"] } },

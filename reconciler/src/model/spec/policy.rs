@@ -34,7 +34,8 @@ pub struct PolicyBindingSpec {
     /// The same at single points, where it differs from `level`.
     #[serde(default, skip_serializing_if = "Levels::is_empty")]
     pub levels: Levels,
-    /// Parameters of the policy by their names. Those of a profile go to each of its policies that
+    /// Parameters of the policy by their names: texts (quantities too), whole numbers, truth values
+    /// and lists of texts. Those of a profile go to each of its policies that
     /// has one of that name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(

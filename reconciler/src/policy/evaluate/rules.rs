@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::model::desired::{Declared, DesiredSet};
 use crate::model::ids::{Digest, Key};
+use crate::model::policies::{Profile, ProfileMember};
 use crate::model::spec::PolicyBindingSpec;
-use crate::model::spec::policy::{Bound, Candidate, Level, Point, PolicyId};
+use crate::model::spec::policy::{Bound, Candidate, Level, Param, Point, PolicyId};
 use crate::policy::library::Library;
 use crate::policy::script::fault::{Failure, FailureKind};
 use crate::policy::script::{Program, Script};
@@ -25,12 +26,27 @@ pub(super) struct Rule {
     pub(super) program: Result<Arc<Program>, Failure>,
     /// The version of the policy.
     pub(super) version: Option<Arc<str>>,
+    /// The level that its profile gives it.
+    level: Option<Level>,
 }
 
 /// Level of a rule of which nothing is known but that somebody wants it.
 const LEVEL_OF_UNKNOWN: Level = Level::Hard;
 
 impl Rule {
+    fn new(
+        key: &Key,
+        declared: &Declared<PolicyBindingSpec>,
+        policy: PolicyId,
+        level: Option<Level>,
+        program: Result<Arc<Program>, Failure>,
+    ) -> Self {
+        let version =
+            program.as_ref().ok().map(|program| program.script().meta().version.to_string());
+        let (version, spec) = (version.map(Arc::from), Arc::clone(&declared.spec));
+        Self { binding: key.clone(), spec, policy, program, version, level }
+    }
+
     /// Whether it is the same rule, so that nothing said under it has to be said again.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let same_program = match (&self.program, &other.program) {
@@ -41,6 +57,7 @@ impl Rule {
         same_program
             && self.binding == other.binding
             && self.policy == other.policy
+            && self.level == other.level
             && self.spec == other.spec
     }
 
@@ -50,7 +67,7 @@ impl Rule {
             Ok(program) => program.script().meta().level,
             Err(_) => LEVEL_OF_UNKNOWN,
         };
-        self.spec.level_at(point).unwrap_or(usual)
+        self.spec.level_at(point).or(self.level).unwrap_or(usual)
     }
 
     /// Whether it is about `candidate`.
@@ -72,54 +89,60 @@ pub(super) fn rules(library: &Library, desired: &DesiredSet, programs: &mut Prog
     let earlier = std::mem::take(programs);
     let mut rules = Vec::new();
     for (key, declared) in &desired.bindings {
-        let set = values(&declared.spec);
-        for (policy, script) in bound(library, &declared.spec) {
-            let program = match script {
-                Ok(script) => program(&script, &set, &declared.spec.bound, &earlier, programs),
-                Err(failure) => Err(failure),
-            };
-            rules.push(rule(key, declared, policy, program));
+        let spec = &declared.spec;
+        for Wanted { policy, level, script, mut set } in wanted(library, spec) {
+            let program = script.and_then(|script| {
+                // The parameters of a profile are for those who have them.
+                let has = |name: &String| script.meta().params.contains_key(name);
+                let is_profile = matches!(spec.bound, Bound::Profile(_));
+                set.extend(values(&spec.params).filter(|(name, _)| !is_profile || has(name)));
+                program(&script, &set, &earlier, programs)
+            });
+            rules.push(Rule::new(key, declared, policy, level, program));
         }
-        if let Some(failure) = unused(library, &declared.spec) {
-            let (Bound::Policy(id) | Bound::Profile(id)) = &declared.spec.bound;
-            rules.push(rule(key, declared, id.clone(), Err(failure)));
+        if let Some(failure) = unused(library, spec) {
+            let (Bound::Policy(id) | Bound::Profile(id)) = &spec.bound;
+            rules.push(Rule::new(key, declared, id.clone(), None, Err(failure)));
         }
     }
     rules
 }
 
-fn rule(
-    key: &Key,
-    declared: &Declared<PolicyBindingSpec>,
+/// A policy that a binding names.
+struct Wanted {
     policy: PolicyId,
-    program: Result<Arc<Program>, Failure>,
-) -> Rule {
-    let version = program.as_ref().ok().map(|program| program.script().meta().version.to_string());
-    let version = version.map(Arc::from);
-    Rule { binding: key.clone(), spec: Arc::clone(&declared.spec), policy, program, version }
+    level: Option<Level>,
+    script: Result<Arc<Script>, Failure>,
+    set: BTreeMap<String, Value>,
 }
 
-fn values(spec: &PolicyBindingSpec) -> BTreeMap<String, Value> {
-    let value = |(name, param): (&String, _)| {
-        (name.clone(), serde_json::to_value(param).unwrap_or(Value::Null))
-    };
-    spec.params.iter().map(value).collect()
+fn values(params: &BTreeMap<String, Param>) -> impl Iterator<Item = (String, Value)> {
+    let value = |param| serde_json::to_value(param).unwrap_or(Value::Null);
+    params.iter().map(move |(name, param)| (name.clone(), value(param)))
 }
 
-/// The scripts that a binding names.
-fn bound(
-    library: &Library,
-    spec: &PolicyBindingSpec,
-) -> Vec<(PolicyId, Result<Arc<Script>, Failure>)> {
-    let script = |id: &PolicyId| match library.script(id) {
-        Some(script) => Ok(Arc::clone(script)),
-        None => Err(missing(format!("there is no policy `{id}`"))),
+/// The policies that a binding names.
+fn wanted(library: &Library, spec: &PolicyBindingSpec) -> Vec<Wanted> {
+    let wanted = |policy: &PolicyId, level, params: &BTreeMap<String, Param>| Wanted {
+        policy: policy.clone(),
+        level,
+        script: match library.script(policy) {
+            Some(script) => Ok(Arc::clone(script)),
+            None => Err(missing(format!("there is no policy `{policy}`"))),
+        },
+        set: values(params).collect(),
     };
     match &spec.bound {
-        Bound::Policy(id) => vec![(id.clone(), script(id))],
+        Bound::Policy(id) => vec![wanted(id, None, &BTreeMap::new())],
         Bound::Profile(id) => match library.profile(id) {
-            Some(policies) => policies.iter().map(|id| (id.clone(), script(id))).collect(),
-            None => vec![(id.clone(), Err(missing(format!("there is no profile `{id}`"))))],
+            Some(Profile { members, .. }) => members
+                .iter()
+                .map(|ProfileMember { policy, level, params }| wanted(policy, *level, params))
+                .collect(),
+            None => {
+                let script = Err(missing(format!("there is no profile `{id}`")));
+                vec![Wanted { policy: id.clone(), level: None, script, set: BTreeMap::new() }]
+            }
         },
     }
 }
@@ -131,11 +154,11 @@ fn missing(message: String) -> Failure {
 /// A parameter that no policy of a profile has.
 fn unused(library: &Library, spec: &PolicyBindingSpec) -> Option<Failure> {
     let Bound::Profile(profile) = &spec.bound else { return None };
-    let policies = library.profile(profile)?;
+    let members = &library.profile(profile)?.members;
     let has = |name: &String| {
-        policies
+        members
             .iter()
-            .filter_map(|id| library.script(id))
+            .filter_map(|member| library.script(&member.policy))
             .any(|script| script.meta().params.contains_key(name))
     };
     let name = spec.params.keys().find(|name| !has(name))?;
@@ -145,21 +168,15 @@ fn unused(library: &Library, spec: &PolicyBindingSpec) -> Option<Failure> {
 fn program(
     script: &Arc<Script>,
     set: &BTreeMap<String, Value>,
-    bound: &Bound,
     earlier: &Programs,
     programs: &mut Programs,
 ) -> Result<Arc<Program>, Failure> {
-    let mut set = set.clone();
-    // The parameters of a profile are for those who have them.
-    if let Bound::Profile(_) = bound {
-        set.retain(|name, _| script.meta().params.contains_key(name));
-    }
-    let words = serde_json::to_vec(&set).unwrap_or_default();
+    let words = serde_json::to_vec(set).unwrap_or_default();
     let key = (script.digest().clone(), Digest::of(&words));
     let known = programs.get(&key).or_else(|| earlier.get(&key)).cloned();
     let program = match known {
         Some(program) => program,
-        None => Arc::new(Program::new(script, &set).map_err(missing)?),
+        None => Arc::new(Program::new(script, set).map_err(missing)?),
     };
     programs.insert(key, Arc::clone(&program));
     Ok(program)
