@@ -133,8 +133,7 @@ impl<'a> Names<'a> {
         let mut what = known.clone();
         let mut path = first.text.to_owned();
         let mut at = at + 1;
-        loop {
-            let Some(sign) = body.get(at) else { break };
+        while let Some(sign) = body.get(at) {
             if sign.is("[") {
                 let Some(close) = closing(body, at) else { break };
                 what = item(what);
