@@ -262,12 +262,10 @@ struct Nothing;
 
 impl Policy for Nothing {
     fn judge(&self, subject: &Subject<'_>) -> Verdict {
-        match subject {
-            Subject::Revision { .. } => {
-                Verdict::Deny { policy: "NOTHING".to_owned(), message: "not now".to_owned() }
-            }
-            _ => Verdict::Allow,
+        if !matches!(subject, Subject::Revision { .. }) {
+            return Verdict::Allow;
         }
+        Verdict::Deny { policy: "NOTHING".to_owned(), message: "not now".to_owned() }
     }
 }
 
