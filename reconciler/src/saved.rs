@@ -299,13 +299,13 @@ impl Rests {
     ) -> Self {
         let mut rests = Self::default();
         declarations(snapshot, seal, &mut rests.specs);
+        rests.observed = observed(snapshot, plan, seal);
+        rests.records = records(&snapshot.records, seal, has_owner);
         // Another policy may say otherwise of the very same steps.
         if let Some(digest) = &snapshot.policies.digest {
             let part = seal.part(String::new(), digest);
             rests.records.insert(POLICIES.to_owned(), part);
         }
-        rests.observed = observed(snapshot, plan, seal);
-        rests.records = records(&snapshot.records, seal, has_owner);
         if with_guard {
             let GuardRecord { root, managed: _, removed, approval } = &snapshot.records.guard;
             let part = seal.part(String::new(), &(&snapshot.root, root, removed, approval));
