@@ -4,6 +4,8 @@
 //! this process. [`start`] builds that loop, either one that acts ([`Mode::Act`]) or one that only
 //! looks ([`Mode::Look`]) and writes nothing anywhere.
 
+pub mod audit;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +28,7 @@ use crate::api::protocol::{Frame, Request};
 use crate::api::server::{self, ListenError, Server};
 use crate::docker::DockerDriver;
 use crate::fence::Fenced;
+pub use crate::journal::Retention;
 use crate::journal::{self, JournalWriter};
 use crate::probe::Probes;
 use crate::shell::{Asker, Connect, End, Input, Ports, Shell};
@@ -48,6 +51,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// What projects' own networks are made from.
     pub addresses: Net,
+    /// How much of the journal is kept.
+    pub kept: Retention,
 }
 
 impl Settings {
@@ -92,11 +97,12 @@ pub fn is_new(settings: &Settings) -> Result<bool, StoreError> {
 pub fn record(settings: &Settings, entries: Vec<Entry>) -> Result<(), StoreError> {
     let state = StateDir::open(&settings.state)?;
     let state::Opened { mut records, seq, mut journal, store, repaired: _ } =
-        state::open_records(&state)?;
+        state::open_records(&state, settings.kept)?;
     let (before, at) = (records.clone(), crate::shell::now());
     let stamped: Vec<Stamped> =
         (seq + 1..).zip(entries).map(|(seq, entry)| Stamped { seq, at, entry }).collect();
     journal.append(&stamped)?;
+    journal.rest();
     for Stamped { at, entry, .. } in &stamped {
         records.apply(*at, entry);
     }
@@ -252,7 +258,8 @@ fn open_to_act(
     sender: &mpsc::UnboundedSender<Input>,
 ) -> Result<Opened, StartError> {
     let state = StateDir::open(&settings.state)?;
-    let state::Opened { records, seq, journal, store, repaired } = state::open_records(&state)?;
+    let state::Opened { records, seq, journal, store, repaired } =
+        state::open_records(&state, settings.kept)?;
     let done = sender.clone();
     let writer = JournalWriter::start(journal, move |written| {
         let journal::Written { ticket, result, wants_checkpoint } = written;

@@ -7,9 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use reconciler::model::quantity::Span;
 use reconciler::model::subnet::Net;
 
+use super::audit::AuditVerb;
 use super::show::usage::SortBy;
 use super::verbs::{NodeVerb, RolloutVerb};
 use super::wait::For;
+use crate::app::Retention;
 
 /// Holds containers to the state that the YAML specs of a directory declare.
 #[derive(Debug, Parser)]
@@ -42,6 +44,9 @@ pub(super) struct Global {
     /// The range that networks of projects are made from; one that has its network keeps it [default: 10.144.0.0/12]
     #[arg(long, global = true, env = "WINDLASS_ADDRESSES", hide_env_values = true, value_name = "RANGE", help_heading = GLOBAL)]
     pub(super) addresses: Option<Net>,
+    /// How much of the journal is kept: `size=1Gi`, `age=400d`, `segments=100`, joined by commas, or `all` [default: size=256Mi]
+    #[arg(long, global = true, env = "WINDLASS_AUDIT_KEEP", hide_env_values = true, value_name = "BOUNDS", help_heading = GLOBAL)]
+    pub(super) audit_keep: Option<Retention>,
     /// How answers are written
     #[arg(
         short, long, global = true, env = "WINDLASS_OUTPUT", hide_env_values = true, value_name = "FORMAT",
@@ -405,6 +410,12 @@ pub(super) enum Verb {
     Down {
         #[command(flatten)]
         dir: Dir,
+    },
+    /// The audit trail: what was done, by whom and why, and whether the record of it is whole
+    Audit {
+        /// What to do
+        #[command(subcommand)]
+        verb: AuditVerb,
     },
     /// Look after the state directory
     Store {

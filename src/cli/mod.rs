@@ -8,6 +8,7 @@ mod apply;
 mod approve;
 mod args;
 mod ask;
+mod audit;
 mod broken;
 mod completion;
 mod describe;
@@ -99,6 +100,7 @@ fn misuse(error: &clap::Error) -> ExitCode {
     let verb = words.iter().find(|word| cli.find_subcommand(word).is_some());
     ExitCode::from(match verb.map(String::as_str) {
         Some("diff") => DIFF_ERROR,
+        Some("audit") => audit::NOT_CHECKED,
         Some("exec") => exec::EXEC_MISUSE,
         Some(_) | None => 1,
     })
@@ -110,6 +112,7 @@ const DIFF_ERROR: u8 = 2;
 fn error_code(verb: &Verb) -> u8 {
     match verb {
         Verb::Diff { .. } => DIFF_ERROR,
+        Verb::Audit { verb } if verb.is_verify() => audit::NOT_CHECKED,
         Verb::Exec { .. } => exec::EXEC_ERROR,
         Verb::Up { .. }
         | Verb::Apply { .. }
@@ -128,6 +131,7 @@ fn error_code(verb: &Verb) -> u8 {
         | Verb::Wait { .. }
         | Verb::Approve { .. }
         | Verb::Down { .. }
+        | Verb::Audit { .. }
         | Verb::Store { .. }
         | Verb::Explain { .. }
         | Verb::Schema { .. }
@@ -204,6 +208,7 @@ impl Context {
             }
             Verb::Approve { digest } => block_on(approve::run(self, digest)),
             Verb::Down { dir } => block_on(down::run(self, &dir)),
+            Verb::Audit { verb } => audit::run(self, verb),
             Verb::Store { verb } => store::run(self, verb),
             Verb::Explain { path } => explain::run(self, path.as_deref()),
             Verb::Schema { kind } => schema::run(self, kind.as_deref()),
@@ -231,7 +236,8 @@ impl Context {
             return Err(failure.help("`validate -`, `plan -` and `diff -` read one"));
         }
         let specs = dir.dir.as_deref().or(self.global.specs.as_deref());
-        config::settings(specs, self.global.state.as_deref(), self.global.addresses)
+        let Global { state, addresses, audit_keep, .. } = &self.global;
+        config::settings(specs, state.as_deref(), *addresses, *audit_keep)
             .map_err(|error| Failure::from(error).help("name a directory with --state DIR"))
     }
 

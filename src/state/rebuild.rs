@@ -122,7 +122,12 @@ fn read_journal(path: &Path, notes: &mut Vec<String>) -> Result<Option<Source>, 
         seq = stamped.seq;
     });
     match read {
-        Ok(_) => Ok(Some(Source { records, seq, whole: true })),
+        Ok(_) => {
+            let contradiction = journal::contradiction(path)?;
+            let whole = contradiction.is_none();
+            notes.extend(contradiction);
+            Ok(Some(Source { records, seq, whole }))
+        }
         Err(Trouble { damaged: true, error }) => {
             notes.push(format!("the journal is damaged after entry {seq}: {error}"));
             Ok(Some(Source { records, seq, whole: false }))

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::samples::{checkpoint, containers, entries, fold, full_records, name, small, stamp};
 use super::{Holder, Opened, StateDir, open_records, rebuild};
-use crate::journal::records_from;
+use crate::journal::{Retention, records_from};
 use crate::store::{MemoryStore, SledStore, Touched, diff, touched, writes};
 
 /// sled without us. A store that was just dropped may hold its lock for a moment more.
@@ -33,7 +33,7 @@ fn error_of<T>(result: Result<T, reconciler::ports::StoreError>) -> String {
 
 fn open(path: &Path) -> (StateDir, Opened) {
     let state = StateDir::open(path).unwrap();
-    let opened = open_records(&state).unwrap();
+    let opened = open_records(&state, Retention::default()).unwrap();
     (state, opened)
 }
 
@@ -236,7 +236,7 @@ fn a_journal_that_is_gone_is_missed() {
     let (dir, records, seq) = filled(0);
     fs::remove_dir_all(dir.path().join("journal")).unwrap();
     let state = StateDir::open(dir.path()).unwrap();
-    let error = error_of(open_records(&state));
+    let error = error_of(open_records(&state, Retention::default()));
     assert!(error.contains("it is gone") && error.contains("store rebuild"), "{error}");
     drop(state);
 
@@ -254,7 +254,7 @@ fn a_journal_that_lost_its_end_is_not_believed() {
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() - 30]).unwrap();
     let state = StateDir::open(dir.path()).unwrap();
-    let error = error_of(open_records(&state));
+    let error = error_of(open_records(&state, Retention::default()));
     assert!(error.contains(&format!("entry {seq} was acknowledged")), "{error}");
     assert_eq!(fs::read(&path).unwrap().len(), bytes.len() - 30);
     drop(state);

@@ -17,6 +17,7 @@ pub mod rollouts;
 mod settings;
 pub mod table;
 pub mod usage;
+pub mod verified;
 pub mod words;
 
 use reconciler::model::time::Timestamp;
