@@ -419,6 +419,7 @@ impl Session {
         &self,
         request: Request,
     ) -> Result<mpsc::UnboundedReceiver<Frame>, SessionError> {
+        let request = audit::signed(request);
         match self {
             Self::Here(app) => Ok(app.asker.ask(request)),
             Self::Daemon(daemon) => {
@@ -440,11 +441,13 @@ impl Session {
         replica: ReplicaKey,
         command: ExecCommand,
     ) -> Result<Conversation, SessionError> {
+        let by = audit::who();
         match self {
-            Self::Here(app) => Ok(app.asker.talk(replica, command)),
+            Self::Here(app) => Ok(app.asker.talk(replica, command, by)),
             Self::Daemon(daemon) => match client::connect(&daemon.socket).await? {
                 Some(stream) => {
-                    Ok(client::converse(stream, &Request::Exec { replica, command }).await?)
+                    let request = Request::Exec { replica, command, by };
+                    Ok(client::converse(stream, &request).await?)
                 }
                 None => Err(SessionError::Answer("it has just ended".to_owned())),
             },

@@ -1,12 +1,14 @@
 //! The audit trail for commands: read beside a running windlass, without an engine. Nothing here
 //! writes to the state directory.
 
+use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
 use reconciler::ports::StoreError;
 
 use super::Settings;
+use crate::api::protocol::Request;
 pub use crate::journal::export::Exported;
 pub use crate::journal::verify::{
     Asked, CLOCK_BACK_TOLERATED_MS, Finding, Verdict, Verified, What,
@@ -55,6 +57,33 @@ pub fn export(
     out: &mut dyn Write,
 ) -> Result<Exported, StoreError> {
     journal::export::write(&journal(settings), &key(settings)?, since_ms, mask, out)
+}
+
+/// Puts the name of who asks beside what shall be done; what only looks is asked as it is.
+pub(super) fn signed(request: Request) -> Request {
+    let acts = matches!(
+        request,
+        Request::Apply
+            | Request::ApplyPlan { .. }
+            | Request::Down
+            | Request::Resume { .. }
+            | Request::Approve { digest: Some(_) }
+    );
+    if acts { Request::By { by: who(), request: Box::new(request) } } else { request }
+}
+
+/// Who we are, for records: `user@host`.
+#[must_use]
+pub fn who() -> String {
+    let named = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let user = named
+        .filter(|user| !user.is_empty())
+        .unwrap_or_else(|| format!("uid{}", rustix::process::getuid().as_raw()));
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match host.trim() {
+        "" => user,
+        host => format!("{user}@{host}"),
+    }
 }
 
 fn key(settings: &Settings) -> Result<AuditKey, StoreError> {

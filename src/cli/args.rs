@@ -49,9 +49,12 @@ pub(super) struct Global {
     pub(super) audit_keep: Option<Retention>,
     /// How answers are written
     #[arg(
-        short, long, global = true, env = "WINDLASS_OUTPUT", hide_env_values = true, value_name = "FORMAT",
-        default_value = "text", hide_default_value = true, help_heading = GLOBAL
+        id = "output", short = 'o', long = "output", global = true, env = "WINDLASS_OUTPUT", hide_env_values = true,
+        value_name = "FORMAT", default_value = "text", hide_default_value = true, help_heading = GLOBAL
     )]
+    pub(super) asked: Output,
+    /// The same, for verbs that write no reports
+    #[arg(skip)]
     pub(super) output: Format,
     /// When to use colour; NO_COLOR turns it off too
     #[arg(
@@ -80,15 +83,44 @@ const GLOBAL: &str = "Global options";
 
 // Their variants speak for themselves: with a text each, help would take a page.
 
-/// How answers are written.
+/// How answers can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum Output {
     Text,
     // Text with all columns.
     Wide,
     Json,
     Yaml,
     // Only names, one a line.
+    Name,
+    // These are forms of reports.
+    Html,
+    Csv,
+    Markdown,
+}
+
+impl Output {
+    /// The format, unless it is one of reports.
+    pub(super) fn format(self) -> Option<Format> {
+        match self {
+            Self::Text => Some(Format::Text),
+            Self::Wide => Some(Format::Wide),
+            Self::Json => Some(Format::Json),
+            Self::Yaml => Some(Format::Yaml),
+            Self::Name => Some(Format::Name),
+            Self::Html | Self::Csv | Self::Markdown => None,
+        }
+    }
+}
+
+/// How answers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Format {
+    #[default]
+    Text,
+    Wide,
+    Json,
+    Yaml,
     Name,
 }
 

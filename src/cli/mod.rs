@@ -72,13 +72,23 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return misuse(&error),
     };
-    let Cli { global, verb } = cli;
+    let Cli { mut global, verb } = cli;
+    let is_report = matches!(&verb, Verb::Audit { verb } if verb.is_report());
+    let format = global.asked.format();
+    global.output = format.unwrap_or_default();
     let context = Context { out: Out::new(&global), global };
     if let Err(error) = telemetry::start() {
         context.out.failure(&Failure::new(error));
         return ExitCode::FAILURE;
     }
     let error_code = error_code(&verb);
+    if format.is_none() && !is_report {
+        let failure = Failure::new("-o html, csv and markdown are forms of reports");
+        let failure = failure
+            .help("`windlass audit report` is one; here text, wide, json, yaml and name are known");
+        context.out.failure(&failure);
+        return ExitCode::from(error_code);
+    }
     match context.run(verb) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

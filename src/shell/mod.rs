@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use crate::api::protocol::{Frame, Happened, Noted, Request};
 
 pub use requests::Asker;
-pub use talks::Talk;
+pub use talks::{Talk, exec_note};
 
 /// Makes a driver for an endpoint. It does not wait for the engine.
 pub type Connect = Box<dyn Fn(&Endpoint) -> Arc<dyn Driver> + Send>;

@@ -2,15 +2,22 @@
 //! without an engine.
 
 mod export;
+mod filter;
 mod key;
+mod log;
+mod report;
 mod verify;
+mod why;
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
 use reconciler::model::quantity::Span;
 
+use self::filter::Filter;
 use super::{Context, Dir, Ended, Failure};
+use crate::api::audit::{Row, Trail};
+use crate::app::{self, Settings};
 use crate::shell::now;
 
 /// What `audit verify` ends with if nothing could be checked.
@@ -19,6 +26,32 @@ pub(super) const NOT_CHECKED: u8 = 2;
 /// What can be done with the audit trail.
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditVerb {
+    /// Show the record, oldest first, each entry with who is behind it
+    #[command(after_help = "Examples:  windlass audit log --since 7d --result failed\n           \
+                            windlass audit log --object shop/web --actor dev@example.org -o json\n\n\
+                            Kinds: seen declared decided intent done failed ended operator settled exec commit\n\
+                            policy. -o json is one document a line. No value of a variable is shown.")]
+    Log {
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// Tell the story of one object: what was done to it, why, and who was behind it
+    Why {
+        /// An instance, replica, image, volume or node
+        #[arg(value_name = "OBJECT")]
+        object: String,
+    },
+    /// Report what changed, who was behind it and why, in a form for an auditor
+    #[command(after_help = "windlass audit report --since 30d -o html > report.html\n\n\
+                            Formats: -o html (one page without scripts), csv, markdown, json.")]
+    Report {
+        /// Only since then: `30d` ago, or 2026-11-30
+        #[arg(long, env = "WINDLASS_SINCE", hide_env_values = true, value_name = "TIME")]
+        since: Option<When>,
+        /// Only before then
+        #[arg(long, env = "WINDLASS_UNTIL", hide_env_values = true, value_name = "TIME")]
+        until: Option<When>,
+    },
     /// Check that the record is whole, and name the first bad entry
     #[command(
         after_help = "It needs nothing but the files: the journal, or one file that `audit export` wrote.\n\n\
@@ -77,6 +110,11 @@ impl AuditVerb {
     pub(super) fn is_verify(&self) -> bool {
         matches!(self, Self::Verify { .. })
     }
+
+    /// Whether it can be written as a page, a table or text with marks.
+    pub(super) fn is_report(&self) -> bool {
+        matches!(self, Self::Report { .. })
+    }
 }
 
 /// A moment: so long ago, or a date.
@@ -104,6 +142,9 @@ impl std::str::FromStr for When {
 /// Runs a verb.
 pub(super) fn run(context: &Context, verb: AuditVerb) -> Ended {
     match verb {
+        AuditVerb::Log { filter } => log::run(context, &filter),
+        AuditVerb::Why { object } => why::run(context, &object),
+        AuditVerb::Report { since, until } => report::run(context, since, until),
         AuditVerb::Verify { journal, checkpoint, pubkey, clock_tolerance } => {
             verify::run(context, journal, checkpoint, pubkey, clock_tolerance)
         }
@@ -113,8 +154,19 @@ pub(super) fn run(context: &Context, verb: AuditVerb) -> Ended {
     }
 }
 
+/// Shows `visit` the trail, oldest first.
+fn rows(settings: &Settings, visit: &mut dyn FnMut(Row)) -> Result<(), Failure> {
+    let mut trail = Trail::default();
+    app::history(settings, &mut |stamped| {
+        if let Some(row) = trail.row(&stamped) {
+            visit(row);
+        }
+    })?;
+    Ok(())
+}
+
 /// Where things are; no specs are read.
-fn settings(context: &Context) -> Result<crate::app::Settings, Failure> {
+fn settings(context: &Context) -> Result<Settings, Failure> {
     context.settings(&Dir { dir: None })
 }
 

@@ -1,0 +1,75 @@
+//! Actions of the trail: an intent with what came of it, as one.
+
+use std::collections::BTreeMap;
+
+use reconciler::model::time::Timestamp;
+
+use super::audit::{Row, RowResult};
+use super::protocol::NotedKind;
+
+/// Something that was done, asked for, found or decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    /// The entry that began it.
+    pub row: Row,
+    /// The entry that ended it, if another one did, and when.
+    pub ended: Option<(u64, Timestamp)>,
+    /// What came of it.
+    pub result: Option<RowResult>,
+    /// What went wrong.
+    pub trouble: Option<String>,
+}
+
+impl Action {
+    /// Whether it repairs what another hand changed.
+    #[must_use]
+    pub fn is_drift(&self) -> bool {
+        let cause = self.row.cause.as_deref().unwrap_or_default();
+        cause.starts_with("drift: ") || cause == "removed by another hand"
+    }
+}
+
+/// Puts rows together, in the order in which actions began.
+#[derive(Debug, Default)]
+pub struct Actions {
+    all: Vec<Action>,
+    /// Actions without an end, by object, node and deed.
+    open: BTreeMap<(String, String, String), usize>,
+}
+
+impl Actions {
+    /// Takes the next row in.
+    pub fn take(&mut self, row: Row) {
+        let key = |row: &Row| {
+            let object = row.noted.object.clone().unwrap_or_default();
+            let node = row.noted.node.as_ref().map(ToString::to_string).unwrap_or_default();
+            // A restart that fails is called a start, and the other way round.
+            let deed = row.deed.clone().unwrap_or_default().replace("restart", "start");
+            (object, node, deed)
+        };
+        let is_end = matches!(row.noted.kind, NotedKind::Done | NotedKind::Failed);
+        if is_end
+            && row.deed.is_some()
+            && let Some(at) = self.open.remove(&key(&row))
+            && let Some(action) = self.all.get_mut(at)
+        {
+            action.ended = Some((row.noted.seq, row.noted.at));
+            action.result = row.result;
+            if row.result == Some(RowResult::Failed) {
+                action.trouble = Some(row.noted.message);
+            }
+            return;
+        }
+        if row.noted.kind == NotedKind::Intent {
+            self.open.insert(key(&row), self.all.len());
+        }
+        let result = row.result;
+        self.all.push(Action { row, ended: None, result, trouble: None });
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<Action> {
+        self.all
+    }
+}
