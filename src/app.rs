@@ -8,7 +8,7 @@ pub mod audit;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reconciler::engine::Engine;
 use reconciler::model::ids::{OwnerId, ReplicaKey};
@@ -95,7 +95,7 @@ pub fn is_new(settings: &Settings) -> Result<bool, StoreError> {
 /// # Errors
 /// [`StoreError`] if another process uses the state directory, or it cannot be written.
 pub fn record(settings: &Settings, entries: Vec<Entry>) -> Result<(), StoreError> {
-    let state = StateDir::open(&settings.state)?;
+    let state = open_patiently(&settings.state)?;
     let state::Opened { mut records, seq, mut journal, store, repaired: _ } =
         state::open_records(&state, settings.kept)?;
     let (before, at) = (records.clone(), crate::shell::now());
@@ -107,6 +107,19 @@ pub fn record(settings: &Settings, entries: Vec<Entry>) -> Result<(), StoreError
         records.apply(*at, entry);
     }
     store.save(&store::diff(&before, &records), journal.last_seq())
+}
+
+/// Opens a state directory that another command may just be putting something on record in.
+fn open_patiently(path: &Path) -> Result<StateDir, StoreError> {
+    let began = Instant::now();
+    loop {
+        let opened = StateDir::open(path);
+        let is_held = matches!(StateDir::probe(path), Ok(state::Holder::Held { .. }));
+        if opened.is_ok() || !is_held || began.elapsed() > ENDS_WITHIN {
+            return opened;
+        }
+        std::thread::sleep(LOOK_AGAIN_AFTER);
+    }
 }
 
 /// What a loop may do.

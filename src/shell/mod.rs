@@ -4,6 +4,8 @@
 //! order, one event for each question, and a round once nothing else waits. Read [`Shell::run`]
 //! first, then [`perform`], [`health`], then [`requests`] and [`talks`].
 
+#[cfg(test)]
+mod exec_tests;
 mod health;
 mod nodes;
 mod perform;

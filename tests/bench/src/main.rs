@@ -6,6 +6,7 @@
 //! processes are of the same build.
 
 mod apply;
+mod audit;
 mod documents;
 mod fleet;
 mod held;
@@ -34,12 +35,13 @@ struct Bench {
     run: fn(&Lab) -> Result<Vec<Row>, Failure>,
 }
 
-const BENCHES: [Bench; 12] = [
+const BENCHES: [Bench; 13] = [
     Bench { name: "latency", about: "spec written → container running", run: latency::run },
     Bench { name: "link", about: "link written → rule in force", run: link::run },
     Bench { name: "fleet", about: "50 instances from nothing", run: fleet::run },
     Bench { name: "restart", about: "process killed → running again", run: restart::run },
     Bench { name: "apply", about: "apply where nothing changes", run: apply::run },
+    Bench { name: "audit", about: "the audit trail: a record, and a million", run: audit::run },
     Bench { name: "plan", about: "plan() of settled instances", run: planning::run },
     Bench { name: "place", about: "10,000 instances placed on 1,000 nodes", run: placing::run },
     Bench { name: "round", about: "a settled round of 1,000 specs", run: rounds::run },
