@@ -169,7 +169,7 @@ impl fmt::Debug for PublicKey {
 pub(super) fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
     let digit = |c: u8| (c as char).to_digit(16).and_then(|value| u8::try_from(value).ok());
     let is_lower = digits.iter().all(|c| !c.is_ascii_uppercase());
-    if digits.len() % 2 != 0 || !is_lower {
+    if !digits.len().is_multiple_of(2) || !is_lower {
         return None;
     }
     digits.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()

@@ -12,10 +12,10 @@ const SALT_BYTES: usize = 16;
 
 /// Random digits for the line of an entry that may hold a secret.
 pub(super) fn salt_of(entry: &Entry) -> Result<Option<[u8; SALT_BYTES]>, getrandom::Error> {
-    let may_hold_secrets = match entry {
-        Entry::Text { text, file: _ } => text.is_some(),
-        other => matches!(other, Entry::Kept { .. } | Entry::Checkpoint { .. }),
-    };
+    let may_hold_secrets = matches!(
+        entry,
+        Entry::Text { text: Some(_), .. } | Entry::Kept { .. } | Entry::Checkpoint { .. }
+    );
     if !may_hold_secrets {
         return Ok(None);
     }

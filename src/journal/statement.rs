@@ -153,6 +153,9 @@ pub(super) struct Placed {
     pub(super) bytes: Vec<u8>,
 }
 
+/// The statements of a file, and the lines that are no good ones, with their numbers.
+pub(super) type Found = Vec<Result<Placed, (u64, BadStatement)>>;
+
 /// Why a line is no good statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum BadStatement {
@@ -210,9 +213,7 @@ pub(super) fn newest(path: &Path) -> Result<Option<Newest>, StoreError> {
 
 /// All statements of a file that holds one a line, perhaps among other lines: a file of
 /// checkpoints, or an export. A last line without its end is the rest of a write, and is left out.
-pub(super) fn read_all(
-    path: &Path,
-) -> Result<Vec<Result<Placed, (u64, BadStatement)>>, StoreError> {
+pub(super) fn read_all(path: &Path) -> Result<Found, StoreError> {
     // An export may be larger than memory, and its checkpoints are few.
     let file = File::open(path).map_err(|error| failed("read", path, error))?;
     let (mut reader, mut bytes, mut number) = (BufReader::new(file), Vec::new(), 0);

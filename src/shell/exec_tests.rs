@@ -150,7 +150,7 @@ async fn run(is_writable: bool) -> (Frame, Vec<Vec<Entry>>, Vec<Entry>) {
     };
     let asker = Asker(sender.clone());
     let shell = tokio::spawn(Shell::new(engine, ports, inputs, sender.clone(), 0).run());
-    let event = Some(Event::Specs(Box::new(SpecsReading::default())));
+    let event = Some(Event::Specs(Box::<SpecsReading>::default()));
     let (errors, number) = (Vec::new(), 1);
     sender.send(Input::Specs { event, objects: 0, errors, number }).expect("the shell runs");
     let command = ExecCommand {

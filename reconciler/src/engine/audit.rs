@@ -29,15 +29,12 @@ impl Engine {
     }
 
     /// A decision about a new spec, with the place of that spec.
-    pub(super) fn with_place(&self, decision: Entry) -> Entry {
-        match decision {
-            Entry::Declared { instance, uid, digest, from: _ } => {
-                let declared = self.snapshot.desired.instances.get(&instance);
-                let from = declared.map(|declared| declared.source.to_string().into());
-                Entry::Declared { instance, uid, digest, from }
-            }
-            other => other,
+    pub(super) fn with_place(&self, mut decision: Entry) -> Entry {
+        if let Entry::Declared { instance, from, .. } = &mut decision {
+            let declared = self.snapshot.desired.instances.get(instance);
+            *from = declared.map(|declared| declared.source.to_string().into());
         }
+        decision
     }
 
     /// The number of the entry that was recorded last.

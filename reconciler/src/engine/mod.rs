@@ -201,6 +201,8 @@ impl Engine {
             Event::LogRead { replica, container, lines } => {
                 self.log_read(&replica, &container, lines);
             }
+            // What is only noted changes nothing of what is planned.
+            Event::Operator(Operator::Note { entry, at_once }) => self.note(*entry, at_once),
             Event::Operator(operator) => self.operator(operator),
             Event::Checkout(checkout) => self.stands_at(checkout),
             Event::Wake => self.woken(),
@@ -325,11 +327,6 @@ impl Engine {
     }
 
     fn operator(&mut self, operator: Operator) {
-        let operator = match operator {
-            // What is only noted changes nothing of what is planned.
-            Operator::Note { entry, at_once } => return self.note(*entry, at_once),
-            other => other,
-        };
         self.memo.forget();
         match operator {
             Operator::Approve { digest } => {

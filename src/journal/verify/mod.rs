@@ -24,7 +24,7 @@ use serde::Serialize;
 
 use super::key::{AuditKey, PublicKey};
 use super::scan;
-use super::statement::{self, BadStatement, FILE, Placed};
+use super::statement::{self, BadStatement, FILE, Found};
 use crate::files::{failed, is_there};
 
 /// A clock that was set back no further than this is told, and no more: clocks are put right by some
@@ -231,8 +231,6 @@ fn once(asked: &Asked) -> Result<Verified, StoreError> {
         notes,
     }))
 }
-
-type Found = Vec<Result<Placed, (u64, BadStatement)>>;
 
 fn statements(path: &Path) -> Result<Found, StoreError> {
     let found = statement::read_all(path)?;

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::walk::Walked;
-use super::{Finding, Found, Verdict, Verified, What};
+use super::{Finding, Verdict, Verified, What};
 use crate::journal::attest::ATTEST_AFTER_ENTRIES;
 use crate::journal::key::PublicKey;
 use crate::journal::line::SIGNED_SINCE;
-use crate::journal::statement::{BadStatement, Placed, Statement, Why};
+use crate::journal::statement::{BadStatement, Found, Placed, Statement, Why};
 
 /// The statements of one file.
 #[derive(Debug)]

@@ -127,7 +127,7 @@ fn rehash(journal: &Path, changed: u64) {
                 entry = Entry::Settled { managed: 999 };
             }
             let stamped = Stamped { seq, at: Timestamp(at), entry };
-            let salt = text.split("\"salt\":\"").nth(1).map(|rest| rest[..32].as_bytes());
+            let salt = text.split("\"salt\":\"").nth(1).map(|rest| &rest.as_bytes()[..32]);
             let salt = salt.map(|digits| unhex(digits).unwrap().try_into().unwrap());
             last = Some(line::write(&mut out, &stamped, durable, last.unwrap(), salt).unwrap());
         }
@@ -230,7 +230,7 @@ fn a_cut_of_the_tail_is_named_by_its_own_checkpoint_and_by_one_kept_elsewhere() 
     expect(&lab.verify(), What::Truncated, 11, 6, SECOND);
     // Its own checkpoints are cut as well: now it looks as it once was.
     let stated = lines(&lab.statements());
-    fs::write(&lab.statements(), stated[..stated.len() - 1].concat()).unwrap();
+    fs::write(lab.statements(), stated[..stated.len() - 1].concat()).unwrap();
     assert_eq!(lab.verify().verdict, Verdict::Whole);
     expect(&run(&asked).unwrap(), What::Truncated, 11, 6, SECOND);
 }
