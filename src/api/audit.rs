@@ -79,6 +79,8 @@ pub struct Trail {
     instances: BTreeMap<Key, Origin>,
     /// Who told a node to be left.
     drained: BTreeMap<Name, String>,
+    /// Who gave the last command that says no name of its own.
+    asked: Option<String>,
     /// Who asked last for everything to go.
     down: Option<String>,
     /// What the intents of an object said.
@@ -140,6 +142,7 @@ impl Trail {
             }
             Entry::Asked { by: who, verb, what: _ } => {
                 by(who);
+                self.asked = Some(who.clone());
                 if verb == "down" {
                     self.down = Some(who.clone());
                 }
@@ -157,6 +160,10 @@ impl Trail {
                 by(who);
                 let actor = Some(who.clone());
                 self.instances.insert(instance.clone(), Origin { actor, commit: None });
+            }
+            // The command stands before them.
+            Entry::Approved { .. } | Entry::Retried | Entry::Resumed { .. } => {
+                row.actor.clone_from(&self.asked);
             }
             Entry::Exec { exec, .. } => by(&exec.by),
             Entry::ExecEnded { exec, code, why, .. } => {
@@ -193,9 +200,6 @@ impl Trail {
             | Entry::Resolved { .. }
             | Entry::Ended { .. }
             | Entry::Gone { .. }
-            | Entry::Approved { .. }
-            | Entry::Retried
-            | Entry::Resumed { .. }
             | Entry::PolicySet { .. }
             | Entry::Kept { .. }
             | Entry::RolledOut { .. }

@@ -45,6 +45,8 @@ impl Actions {
             let node = row.noted.node.as_ref().map(ToString::to_string).unwrap_or_default();
             // A restart that fails is called a start, and the other way round.
             let deed = row.deed.clone().unwrap_or_default().replace("restart", "start");
+            // An image is only ever fetched; how, is said in other words when it fails.
+            let deed = if object.starts_with("image ") { String::new() } else { deed };
             (object, node, deed)
         };
         let is_end = matches!(row.noted.kind, NotedKind::Done | NotedKind::Failed);
@@ -71,5 +73,51 @@ impl Actions {
     #[must_use]
     pub fn into_vec(self) -> Vec<Action> {
         self.all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::protocol::Noted;
+
+    fn row(seq: u64, kind: NotedKind, object: &str, deed: &str, result: Option<RowResult>) -> Row {
+        let at = Timestamp(i64::try_from(seq).unwrap());
+        let (object, message) = (Some(object.to_owned()), format!("{deed} said"));
+        let noted = Noted { seq, at, kind, object, node: None, message };
+        let deed = Some(deed.to_owned());
+        Row { noted, actor: None, commit: None, from: None, cause: None, deed, result }
+    }
+
+    #[test]
+    fn an_action_ends_with_its_own_result() {
+        let mut actions = Actions::default();
+        let (done, failed) = (Some(RowResult::Done), Some(RowResult::Failed));
+        for row in [
+            row(1, NotedKind::Intent, "shop/web/0", "create", None),
+            row(2, NotedKind::Intent, "shop/web/0", "restart", None),
+            row(3, NotedKind::Intent, "shop/db/0", "create", None),
+            row(4, NotedKind::Intent, "image busybox", "fetch image", None),
+            row(5, NotedKind::Done, "shop/web/0", "create", done),
+            row(6, NotedKind::Failed, "shop/web/0", "start", failed),
+            row(7, NotedKind::Failed, "image busybox", "pull image", failed),
+            row(8, NotedKind::Done, "shop/old/0", "stop", done),
+        ] {
+            actions.take(row);
+        }
+        let all = actions.into_vec();
+        let told: Vec<_> =
+            all.iter().map(|one| (one.row.noted.seq, one.ended, one.result)).collect();
+        let end = |seq: u64| Some((seq, Timestamp(i64::try_from(seq).unwrap())));
+        let expected = [
+            (1, end(5), done),
+            (2, end(6), failed),
+            (3, None, None),
+            (4, end(7), failed),
+            // Its intent is from before.
+            (8, None, done),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(all[1].trouble.as_deref(), Some("start said"));
     }
 }

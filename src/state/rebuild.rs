@@ -11,7 +11,7 @@ use reconciler::ports::{Journal as _, StateStore as _, StoreError};
 use super::StateDir;
 use super::open::{now, open_store, owner_entry};
 use crate::files::{Trouble, failed, is_there, move_aside, sync_name};
-use crate::journal::{self, FileJournal};
+use crate::journal::{self, AuditKey, FileJournal};
 use crate::store::{SledStore, diff};
 
 /// What a rebuild did.
@@ -90,6 +90,12 @@ pub fn rebuild(path: &Path, owner: Option<OwnerId>) -> Result<RebuildReport, Sto
         journal.append(std::slice::from_ref(&entry))?;
         records.apply(entry.at, &entry.entry);
         notes.push("the owner was changed to the given one".to_owned());
+    }
+
+    // A journal that nobody has signed would be taken for one whose signatures were removed.
+    if let Some(owner) = &records.owner {
+        let (key, _) = AuditKey::load_or_make(&state.paths().audit_key())?;
+        journal.attest(key, owner.clone())?;
     }
 
     if is_there(&store_path)? {

@@ -46,13 +46,12 @@ pub(super) fn judge(mut case: Case<'_>) -> Verified {
         keys.extend(case.own.good().next().map(|placed| placed.statement.key.clone()));
     }
     let mut compared = Compared::default();
-    let mut finding = case.broken.take();
-    if finding.is_none() {
-        finding = [Some(case.own), case.other]
-            .into_iter()
-            .flatten()
-            .find_map(|statements| compare(statements, &keys, &case.walked, &mut compared));
-    }
+    // Also where the chain broke: up to there it may be under signatures.
+    let contradicted = [Some(case.own), case.other]
+        .into_iter()
+        .flatten()
+        .find_map(|statements| compare(statements, &keys, &case.walked, &mut compared));
+    let mut finding = case.broken.take().or(contradicted);
     let demanded = is_given || case.walked.version >= SIGNED_SINCE || case.other.is_some();
     if finding.is_none() {
         finding = ends(&case, &compared, demanded);
