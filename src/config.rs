@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use reconciler::model::subnet::{Net, RANGE_DEFAULT};
 
 use crate::app::Settings;
+use crate::journal::Retention;
 use crate::policies::Place;
 
 /// The specs directory, if none is named.
@@ -28,6 +29,7 @@ pub fn settings(
     state: Option<&Path>,
     addresses: Option<Net>,
     policies: Option<&Path>,
+    kept: Option<Retention>,
 ) -> Result<Settings, NoStateDir> {
     let specs = specs.unwrap_or(Path::new(SPECS_DEFAULT)).to_owned();
     let state = match state {
@@ -36,7 +38,8 @@ pub fn settings(
     };
     let policies = policies.map(|dir| Place { dir: dir.to_owned(), named: true });
     let policies = policies.unwrap_or_default();
-    Ok(Settings { specs, state, addresses: addresses.unwrap_or(RANGE_DEFAULT), policies })
+    let (addresses, kept) = (addresses.unwrap_or(RANGE_DEFAULT), kept.unwrap_or_default());
+    Ok(Settings { specs, state, addresses, policies, kept })
 }
 
 /// The directory where XDG wants the state of a user's programs; of root, where daemons keep theirs.

@@ -307,7 +307,8 @@ impl Rests {
             rests.records.insert(POLICIES.to_owned(), part);
         }
         if with_guard {
-            let GuardRecord { root, managed: _, removed, approval } = &snapshot.records.guard;
+            let GuardRecord { root, managed: _, removed, approval, checkout: _ } =
+                &snapshot.records.guard;
             let part = seal.part(String::new(), &(&snapshot.root, root, removed, approval));
             rests.records.insert(GUARD.to_owned(), part);
         }

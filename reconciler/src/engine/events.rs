@@ -7,7 +7,7 @@ use crate::model::cordon::NodeOrder;
 use crate::model::desired::{SpecsChange, SpecsReading};
 use crate::model::health::{Probe, Probed};
 use crate::model::ids::{ContainerId, Name, ObjectId, ReplicaKey};
-use crate::model::journal::{Entry, Stamped};
+use crate::model::journal::{Checkout, Entry, Stamped};
 use crate::model::observed::{NodeListing, ObservedContainer};
 use crate::model::spec::Endpoint;
 use crate::model::suspend::Target;
@@ -26,6 +26,8 @@ pub enum Event {
     SpecsChanged(Box<SpecsChange>),
     /// The policies' directory was read.
     Policies(Box<PolicyReading>),
+    /// The specs directory stands at this commit; what is read next is of it.
+    Checkout(Option<Checkout>),
     /// A node was listed, or could not be.
     Listed {
         /// The node.
@@ -147,6 +149,13 @@ pub enum Operator {
     },
     /// What was asked for about a rollout, as [`rollout::ask`](crate::rollout::ask) answered it.
     Rollout(Box<Entry>),
+    /// Put this on record; nothing else follows from it.
+    Note {
+        /// What.
+        entry: Box<Entry>,
+        /// Whether it is made durable at once, or with what comes next.
+        at_once: bool,
+    },
     /// Write all records into the journal, so that what stands before is history.
     Checkpoint,
 }

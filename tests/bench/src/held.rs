@@ -56,6 +56,7 @@ async fn serve(places: &Places, twin: &Arc<Twin>, loaded: Duration) -> Result<()
         state: places.state.clone(),
         addresses: reconciler::model::subnet::RANGE_DEFAULT,
         policies: windlass::policies::Place::default(),
+        kept: app::Retention::default(),
     };
     let driver = Arc::clone(twin);
     let connect = move |_: &Endpoint| -> Arc<dyn Driver> { Arc::<Twin>::clone(&driver) };

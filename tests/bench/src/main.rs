@@ -6,6 +6,7 @@
 //! processes are of the same build.
 
 mod apply;
+mod audit;
 mod documents;
 mod fleet;
 mod held;
@@ -41,6 +42,7 @@ const BENCHES: [Bench; 13] = [
     Bench { name: "fleet", about: "50 instances from nothing", run: fleet::run },
     Bench { name: "restart", about: "process killed → running again", run: restart::run },
     Bench { name: "apply", about: "apply where nothing changes", run: apply::run },
+    Bench { name: "audit", about: "the audit trail: a record, and a million", run: audit::run },
     Bench { name: "plan", about: "plan() of settled instances", run: planning::run },
     Bench { name: "policy", about: "policies asked about specs", run: judging::run },
     Bench { name: "place", about: "10,000 instances placed on 1,000 nodes", run: placing::run },

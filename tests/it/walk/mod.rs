@@ -6,9 +6,10 @@
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`policies`], [`examples`],
 //! [`fields`] (every field of a spec), [`networks`], [`links`], [`fence`] (who reaches whom),
 //! [`nodes`] (several engines as one), [`surge`] (new ones start first), [`rollout`] (those that fail go
-//! back).
+//! back), [`audit`] (what is on record).
 
 mod apply;
+mod audit;
 mod crash;
 mod daemon;
 mod drift;
