@@ -91,9 +91,11 @@ impl Engine {
 
     pub(super) fn hint(&mut self, node: &Name, event: NodeEvent) {
         match event {
-            NodeEvent::Opened | NodeEvent::Images | NodeEvent::Volumes | NodeEvent::Networks => {
-                self.list(node)
-            }
+            NodeEvent::Opened
+            | NodeEvent::Images
+            | NodeEvent::Volumes
+            | NodeEvent::Networks
+            | NodeEvent::Rules => self.list(node),
             NodeEvent::Container { id, replica } => {
                 let replica = replica.or_else(|| replica_of(&self.snapshot, node, &id.0).cloned());
                 let object = replica.map(ObjectId::Replica);

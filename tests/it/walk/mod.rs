@@ -5,6 +5,7 @@
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
 //! [`fields`] (every field of a spec), [`networks`], [`links`], [`fence`] (who reaches whom),
+//! [`rules`] (what another hand does to that, and what becomes of connections),
 //! [`nodes`] (several engines as one), [`surge`] (new ones start first), [`rollout`] (those that fail go
 //! back).
 
@@ -26,6 +27,7 @@ mod nodes;
 mod plans;
 mod rollout;
 mod room;
+mod rules;
 mod state;
 mod surge;
 mod watching;
