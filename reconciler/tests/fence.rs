@@ -5,6 +5,7 @@
 use core::net::Ipv4Addr;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reconciler::engine::{Event, Operator};
 use reconciler::model::desired::{Declared, DesiredSet, Source};
@@ -18,6 +19,7 @@ use reconciler::model::spec::{
     Health, HealthProbe, InstanceSpec, LinkPort, LinkSpec, Protocol, Restart,
 };
 use reconciler::plan::address_of;
+use reconciler::ports::NodeEvent;
 use reconciler::testing::{World, instance};
 
 fn source() -> Source {
@@ -174,7 +176,8 @@ fn rules_of_another_hand_are_put_right() {
     for fence in broken {
         world.actions.clear();
         world.nodes.values_mut().next().unwrap().fence = fence;
-        refresh(&mut world);
+        let (node, event) = (Name::new("n1").unwrap(), NodeEvent::Rules);
+        world.send(Event::Hint { node, event });
         settled(&mut world);
         assert_eq!(rules(&world), before);
         assert_eq!(world.actions, ["n1: set rules rules of n1"]);
@@ -214,6 +217,37 @@ fn names_lead_to_all_that_are_ready() {
     refresh(&mut world);
     settled(&mut world);
     assert_eq!(hosts(&world, "shop/web"), of(&world, &[0, 1, 2]));
+}
+
+#[test]
+fn names_stay_while_a_windlass_that_starts_asks_who_is_ready() {
+    let mut world = World::new(&["n1"]);
+    let mut all = two();
+    all[0].1.health = Some(Health {
+        check: HealthProbe::Http { port: 80, path: "/".to_owned() },
+        interval: Span::seconds(1),
+        timeout: Span::seconds(1),
+        retries: 1,
+        start_period: Span(0),
+    });
+    all[0].1.restart = Restart::Never;
+    let links = [link("shop/web", "shop/db", 5432)];
+    world.declare_set(set(&all, &links));
+    settled(&mut world);
+    let before = hosts(&world, "shop/web");
+    assert_eq!(before["db"].len(), 1);
+    world.actions.clear();
+    world.restart();
+    settled(&mut world);
+    assert!(world.actions.is_empty(), "{:?}", world.actions);
+    // One that is not well is named no longer, from the moment on at which that is known.
+    let db = ReplicaKey::new("shop/db".parse().unwrap(), 0);
+    let engine = world.nodes.values_mut().next().unwrap();
+    engine.feel(&db, Probed::Unhealthy { reason: "ill".to_owned() });
+    world.restart();
+    world.run_for(Duration::from_secs(10)).unwrap();
+    assert_eq!(world.actions, ["n1: set hosts shop/web/0"]);
+    assert_eq!(hosts(&world, "shop/web"), HostNames::new());
 }
 
 #[test]

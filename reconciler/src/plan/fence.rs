@@ -93,12 +93,7 @@ impl<'a> Round<'a> {
             return self.wait(&object, Some(node), super::needs::backing_off(failure));
         }
         let Some(owner) = &snapshot.records.owner else { return };
-        let count = |rules: &Rules| {
-            let count = rules.open.len();
-            format!("{count} {}", if count == 1 { "way" } else { "ways" })
-        };
-        let (from, to) = (count(rules), count(wanted));
-        let fields = vec![FieldChange { field: "open".to_owned(), from, to }];
+        let fields = changes(rules, wanted);
         let was_asked_for =
             record.and_then(|record| record.rules.as_ref()).is_some_and(|asked| *asked == goal);
         let cause = if was_asked_for || !intact {
@@ -184,8 +179,10 @@ impl<'a> Round<'a> {
         !failed && bridge.is_some_and(|bridge| rules.name(bridge))
     }
 
-    /// The names that a replica shall know; `None` where it cannot be told them.
-    pub(super) fn host_names(&self, replica: &Replica<'_, '_>) -> Option<HostNames> {
+    /// The names that a replica shall know, and knows by now; `None` where it cannot be told them.
+    /// They lead to who is ready. Who was, and may be: after a restart of windlass it takes a while
+    /// to know, and until then names stay.
+    fn host_names(&self, replica: &Replica<'_, '_>, present: &HostNames) -> Option<HostNames> {
         if !want::is_on_own_network(&replica.instance.declared.spec) {
             return None;
         }
@@ -196,8 +193,14 @@ impl<'a> Round<'a> {
             let targets = targets
                 .take_while(|(key, _)| key.instance == link.to)
                 .flat_map(|(_, located)| located)
-                .filter(|at| at.node == *replica.node && at.may_be_ready());
-            let known: BTreeSet<Ipv4Addr> = targets.filter_map(address_of).collect();
+                .filter(|at| at.node == *replica.node);
+            let named = present.get(&link.alias);
+            let is_named = |address: &Ipv4Addr| named.is_some_and(|named| named.contains(address));
+            let known: BTreeSet<Ipv4Addr> = targets
+                .filter_map(|at| Some((at, address_of(at)?)))
+                .filter(|(at, address)| at.may_be_ready() || at.starts() && is_named(address))
+                .map(|(_, address)| address)
+                .collect();
             if !known.is_empty() {
                 names.entry(link.alias.clone()).or_default().extend(known);
             }
@@ -216,7 +219,7 @@ impl<'a> Round<'a> {
         if present.is_empty() && !self.links.talks(&replica.key.instance) {
             return None;
         }
-        let wanted = self.host_names(replica)?;
+        let wanted = self.host_names(replica, present)?;
         if *present == wanted {
             return None;
         }
@@ -248,9 +251,40 @@ impl<'a> Round<'a> {
         }
         let fence = self.snapshot.nodes.get(replica.node).map(|seen| &seen.fence)?;
         let Fence::InForce { .. } = fence else { return None };
-        let names = self.host_names(replica).filter(|names| !names.is_empty())?;
+        let names =
+            self.host_names(replica, &HostNames::new()).filter(|names| !names.is_empty())?;
         Some(Action::SetHosts { container: container.to_owned(), names })
     }
+}
+
+/// What makes rules others than those that are wanted.
+fn changes(present: &Rules, wanted: &Rules) -> Vec<FieldChange> {
+    let change = |field: &str, from: String, to: String| {
+        let field = field.to_owned();
+        FieldChange { field, from, to }
+    };
+    let count = |number: usize, noun: &str| {
+        format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+    };
+    let mut fields = Vec::new();
+    if present.open != wanted.open {
+        let new = wanted.open.difference(&present.open).count();
+        let all = wanted.open.len();
+        let to = match new {
+            0 => count(all, "way"),
+            new if new == all && present.open.is_empty() => count(all, "way"),
+            new => format!("{}, {new} of them new", count(all, "way")),
+        };
+        fields.push(change("open", count(present.open.len(), "way"), to));
+    }
+    if present.closed != wanted.closed {
+        let networks = |rules: &Rules| count(rules.closed.len(), "network");
+        fields.push(change("fenced", networks(present), networks(wanted)));
+    }
+    if fields.is_empty() {
+        fields.push(change("rules", "another hand's".to_owned(), "as declared".to_owned()));
+    }
+    fields
 }
 
 /// The ways that a link opens on a node.
