@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::settings::flow;
 use super::table::{Cell, Table, cell};
-use super::words::place;
+use super::words::{count32, place};
 use super::{Ink, Style};
 use crate::api::protocol::PlainStatus;
 
@@ -134,7 +134,11 @@ pub fn describe(noun: &str, one: &PlainStatus, specs: &str) -> Vec<(String, Stri
     if !one.nodes.is_empty() {
         rows.push(("nodes".to_owned(), nodes(one)));
     }
-    rows.push(("used by".to_owned(), format!("{} replicas or instances", one.used_by)));
+    let used_by = match noun {
+        "link" | "project" => count32(one.used_by, "replica"),
+        _ => count32(one.used_by, "instance"),
+    };
+    rows.push(("used by".to_owned(), used_by));
     for condition in &one.conditions {
         rows.push((condition.kind.clone(), condition.message.clone()));
     }
