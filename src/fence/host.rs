@@ -31,8 +31,14 @@ impl Host {
         let shown = socket.display();
         let stream =
             UnixStream::connect(socket).map_err(|error| format!("connect to {shown}: {error}"))?;
-        let peer = socket_peercred(&stream)
-            .map_err(|error| format!("ask who listens on {shown}: {error}"))?;
+        let peer = socket_peercred(&stream).map_err(|error| match error.raw_os_error() {
+            // The kernel has no number for it here, and says so with 0.
+            0 => format!(
+                "who listens on {shown} is no process that windlass can see; one in a container \
+                 has to share the process ids of the engine's host (`--pid=host`)"
+            ),
+            _ => format!("ask who listens on {shown}: {error}"),
+        })?;
         let pid = peer.pid.as_raw_nonzero().get();
         // All is read below one open directory: it stays that of one process.
         let process = File::open(format!("/proc/{pid}"))
@@ -60,7 +66,7 @@ impl Host {
         if !bridges.is_empty() && !bridges.iter().any(has) {
             return Err(format!(
                 "the network of process {pid}, which listens on {shown}, does not hold the \
-                 engine's bridges ({}): the engine is elsewhere",
+                 engine's bridges ({}): the engine is elsewhere, and windlass has to be where it is",
                 bridges.join(", ")
             ));
         }
@@ -87,5 +93,27 @@ impl Host {
     /// A file of the engine, as we see it. Never one of a container: what lies there is its own.
     pub(super) fn file(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.pid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn who_listens_is_the_engine_if_a_bridge_of_ours_is_in_its_network() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = dir.path().join("engine.sock");
+        let not_there = Host::of(&socket, &[]).expect_err("nobody listens");
+        assert!(not_there.contains("connect to"), "{not_there}");
+        let _listener = UnixListener::bind(&socket).expect("a socket");
+        let own = i32::try_from(std::process::id()).expect("a number");
+        for bridges in [vec![], vec!["wdl-none".to_owned(), "lo".to_owned()]] {
+            assert_eq!(Host::of(&socket, &bridges).map(|host| host.pid), Ok(own));
+        }
+        let elsewhere = Host::of(&socket, &["wdl-none".to_owned()]).expect_err("no such bridge");
+        assert!(elsewhere.contains("(wdl-none): the engine is elsewhere"), "{elsewhere}");
     }
 }

@@ -110,6 +110,10 @@ impl Fenced {
         Ok(listing)
     }
 
+    fn known(&self) -> Option<(Fence, Instant)> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn know(&self, fence: Fence, asked_at: Instant) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some((fence, asked_at));
@@ -162,8 +166,7 @@ impl Fenced {
         sink: &(dyn Fn(NodeEvent) + Send + Sync),
     ) {
         let _settled = self.setting.lock().await;
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if known().is_some_and(|(_, asked_at)| asked_at > heard_at) {
+        if self.known().is_some_and(|(_, asked_at)| asked_at > heard_at) {
             return;
         }
         let (host, chain) = (Arc::clone(host), chain.to_owned());
@@ -172,7 +175,7 @@ impl Fenced {
             Ok(fence) => fence,
             Err(reason) => Fence::Unknown { reason },
         };
-        if known().is_some_and(|(known, _)| known != fence) {
+        if self.known().is_some_and(|(known, _)| known != fence) {
             sink(NodeEvent::Rules);
         }
     }
@@ -218,13 +221,18 @@ impl Fenced {
         let (socket, chain, rules) = (self.socket.clone(), chain.to_owned(), rules.clone());
         let bridges: Vec<String> = rules.closed.iter().map(ToString::to_string).collect();
         let expected = Fence::InForce { rules: rules.clone(), intact: true };
-        let (_setting, asked_at) = (self.setting.lock().await, Instant::now());
+        let _setting = self.setting.lock().await;
+        let leads = match self.known() {
+            Some((Fence::InForce { rules, intact }, _)) => intact && !rules.is_empty(),
+            Some((Fence::Unknown { .. }, _)) | None => false,
+        };
         apart(move || {
             let host = Host::of(&socket, &bridges)?;
-            host.inside(|| tables::set(&chain, &rules))
+            host.inside(|| tables::set(&chain, &rules, leads))
         })
         .await??;
-        self.know(expected, asked_at);
+        // A list follows, and sees what another hand changed until then.
+        self.know(expected, Instant::now());
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The tools that hold packet rules. They are run by a thread that is in the engine's network, so
 //! that is where they work.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::{Command, Stdio};
 
 use reconciler::model::fence::{Fence, Rules};
@@ -46,17 +46,13 @@ pub(super) fn look(chain: &str) -> Result<Fence, String> {
     Ok(Fence::InForce { rules, intact: intact && (is_bare || table.leads() && asked) })
 }
 
-/// Puts rules in place of those of `chain`, all at once.
+/// Puts rules in place of those of `chain`, all at once. `leads` if what passes is known to be led
+/// through the chain: then it need not be read how things stand. If that is no longer so, the next
+/// look says it.
 ///
 /// # Errors
 /// What the tools said.
-pub(super) fn set(chain: &str, rules: &Rules) -> Result<(), String> {
-    let text = text()?;
-    let table = Table::of(&text, chain)?;
-    if !bridge_filter()? {
-        std::fs::write(BRIDGE_FILTER, "1")
-            .map_err(|error| format!("set {BRIDGE_FILTER}: {error}"))?;
-    }
+pub(super) fn set(chain: &str, rules: &Rules, leads: bool) -> Result<(), String> {
     // Naming the chain makes it, or empties it.
     let mut input = format!("*filter\n:{chain} - [0:0]\n");
     for line in rules::written(chain, rules) {
@@ -64,11 +60,14 @@ pub(super) fn set(chain: &str, rules: &Rules) -> Result<(), String> {
         input.push('\n');
     }
     if rules.is_empty() {
-        for _ in 0..table.jumps {
+        let text = text()?;
+        for _ in 0..Table::of(&text, chain)?.jumps {
             input.push_str(&format!("-D {USERS_CHAIN} -j {chain}\n"));
         }
         input.push_str(&format!("-X {chain}\n"));
-    } else {
+    } else if !leads {
+        let text = text()?;
+        let table = Table::of(&text, chain)?;
         if table.jumps == 0 {
             input.push_str(&format!("-I {USERS_CHAIN} 1 -j {chain}\n"));
         }
@@ -76,6 +75,10 @@ pub(super) fn set(chain: &str, rules: &Rules) -> Result<(), String> {
         if !table.is_asked {
             input.push_str(&format!("-I {KERNELS_CHAIN} 1 -j {USERS_CHAIN}\n"));
         }
+    }
+    if !bridge_filter()? {
+        std::fs::write(BRIDGE_FILTER, "1")
+            .map_err(|error| format!("set {BRIDGE_FILTER}: {error}"))?;
     }
     input.push_str("COMMIT\n");
     run("iptables-restore", &["--noflush", "--wait", LOCK_WAIT_S], &input).map(drop)
@@ -96,9 +99,10 @@ impl<'t> Table<'t> {
         let users = format!("-N {USERS_CHAIN}");
         if !text.lines().any(|line| line == users) {
             return Err(format!(
-                "the engine's network has no chain {USERS_CHAIN}: the engine sets no packet rules \
-                 (iptables=false), or sets them with another version of the tools than the \
-                 `iptables` that windlass finds"
+                "the engine's network has no chain {USERS_CHAIN}. An engine makes it when it \
+                 starts, unless it is told to set no packet rules (iptables=false), or sets them \
+                 by other tools than the `iptables` that windlass finds (iptables-nft, \
+                 iptables-legacy, nft)"
             ));
         }
         let of = |name: &str| {
@@ -123,7 +127,10 @@ fn text() -> Result<String, String> {
 
 fn bridge_filter() -> Result<bool, String> {
     let text = std::fs::read_to_string(BRIDGE_FILTER).map_err(|error| {
-        format!("read {BRIDGE_FILTER}: {error}; load the kernel's module br_netfilter")
+        format!(
+            "read {BRIDGE_FILTER}: {error}; load the kernel's module br_netfilter (`modprobe \
+             br_netfilter`)"
+        )
     })?;
     Ok(text.trim() == "1")
 }
@@ -136,7 +143,11 @@ fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, String>
         .stderr(Stdio::piped())
         .spawn();
     let mut child = spawned.map_err(|error| {
-        format!("run {program}: {error}; install the package iptables on the engine's host")
+        if error.kind() == ErrorKind::NotFound {
+            format!("there is no `{program}` where windlass runs; install the package iptables")
+        } else {
+            format!("run {program}: {error}")
+        }
     })?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that ends without reading says why by its exit code.
