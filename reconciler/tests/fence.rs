@@ -77,7 +77,9 @@ fn hosts(world: &World, replica: &str) -> HostNames {
 fn rules(world: &World) -> Rules {
     match &world.nodes.values().next().unwrap().fence {
         Fence::InForce { rules, intact: true } => rules.clone(),
-        other @ (Fence::InForce { .. } | Fence::Unknown { .. }) => panic!("{other:?}"),
+        other @ (Fence::InForce { .. } | Fence::Unknown { .. } | Fence::Elsewhere { .. }) => {
+            panic!("{other:?}")
+        }
     }
 }
 

@@ -63,13 +63,13 @@ impl Fenced {
         let looked = apart(move || {
             let host = match Host::of(&socket, &bridges) {
                 Ok(host) => host,
-                Err(reason) => return (Fence::Unknown { reason }, Vec::new()),
+                Err(lack) => return (lack.fence(), Vec::new()),
             };
             let names = files.into_iter().map(|(id, path)| (id, hosts::read(&host, &path)));
             let names: Vec<_> = names.collect();
-            match host.inside(|| tables::look(&chain)) {
+            match host.inside(|| tables::look(&chain).map_err(tables::lack)) {
                 Ok(fence) => (fence, names),
-                Err(reason) => (Fence::Unknown { reason }, names),
+                Err(lack) => (lack.fence(), names),
             }
         });
         match looked.await {

@@ -1,15 +1,19 @@
 //! The tools that hold packet rules. They are run by a thread that is in the engine's network, so
 //! that is where they work.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 
 use reconciler::model::fence::{Fence, Rules};
 
+use super::host::Lack;
 use super::rules;
 
 /// Seconds that the tools wait while somebody else uses them.
 pub(super) const LOCK_WAIT_S: &str = "5";
+
+/// What reads them.
+const TOOL: &str = "iptables";
 
 /// The chain that engines keep for rules that are not theirs: they ask it first, and leave it alone.
 const USERS_CHAIN: &str = "DOCKER-USER";
@@ -28,6 +32,15 @@ pub(super) fn look(chain: &str) -> Result<Fence, String> {
     let is_bare = rules.is_empty() && lines.is_empty();
     let asked = bridge_filter()?;
     Ok(Fence::InForce { rules, intact: intact && (is_bare || is_led && asked) })
+}
+
+/// What it says of this host that the tools cannot say what is in force.
+pub(super) fn lack(why: String) -> Lack {
+    let missing = Command::new(TOOL).arg("--version").stdin(Stdio::null()).output();
+    match missing {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Lack::that_stays(why),
+        Ok(_) | Err(_) => Lack::from(why),
+    }
 }
 
 /// Puts rules in place of those of `chain`, all at once.
@@ -59,7 +72,7 @@ pub(super) fn set(chain: &str, rules: &Rules) -> Result<(), String> {
 
 /// All chains and rules that say what passes.
 fn table() -> Result<String, String> {
-    run("iptables", &["--wait", LOCK_WAIT_S, "-S"], "")
+    run(TOOL, &["--wait", LOCK_WAIT_S, "-S"], "")
 }
 
 /// The rules of `chain`, and whether the user's chain leads through it.

@@ -12,11 +12,11 @@ use crate::lab::engine::as_root;
 use crate::lab::{Engine, Sandbox, docker, eventually};
 
 /// Serves on two ports, and lives until it is told to end, which it does at once.
-const SERVE: &str =
+pub(super) const SERVE: &str =
     r#"command: [sh, -c, "trap 'exit 0' TERM; httpd -p 8080; httpd -p 9090; sleep 100000 & wait"]"#;
 
 /// A document of one Link in the sandbox's project.
-fn link(name: &str, spec: &str) -> String {
+pub(super) fn link(name: &str, spec: &str) -> String {
     format!(
         "---\napiVersion: windlass/v1\nkind: Link\nmetadata: {{ name: {name}, project: $project }}\nspec: {spec}\n"
     )
@@ -24,7 +24,7 @@ fn link(name: &str, spec: &str) -> String {
 
 /// Whether a container gets a connection. Packets that are dropped are waited for a moment: on one
 /// machine an answer takes microseconds.
-fn reaches(engine: &Engine, container: &str, host: &str, port: u16) -> bool {
+pub(super) fn reaches(engine: &Engine, container: &str, host: &str, port: u16) -> bool {
     let ask = format!("nc -w 1 {host} {port} </dev/null");
     engine.try_docker(&["exec", container, "timeout", "2", "sh", "-c", &ask]).is_ok()
 }
@@ -37,7 +37,7 @@ fn address(room: &Sandbox<'_>, name: &str, ordinal: u32) -> String {
     settings["IPAddress"].as_str().unwrap_or_default().to_owned()
 }
 
-fn id(room: &Sandbox<'_>, name: &str) -> String {
+pub(super) fn id(room: &Sandbox<'_>, name: &str) -> String {
     one(room, name, 0).id().to_owned()
 }
 
