@@ -84,10 +84,12 @@ fn a_link_has_a_network(engine: &Engine) {
         assert!(reaches(engine, &web, to, 8080));
     }
     assert_eq!(one(&room, "web", 0).life(), before.0);
-    // Another hand took it off.
+    // Another hand took it off: the next look finds that.
     let network = format!("{}._web-db", room.project());
     docker(engine, &["network", "disconnect", "-f", &network, &web]);
-    eventually("it is put on again", LONG, || reaches(engine, &web, "store", 8080));
+    eventually("it is put on again", LONG, || {
+        held.apply().is_good() && reaches(engine, &web, "store", 8080)
+    });
     assert_settled(&room);
 
     room.remove_spec("link.yaml");
