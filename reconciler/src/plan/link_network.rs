@@ -64,7 +64,8 @@ pub fn link_network(snapshot: &Snapshot, key: &Key, link: &LinkSpec) -> Key {
 
 /// What a link's network is. It leads nowhere else: who is on it goes on to reach the world by the
 /// network that it was created on.
-fn link_network_spec(subnet: Net) -> NetworkSpec {
+#[must_use]
+pub fn link_network_spec(subnet: Net) -> NetworkSpec {
     NetworkSpec {
         driver: "bridge".to_owned(),
         options: BTreeMap::new(),

@@ -2,6 +2,8 @@
 //! what becomes of both.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
+mod elsewhere;
+
 use core::net::Ipv4Addr;
 use std::collections::BTreeSet;
 use std::sync::Arc;
