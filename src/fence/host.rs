@@ -149,3 +149,30 @@ fn listener(socket: &Path) -> Result<(i32, File), Lack> {
 fn is_of_rights(error: Errno) -> bool {
     matches!(error, Errno::ACCESS | Errno::PERM)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// What is known of rules where nothing can be had.
+    fn fence(socket: &Path, bridges: &[&str]) -> Fence {
+        let bridges: Vec<String> = bridges.iter().map(|name| (*name).to_owned()).collect();
+        Host::of(socket, &bridges).expect_err("it is no engine's").fence()
+    }
+
+    #[test]
+    fn who_is_elsewhere_is_told_from_who_does_not_answer() {
+        let room = tempfile::tempdir().expect("a directory");
+        let socket = room.path().join("engine.sock");
+        assert!(matches!(fence(&socket, &["wdl-x"]), Fence::Unknown { .. }));
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        let Fence::Elsewhere { reason } = fence(&socket, &["wdl-x"]) else {
+            panic!("{listener:?}")
+        };
+        assert!(reason.contains("the engine is elsewhere"), "{reason}");
+        // Where there is nothing to tell by, any process will do.
+        assert!(Host::of(&socket, &[]).is_ok() || !rustix::process::geteuid().is_root());
+    }
+}

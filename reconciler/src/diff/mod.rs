@@ -23,7 +23,7 @@ use crate::model::spec::InstanceSpec;
 use crate::step::FieldChange;
 
 pub use self::network::is_of_a_network;
-pub(crate) use self::network::{NetworkWant, is_as_wanted, is_of_network, network_of};
+pub(crate) use self::network::{NetworkWant, is_as_wanted, is_of_network, left, network_of};
 pub use self::resources::{CPUS, CPUSET};
 pub use self::usual::short_id;
 

@@ -62,8 +62,13 @@ pub(super) fn attachments(
         }
     }
     for network in present.keys().filter(|network| !wanted.contains_key(*network)) {
-        found(change(&format!("{NETWORK}{network}"), "joined", "left"));
+        found(left(network));
     }
+}
+
+/// That a container is on a network which it shall leave.
+pub(crate) fn left(network: &str) -> FieldChange {
+    change(&format!("{NETWORK}{network}"), "joined", "left")
 }
 
 /// Whether it is on its project's own network and on no other, which is what most are: told without

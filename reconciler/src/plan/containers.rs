@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::replica::Replica;
-use crate::diff::{Class, NetworkWant, is_as_wanted, is_of_a_network, network_of};
+use crate::diff::{Class, NetworkWant, is_as_wanted, is_of_a_network, left, network_of};
 use crate::model::ids::{Key, Name, ReplicaKey, Revision, is_link_network};
 use crate::model::observed::{Attachment, ContainerState};
 use crate::model::snapshot::Located;
@@ -140,6 +140,25 @@ fn joins(replica: &Replica<'_, '_>, target: &Located, address: Option<Ipv4Addr>)
         connect(id(target), network, &attachment)
     });
     leave.chain(join).collect()
+}
+
+/// What takes a container that rests off the networks of links that are gone, which would stay there
+/// for it. It joins none: it talks to nobody.
+pub(super) fn stale_joins(
+    replica: &Replica<'_, '_>,
+    target: &Located,
+) -> Option<(Vec<FieldChange>, Vec<Action>)> {
+    let wanted = replica.instance.linked.joins();
+    let is_wanted = |name: &String| wanted.keys().any(|network| network.engine_name() == *name);
+    let present = target.container.config.more.attachments.keys();
+    let stale = present.filter(|name| is_link_network(name) && !is_wanted(name));
+    let (fields, actions): (Vec<_>, Vec<_>) = stale
+        .map(|network| {
+            let (container, network) = (id(target), network.clone());
+            (left(&network), Action::DisconnectNetwork { container, network })
+        })
+        .unzip();
+    (!actions.is_empty()).then_some((fields, actions))
 }
 
 pub(super) fn connect(container: String, network: &str, attachment: &Attachment) -> Action {

@@ -42,7 +42,10 @@ fn networks(room: &Sandbox<'_>) -> Vec<String> {
 fn a_link_has_a_network(engine: &Engine) {
     let room = elsewhere(engine);
     let db = |more: &str| instance("db", &format!("{SERVE}\n{more}"));
-    let set = |db: &str| instance("web", SERVE) + db + &instance("other", SERVE);
+    let port = format!("{{ container: 8080, host: {}, address: 127.0.0.1 }}", room.port(0));
+    let web = instance("web", &format!("{SERVE}\nports: [{port}]"));
+    let set = |db: &str| web.clone() + db + &instance("other", SERVE);
+    let is_published = || engine.http_get(room.port(0), "/etc/passwd").is_some();
     room.spec("set.yaml", &set(&db("")));
     let held = Loop::hold(&room);
     assert!(held.apply().is_good());
@@ -67,6 +70,7 @@ fn a_link_has_a_network(engine: &Engine) {
         assert!(!reaches(engine, &other, to, 8080), "{to}");
     }
     assert_eq!((one(&room, "web", 0).life(), one(&room, "db", 0).life()), before);
+    assert!(is_published(), "a published port");
     let shown = room.windlass(&["describe", "link", &format!("{}/web-db", room.project())]);
     assert!(
         shown.stdout.contains("PortsNotEnforced") && shown.stdout.contains("elsewhere"),
@@ -98,6 +102,7 @@ fn a_link_has_a_network(engine: &Engine) {
         assert!(!reaches(engine, &web, to, 8080), "{to}");
     }
     assert_eq!(networks(&room), ["_"]);
+    assert!(is_published(), "a published port");
     assert_settled(&room);
     assert!(held.down().is_good());
     assert_eq!(networks(&room), Vec::<String>::new());
@@ -139,6 +144,40 @@ fn names_are_the_consumers_own(engine: &Engine) {
     assert_named();
     held.stop();
     assert_settled(&room);
+}
+
+/// Beside the engine, and without the tools: what cannot be had is not waited for.
+#[test]
+fn without_tools_a_link_has_a_network_on_20_10() {
+    let engine = engine!(V20_10);
+    let room = Sandbox::new(engine);
+    let declared = link("web-db", "{ from: web, to: db, ports: [8080] }");
+    room.spec("set.yaml", &(instance("web", SERVE) + &instance("db", SERVE) + &declared));
+    let apply = || {
+        let out = room.command(&["apply"]).env("PATH", "/nonexistent").output();
+        let out = out.expect("it runs");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    };
+    apply();
+    assert!(reaches(engine, &id(&room, "web"), "db", 8080));
+    assert!(!reaches(engine, &id(&room, "db"), "web", 8080), "by the project's network");
+    let name = format!("{}/web-db", room.project());
+    let shown = room.windlass(&["describe", "link", &name]);
+    assert!(shown.stdout.contains("PortsNotEnforced"), "{shown:?}");
+    // With tools the node keeps to its way, for as long as there is a link.
+    assert_settled(&room);
+    let shown = room.windlass(&["describe", "link", &name]);
+    assert!(shown.stdout.contains("rules can be set there by now"), "{shown:?}");
+    room.remove_spec("set.yaml");
+    room.spec("set.yaml", &(instance("web", SERVE) + &instance("db", SERVE)));
+    assert_eq!(room.windlass(&["apply"]).code, 0);
+    assert_eq!(networks(&room), ["_"]);
+    room.spec("link.yaml", &declared);
+    assert_eq!(room.windlass(&["apply"]).code, 0);
+    let shown = room.windlass(&["describe", "link", &name]);
+    assert!(shown.stdout.contains("InForce"), "{shown:?}");
+    assert!(reaches(engine, &id(&room, "web"), "db", 8080));
+    assert_eq!(room.windlass(&["down", "-y"]).code, 0);
 }
 
 #[test]

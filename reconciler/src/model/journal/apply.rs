@@ -175,7 +175,10 @@ impl Records {
                 }
             }
             NodeOrder::Accept { engine } => {
-                self.nodes.entry(node.clone()).or_default().engine = Some(engine.clone());
+                let record = self.nodes.entry(node.clone()).or_default();
+                record.engine = Some(engine.clone());
+                // How links are put in force is decided anew, for what is found there.
+                (record.rules, record.link_networks) = (None, false);
                 for record in self.images.values_mut() {
                     record.ids.remove(node);
                     record.failures.remove(node);
