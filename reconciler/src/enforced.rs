@@ -143,8 +143,8 @@ fn no_ports(node: &Name, fence: &Fence) -> String {
         Fence::Unknown { reason } | Fence::Elsewhere { reason } => {
             format!("no rules can be set there: {reason}")
         }
-        Fence::InForce { .. } => "rules can be set there by now; without any link for a moment, \
-             the node goes over to them"
+        Fence::InForce { .. } => "rules can be set there by now; once no link is on \
+             that node, it goes over to them"
             .to_owned(),
     };
     format!(

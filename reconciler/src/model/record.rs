@@ -308,7 +308,7 @@ pub struct NodeRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules: Option<Digest>,
     /// Whether links are put in force there by networks of their own, since no rules can be set. It
-    /// stays so until no link is left.
+    /// stays so while any link is there.
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     pub link_networks: bool,
     /// The failure that setting rules is backing off from.

@@ -80,25 +80,23 @@ impl<'a> Round<'a> {
     /// not look just now, says nothing; and where there are rules, they stay.
     pub(super) fn decide_links_by(&mut self) {
         let snapshot = self.snapshot;
-        let mut found: Option<bool> = None;
+        let mut any: Option<bool> = None;
         for (node, seen) in &snapshot.nodes {
             let record = snapshot.records.nodes.get(node);
             let is_decided = record.is_some_and(|record| record.link_networks);
-            let may_be = match &seen.fence {
-                Fence::Elsewhere { .. } => {
-                    seen.reach == Reach::Reachable && !record.is_some_and(has_rules)
+            let networks = match &seen.fence {
+                Fence::Elsewhere { .. } if !is_decided => {
+                    let is_free = seen.reach == Reach::Reachable && !record.is_some_and(has_rules);
+                    is_free && *any.get_or_insert_with(|| has_links(snapshot, None))
                 }
-                Fence::InForce { .. } | Fence::Unknown { .. } => false,
+                // Rules can be had by now. Who talks already goes on as it is.
+                Fence::InForce { .. } if is_decided => {
+                    has_links(snapshot, Some(node)) || has_link_networks(snapshot, node)
+                }
+                Fence::Elsewhere { .. } | Fence::InForce { .. } | Fence::Unknown { .. } => {
+                    is_decided
+                }
             };
-            if !is_decided && !may_be {
-                continue;
-            }
-            let any = *found.get_or_insert_with(|| {
-                let mut links = snapshot.desired.links.values();
-                !snapshot.down
-                    && links.any(|link| are_on_own_networks(&snapshot.desired, &link.spec))
-            });
-            let networks = any || is_decided && has_link_networks(snapshot, node);
             if networks != is_decided {
                 self.decide(Entry::LinksBy { node: node.clone(), networks });
             }
@@ -163,19 +161,11 @@ impl<'a> Round<'a> {
         let Some((key, _)) = network.link_of_network() else { return false };
         let Some(declared) = snapshot.desired.links.get(&key) else { return false };
         let link = &*declared.spec;
-        let is_here = |end: &Key| {
-            let declared = snapshot.desired.instances.get(end);
-            let replicas = declared.map_or(0, |declared| declared.spec.replicas);
-            let record = snapshot.records.instances.get(end);
-            let mut placed =
-                record.into_iter().flat_map(|record| record.replicas.range(..replicas));
-            placed.any(|(_, replica)| replica.node.as_ref() == Some(node))
-        };
         !snapshot.down
             && self.by_networks.holds(node)
             && are_on_own_networks(&snapshot.desired, link)
             && link_network(snapshot, &key, link) == *network
-            && (is_here(&link.from) || is_here(&link.to))
+            && (is_placed(snapshot, &link.from, node) || is_placed(snapshot, &link.to, node))
     }
 
     /// What a network that windlass makes by itself shall be, in the form of a declaration.
@@ -196,6 +186,27 @@ impl<'a> Round<'a> {
         };
         Declared::new(spec, Source { file: Arc::from("(built in)"), line: 0, column: 0 })
     }
+}
+
+/// Whether any link is declared that needs something to be in force, with an end on a node if one is
+/// named.
+fn has_links(snapshot: &Snapshot, node: Option<&Name>) -> bool {
+    let mut links = snapshot.desired.links.values().map(|declared| &*declared.spec);
+    let is_there = |end: &Key| node.is_none_or(|node| is_placed(snapshot, end, node));
+    !snapshot.down
+        && links.any(|link| {
+            are_on_own_networks(&snapshot.desired, link)
+                && (is_there(&link.from) || is_there(&link.to))
+        })
+}
+
+/// Whether a replica of an instance has its place on a node.
+fn is_placed(snapshot: &Snapshot, instance: &Key, node: &Name) -> bool {
+    let declared = snapshot.desired.instances.get(instance);
+    let replicas = declared.map_or(0, |declared| declared.spec.replicas);
+    let record = snapshot.records.instances.get(instance);
+    let mut placed = record.into_iter().flat_map(|record| record.replicas.range(..replicas));
+    placed.any(|(_, replica)| replica.node.as_ref() == Some(node))
 }
 
 /// Whether a link has a network on a node, or may have one.
