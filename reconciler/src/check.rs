@@ -342,6 +342,13 @@ impl<'a> Check<'a> {
                     self.violation(step, format!("network {name} is there"));
                 }
             }
+            if let Action::ConnectNetwork { network, .. } = &step.action {
+                let is_there = seen.is_some_and(|seen| seen.networks.contains_key(network));
+                let is_made = made.contains(&(&step.node, network));
+                if network != DEFAULT_NETWORK && !is_there && !is_made {
+                    self.violation(step, format!("network {network} is not there"));
+                }
+            }
             if let Action::SetRules { rules, .. } = &step.action {
                 self.rules(step, rules);
             }

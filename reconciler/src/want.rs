@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 use std::collections::BTreeMap;
+use std::iter;
 
 use crate::links::Linked;
 use crate::model::ids::{Key, NAME_JOINT, Name, OwnerId, ReplicaKey, Revision};
@@ -152,7 +153,9 @@ pub fn attachments(
     if is_on_own_network(spec) {
         let attachment =
             Attachment { aliases: own.into(), address: None, links: linked.names_on(&mode) };
-        return BTreeMap::from([(mode, attachment)]);
+        let joins = linked.joins().iter();
+        let joins = joins.map(|(network, attachment)| (network.engine_name(), attachment.clone()));
+        return iter::once((mode, attachment)).chain(joins).collect();
     }
     let uses = spec.more.networks.iter().map(|one| {
         let own = match one.network {
@@ -293,7 +296,8 @@ fn more(
     } = &*spec.more;
     let mut attachments = attachments(spec, replica, linked);
     if is_on_own_network(spec) {
-        for attachment in attachments.values_mut() {
+        let own = Key::own_network(&replica.instance.project).engine_name();
+        if let Some(attachment) = attachments.get_mut(&own) {
             attachment.address = address.map(IpAddr::V4);
         }
     }

@@ -66,7 +66,19 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
         }
         Entry::Subnet { network, subnet } => {
             let message = format!("its network gets {subnet}");
-            (NotedKind::Decided, of(&format!("project {}", network.project)), None, message)
+            let whose = match network.link_of_network() {
+                Some((link, _)) => format!("link {link}"),
+                None => format!("project {}", network.project),
+            };
+            (NotedKind::Decided, of(&whose), None, message)
+        }
+        Entry::LinksBy { node, networks } => {
+            let message = if *networks {
+                "links have networks of their own here, since no rules can be set"
+            } else {
+                "no link is left here; how the next ones are put in force is decided anew"
+            };
+            (NotedKind::Decided, of(&format!("node {node}")), Some(node), message.to_owned())
         }
         Entry::Resolved { image, source: _, node, id, pinned } => {
             let content = pinned.as_deref().unwrap_or(&id.0);

@@ -72,7 +72,7 @@ pub(super) fn links(snapshot: &Snapshot) -> Vec<PlainStatus> {
     let status = |(key, declared): (&Key, &Declared<LinkSpec>)| {
         let LinkSpec { from, to, .. } = &*declared.spec;
         let gone = [from, to].into_iter().find(|key| !desired.instances.contains_key(*key));
-        let condition = enforced::link(snapshot, &declared.spec);
+        let condition = enforced::link(snapshot, key, &declared.spec);
         let message = match gone {
             Some(key) => Some(format!("Instance {key} is not declared")),
             None if condition.kind == enforced::LINK_IN_FORCE => None,

@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::ear::Ear;
-use self::host::Host;
+use self::host::{Host, Lack};
 
 /// How long all of one look or change may take: the tools need milliseconds, and wait for others
 /// who use them as long as [`tables::LOCK_WAIT_S`] says.
@@ -85,14 +85,12 @@ impl Fenced {
         let looked = apart(move || {
             let host = match Host::of(&socket, &named) {
                 Ok(host) => host,
-                Err(reason) => return (Fence::Unknown { reason }, Vec::new()),
+                Err(lack) => return (lack.fence(), Vec::new()),
             };
             let names = files.into_iter().map(|(id, path)| (id, hosts::read(&host, &path)));
             let names: Vec<_> = names.collect();
-            match host.inside(|| tables::look(&chain)) {
-                Ok(fence) => (fence, names),
-                Err(reason) => (Fence::Unknown { reason }, names),
-            }
+            let looked = host.inside(|| tables::look(&chain).map_err(tables::lack));
+            (looked.unwrap_or_else(Lack::fence), names)
         });
         match looked.await {
             Ok((fence, names)) => {
@@ -170,11 +168,11 @@ impl Fenced {
             return;
         }
         let (host, chain) = (Arc::clone(host), chain.to_owned());
-        let looked = apart(move || host.inside(|| tables::look(&chain)));
-        let fence = match looked.await.and_then(|looked| looked) {
-            Ok(fence) => fence,
-            Err(reason) => Fence::Unknown { reason },
-        };
+        let looked = apart(move || {
+            let looked = host.inside(|| tables::look(&chain).map_err(tables::lack));
+            looked.unwrap_or_else(Lack::fence)
+        });
+        let fence = looked.await.unwrap_or_else(|reason| Fence::Unknown { reason });
         if self.known().is_some_and(|(known, _)| known != fence) {
             sink(NodeEvent::Rules);
         }
@@ -224,7 +222,7 @@ impl Fenced {
         let _setting = self.setting.lock().await;
         let leads = match self.known() {
             Some((Fence::InForce { rules, intact }, _)) => intact && !rules.is_empty(),
-            Some((Fence::Unknown { .. }, _)) | None => false,
+            Some((Fence::Unknown { .. } | Fence::Elsewhere { .. }, _)) | None => false,
         };
         apart(move || {
             let host = Host::of(&socket, &bridges)?;

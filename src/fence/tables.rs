@@ -6,10 +6,14 @@ use std::process::{Command, Stdio};
 
 use reconciler::model::fence::{Fence, Rules};
 
+use super::host::Lack;
 use super::rules;
 
 /// Seconds that the tools wait while somebody else uses them.
 pub(super) const LOCK_WAIT_S: &str = "5";
+
+/// What reads them.
+const TOOL: &str = "iptables";
 
 /// The chain that engines keep for rules that are not theirs: they ask it first, and leave it alone.
 const USERS_CHAIN: &str = "DOCKER-USER";
@@ -30,7 +34,7 @@ pub(super) fn chains(chain: &str) -> [String; 2] {
 /// # Errors
 /// What the tools said.
 pub(super) fn are_told_of() -> Result<bool, String> {
-    Ok(run("iptables", &["--version"], "")?.contains("nf_tables"))
+    Ok(run(TOOL, &["--version"], "")?.contains("nf_tables"))
 }
 
 /// What is in force in `chain`.
@@ -44,6 +48,15 @@ pub(super) fn look(chain: &str) -> Result<Fence, String> {
     let is_bare = rules.is_empty() && table.lines.is_empty();
     let asked = bridge_filter()?;
     Ok(Fence::InForce { rules, intact: intact && (is_bare || table.leads() && asked) })
+}
+
+/// What it says of this host that the tools cannot say what is in force.
+pub(super) fn lack(why: String) -> Lack {
+    let missing = Command::new(TOOL).arg("--version").stdin(Stdio::null()).output();
+    match missing {
+        Err(error) if error.kind() == ErrorKind::NotFound => Lack::that_stays(why),
+        Ok(_) | Err(_) => Lack::from(why),
+    }
 }
 
 /// Puts rules in place of those of `chain`, all at once. `leads` if what passes is known to be led
@@ -122,7 +135,7 @@ impl<'t> Table<'t> {
 
 /// All chains and rules that say what passes.
 fn text() -> Result<String, String> {
-    run("iptables", &["--wait", LOCK_WAIT_S, "-S"], "")
+    run(TOOL, &["--wait", LOCK_WAIT_S, "-S"], "")
 }
 
 fn bridge_filter() -> Result<bool, String> {

@@ -120,6 +120,12 @@ pub(crate) fn entries() -> Vec<Entry> {
         intent(&network, Deed::CreateNetwork),
         done(&network, Deed::CreateNetwork),
         Entry::Addressed { replica: web.clone(), address: "10.144.8.1".parse().unwrap() },
+        Entry::LinksBy { node: node.clone(), networks: true },
+        Entry::Subnet {
+            network: Key::link_network(&key("shop/web-db"), 28),
+            subnet: "10.144.16.0/28".parse().unwrap(),
+        },
+        done(&object, Deed::Connect { network: "shop._web-db".to_owned() }),
         intent(&fence, Deed::SetRules { rules: Digest::of(b"rules"), ways: 1 }),
         done(&fence, Deed::SetRules { rules: Digest::of(b"rules"), ways: 1 }),
         Entry::Failed { object: fence, node: node.clone(), failure: failure() },

@@ -22,8 +22,8 @@ use crate::model::observed::{Limits, ObservedContainer};
 use crate::model::spec::InstanceSpec;
 use crate::step::FieldChange;
 
-pub(crate) use self::network::is_as_wanted;
 pub use self::network::is_of_a_network;
+pub(crate) use self::network::{NetworkWant, is_as_wanted, is_of_network, left, network_of};
 pub use self::resources::{CPUS, CPUSET};
 pub use self::usual::short_id;
 

@@ -454,6 +454,7 @@ impl Engine {
             | Entry::Owner { .. }
             | Entry::Node { .. }
             | Entry::NodeOrder { .. }
+            | Entry::LinksBy { .. }
             | Entry::Resolved { .. }
             | Entry::Approved { .. }
             | Entry::Retried

@@ -137,6 +137,10 @@ pub struct ReplicaRecord {
     /// to have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv4Addr>,
+    /// The networks of links that its newest container was put on, by the engine's names: others
+    /// are drift.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub joined: BTreeSet<String>,
     /// What that incarnation was made from.
     pub revision: Option<Revision>,
     /// Whether the engine confirmed that incarnation. Until then the same number is tried again,
@@ -282,7 +286,7 @@ pub struct NetworkRecord {
     pub nodes: BTreeSet<Name>,
     /// The failure that each node is backing off from.
     pub failures: BTreeMap<Name, Failure>,
-    /// Its range, if we chose it: that of a project's own network.
+    /// Its range, if we chose it: that of a project's own network, or of a link's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subnet: Option<Net>,
 }
@@ -303,6 +307,10 @@ pub struct NodeRecord {
     /// The rules that were last asked for: others are drift.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules: Option<Digest>,
+    /// Whether links are put in force there by networks of their own, since no rules can be set. It
+    /// stays so while any link is there.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub link_networks: bool,
     /// The failure that setting rules is backing off from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,

@@ -53,6 +53,9 @@ impl<'a> Round<'a> {
     pub(super) fn fences(&mut self) {
         let snapshot = self.snapshot;
         for (node, seen) in &snapshot.nodes {
+            if self.by_networks.holds(node) {
+                continue;
+            }
             let is_bare =
                 matches!(&seen.fence, Fence::InForce { rules, intact: true } if rules.is_empty());
             if snapshot.desired.links.is_empty() && is_bare || seen.reach != Reach::Reachable {
@@ -69,7 +72,7 @@ impl<'a> Round<'a> {
         let object = ObjectId::Fence { node: node.clone() };
         let (rules, intact) = match fence {
             Fence::InForce { rules, intact } => (rules, *intact),
-            Fence::Unknown { reason } => {
+            Fence::Unknown { reason } | Fence::Elsewhere { reason } => {
                 if !wanted.open.is_empty() {
                     let message = format!("links are not in force on node {node}: {reason}");
                     self.wait(&object, Some(node), Reason::Stalled { message });
@@ -124,7 +127,7 @@ impl<'a> Round<'a> {
         let seen = snapshot.nodes.get(node);
         let present = match seen.map(|seen| &seen.fence) {
             Some(Fence::InForce { rules, .. }) => Some(rules),
-            Some(Fence::Unknown { .. }) | None => None,
+            Some(Fence::Unknown { .. } | Fence::Elsewhere { .. }) | None => None,
         };
         // From a project's first link on, what was open once is cut off where it is open no longer.
         for held in seen.into_iter().flat_map(|seen| seen.networks.values()) {
@@ -151,9 +154,9 @@ impl<'a> Round<'a> {
         let Some(address) = address.filter(|_| self.links.talks(&replica.key.instance)) else {
             return Ok(());
         };
-        let Some(Fence::InForce { rules, .. }) =
-            self.snapshot.nodes.get(replica.node).map(|seen| &seen.fence)
-        else {
+        let fence = self.snapshot.nodes.get(replica.node).map(|seen| &seen.fence);
+        let fence = fence.filter(|_| !self.by_networks.holds(replica.node));
+        let Some(Fence::InForce { rules, .. }) = fence else {
             return Ok(());
         };
         let wanted = self.links.wanted.get(replica.node);
@@ -187,6 +190,10 @@ impl<'a> Round<'a> {
             return None;
         }
         let mut names = HostNames::new();
+        if self.by_networks.holds(replica.node) {
+            // The engine's names lead to another network.
+            return Some(names);
+        }
         for link in self.links.by_user.get(&replica.key.instance).into_iter().flatten() {
             let first = ReplicaKey::new(link.to.clone(), 0);
             let targets = self.snapshot.containers.range(first..);

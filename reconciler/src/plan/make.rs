@@ -54,7 +54,7 @@ impl<'a> Round<'a> {
                 needs.push(self.need_volume(volume, replica.node, key));
             }
         }
-        for network in networks_of(spec, key) {
+        for network in networks_of(&replica.instance) {
             needs.push(self.need_network(&network, replica.node, key));
         }
         for need in needs {

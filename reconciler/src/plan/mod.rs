@@ -7,7 +7,8 @@
 //! or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
 //! instances that do), [`links`] (what they bring), [`own_network`] (projects' networks and addresses),
-//! [`fence`] (links in force), [`drain`] (off a node that shall be empty), [`removal`] (what is no
+//! [`ranges`] (which ranges networks get), [`fence`] (links in force by rules), [`link_network`] (by
+//! networks of their own, where there can be no rules), [`drain`] (off a node that shall be empty), [`removal`] (what is no
 //! longer declared, and the guard that holds removals back), [`memo`] (who need not be planned again).
 
 mod containers;
@@ -17,12 +18,14 @@ mod exchange;
 mod fence;
 pub mod goal;
 mod health;
+mod link_network;
 mod links;
 mod make;
 mod memo;
 mod needs;
 mod own_network;
 mod power;
+mod ranges;
 mod removal;
 mod replica;
 mod rest;
@@ -49,8 +52,10 @@ use crate::report::{Note, Reason, Report};
 use crate::step::{Action, Cause, Step, StepId};
 
 pub use fence::ways_of;
+pub use link_network::{has_rules, link_network, link_network_spec};
 pub use memo::Memo;
 pub use own_network::{BRIDGE_PREFIX, address_of, bridge, own_network_spec};
+pub use ranges::range_of;
 pub use removal::managed;
 
 /// What to do, as data. Steps of one object stand in a row; steps of different objects may run at
@@ -139,6 +144,7 @@ pub fn plan(snapshot: &Snapshot, policies: &Policies) -> (Plan, Report) {
 #[must_use]
 pub fn plan_again(snapshot: &Snapshot, policies: &Policies, memo: &mut Memo) -> (Plan, Report) {
     let mut round = Round::new(snapshot, policies);
+    round.decide_links_by();
     round.fences();
     if snapshot.down {
         memo.forget();
@@ -165,6 +171,8 @@ struct Round<'a> {
     images: BTreeMap<&'a ImageName, needs::ImageState<'a>>,
     needs: BTreeMap<ObjectId, needs::Need>,
     own: own_network::Own,
+    ranges: ranges::Ranges,
+    by_networks: link_network::ByNetworks<'a>,
     /// The links of each instance that has any.
     links_by_user: BTreeMap<&'a Key, Vec<&'a LinkSpec>>,
     load: Option<Load<'a>>,
@@ -194,6 +202,8 @@ impl<'a> Round<'a> {
             images: BTreeMap::new(),
             needs: BTreeMap::new(),
             own: own_network::Own::default(),
+            ranges: ranges::Ranges::default(),
+            by_networks: link_network::ByNetworks::default(),
             links_by_user: links::by_user(&snapshot.desired),
             links: fence::Links::of(snapshot),
             load: None,

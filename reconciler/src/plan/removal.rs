@@ -327,7 +327,9 @@ impl Round<'_> {
                 continue;
             }
             for node in &record.nodes {
-                if network.is_own_network() && self.needs_own_network(&network.project, node) {
+                if network.is_own_network() && self.needs_own_network(&network.project, node)
+                    || self.needs_link_network(network, node)
+                {
                     continue;
                 }
                 let object = ObjectId::Network { node: node.clone(), network: network.clone() };

@@ -146,6 +146,9 @@ impl<'a> Round<'a> {
         if let Some(reason) = self.blocked_node(&node) {
             return self.wait(&object, Some(&node), reason);
         }
+        let linked_here = self.linked_on(&instance, &node);
+        let linked = linked_here.as_ref().unwrap_or(instance.linked);
+        let instance = Instance { linked, ..instance };
         let spec = &*instance.declared.spec;
         let (content, image) = self.image(&spec.image, &node);
         if let Some(content) = content
@@ -307,7 +310,8 @@ impl<'a> Round<'a> {
             return self.make(replica, ChangeKind::Replace, Cause::Unfinished);
         }
         let after = self.networks(replica, &mut found, &mut left);
-        let rejoins = found.iter().any(|(_, change)| diff::is_of_a_network(change));
+        let own = Key::own_network(&replica.key.instance.project).engine_name();
+        let rejoins = found.iter().any(|(_, change)| diff::is_of_network(change, &own));
         let address = if rejoins {
             self.address(replica).ok().and_then(|(address, _)| address)
         } else {
@@ -393,8 +397,8 @@ impl<'a> Round<'a> {
         if !found.iter().any(|(_, change)| diff::is_of_a_network(change)) {
             return after;
         }
-        let Instance { key, declared, .. } = replica.instance;
-        for network in networks_of(&declared.spec, key) {
+        let key = replica.instance.key;
+        for network in networks_of(&replica.instance) {
             match self.need_network(&network, replica.node, key) {
                 Need::Ready => {}
                 Need::After(step) => after.push(step),

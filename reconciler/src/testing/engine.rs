@@ -7,15 +7,15 @@ use crate::model::fence::{Fence, HostNames};
 use crate::model::health::Probed;
 use crate::model::ids::{ContainerId, Digest, ImageId, Key, Name, ReplicaKey, Revision};
 use crate::model::observed::{
-    Attachment, CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, MountFrom,
-    NodeListing, ObservedContainer, ObservedImage, ObservedNetwork, ObservedVolume,
+    CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, MountFrom, NodeListing,
+    ObservedContainer, ObservedImage, ObservedNetwork, ObservedVolume,
 };
 use crate::model::sparse::Sparse;
 use crate::model::spec::Protocol;
 use crate::model::time::Timestamp;
 use crate::ports::{Done, DriverError, DriverErrorKind, ExecCommand, ExecEnd, Usage};
 use crate::step::Action;
-use crate::want::{DEFAULT_NETWORK, LABEL_PREFIX};
+use crate::want::LABEL_PREFIX;
 
 /// An engine in memory.
 #[derive(Debug, Clone)]
@@ -310,7 +310,9 @@ impl FakeEngine {
                     self.fence = Fence::InForce { rules: rules.clone(), intact: true };
                     Ok(Done::AsAsked)
                 }
-                Fence::Unknown { reason } => Err(error(DriverErrorKind::Refused, reason.clone())),
+                Fence::Unknown { reason } | Fence::Elsewhere { reason } => {
+                    Err(error(DriverErrorKind::Refused, reason.clone()))
+                }
             },
             Action::SetHosts { container, names } => self.change(container, |found| {
                 found.hosts = Some(names.clone());
@@ -420,28 +422,6 @@ impl FakeEngine {
         }
     }
 
-    /// Puts a container on a network, or takes it off.
-    fn attach(
-        &mut self,
-        container: &str,
-        network: &str,
-        attachment: Option<&Attachment>,
-    ) -> Result<Done, DriverError> {
-        let is_there = network == DEFAULT_NETWORK || self.networks.contains_key(network);
-        if !is_there {
-            return Err(error(DriverErrorKind::NotFound, format!("no network {network}")));
-        }
-        self.change(container, |found| {
-            let mut more = (*found.config.more).clone();
-            let before = match attachment {
-                Some(attachment) => more.attachments.insert(network.to_owned(), attachment.clone()),
-                None => more.attachments.remove(network),
-            };
-            found.config.more = Sparse::new(more);
-            before.is_some() != attachment.is_some()
-        })
-    }
-
     /// Pulls by tag, or by a digest that the registry serves under some tag.
     fn pull(&mut self, reference: &str) -> Result<Done, DriverError> {
         let served = self.registry.iter().find(|(name, content)| {
@@ -513,7 +493,7 @@ impl FakeEngine {
         taken.find(|port| asked.contains(port)).map(|(_, port)| port)
     }
 
-    fn change(
+    pub(super) fn change(
         &mut self,
         container: &str,
         how: impl FnOnce(&mut ObservedContainer) -> bool,
@@ -578,6 +558,6 @@ fn label(labels: &BTreeMap<String, String>, name: &str) -> Result<Name, DriverEr
         .map_err(|why| error(DriverErrorKind::Refused, format!("label {name}: {why}")))
 }
 
-fn error(kind: DriverErrorKind, message: String) -> DriverError {
+pub(super) fn error(kind: DriverErrorKind, message: String) -> DriverError {
     DriverError { kind, message }
 }

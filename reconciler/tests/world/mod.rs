@@ -35,7 +35,7 @@ use reconciler::model::spec::InstanceSpec;
 use reconciler::model::subnet::Net;
 use reconciler::model::suspend::Target;
 use reconciler::model::time::Timestamp;
-use reconciler::plan::{goal, plan};
+use reconciler::plan::{goal, link_network_spec, plan};
 use reconciler::policy::{Policies, Policy, Subject, Verdict};
 use reconciler::revision::linked_revision;
 use reconciler::rollout::overlay;
@@ -124,6 +124,12 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
 
 /// Links that are in force are no news.
 fn rules(snapshot: &mut Snapshot, observed: &Observed) {
+    if observed.elsewhere {
+        for seen in snapshot.nodes.values_mut() {
+            seen.fence = Fence::Elsewhere { reason: "it is not on this host".to_owned() };
+        }
+        return;
+    }
     if snapshot.desired.links.is_empty() {
         return;
     }
@@ -201,7 +207,8 @@ fn nodes(snapshot: &mut Snapshot, observed: &Observed) {
             memory: 1 << 34,
             missing: Default::default(),
         };
-        let record = NodeRecord { engine: Some(id), ..NodeRecord::default() };
+        let link_networks = observed.by_networks;
+        let record = NodeRecord { engine: Some(id), link_networks, ..NodeRecord::default() };
         snapshot.records.nodes.insert(node.clone(), record);
         let engine = Some(engine);
         snapshot.nodes.insert(node, ObservedNode { reach, engine, ..ObservedNode::default() });
@@ -324,7 +331,16 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
         let mut more = (*config.more).clone();
         more.attachments = networks
             .iter()
-            .map(|name| (name.clone(), wanted.get(name).cloned().unwrap_or_default()))
+            .map(|name| {
+                let wanted = wanted.get(name).cloned();
+                let wanted = wanted.or_else(|| own::of_link(snapshot, &replica.instance, name));
+                let mut attachment = wanted.unwrap_or_default();
+                if *name == Key::own_network(&replica.instance.project).engine_name() {
+                    attachment.address = Some(address.into());
+                    attachment.links.clear();
+                }
+                (name.clone(), attachment)
+            })
             .collect();
         config.more = Sparse::new(more);
     }
@@ -397,6 +413,7 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
             confirmed: true,
             applied: limits,
             life,
+            joined: own::joined(of.networks.iter().flatten()),
             ..ReplicaRecord::default()
         };
     }
@@ -419,6 +436,9 @@ fn change_record(snapshot: &mut Snapshot, replica: &ReplicaKey, by: &Record) -> 
         record.confirmed = true;
     }
     record.confirmed &= !by.unconfirmed;
+    if let Some(joined) = &by.joined {
+        record.joined.clone_from(joined);
+    }
     if let Some(limits) = limits {
         record.applied = limits;
     }
@@ -498,8 +518,11 @@ fn volumes(snapshot: &mut Snapshot, observed: &Observed) {
 }
 
 fn networks(snapshot: &mut Snapshot, observed: &Observed) {
-    for Network { network, node, driver, copies } in &observed.networks {
-        let spec = specs::network(driver.clone());
+    for Network { network, node, driver, copies, subnet } in &observed.networks {
+        let spec = match subnet {
+            Some(subnet) => link_network_spec(*subnet),
+            None => specs::network(driver.clone()),
+        };
         let copies = copies.clone();
         let held = ObservedNetwork { network: network.clone(), spec, copies };
         if let Some(seen) = snapshot.nodes.get_mut(node) {
@@ -507,6 +530,7 @@ fn networks(snapshot: &mut Snapshot, observed: &Observed) {
         }
         let record = snapshot.records.networks.entry(network.clone()).or_default();
         record.nodes.insert(node.clone());
+        record.subnet = record.subnet.or(*subnet);
     }
 }
 

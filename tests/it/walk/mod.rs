@@ -22,6 +22,7 @@ mod health;
 mod images;
 mod life;
 mod links;
+mod links_elsewhere;
 mod networks;
 mod nodes;
 mod plans;

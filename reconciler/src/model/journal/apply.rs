@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Deed, Entry};
 use crate::model::cordon::{Cordon, NodeOrder};
-use crate::model::ids::{ImageName, Key, Name, ObjectId, ReplicaKey, Revision};
+use crate::model::ids::{ImageName, Key, Name, ObjectId, ReplicaKey, Revision, is_link_network};
 use crate::model::record::{
     Failure, HISTORY_REVISIONS_MAX, Life, PastRevision, Records, ReplicaRecord, Restarts,
 };
@@ -31,6 +31,21 @@ impl ReplicaRecord {
         }
         self.incarnation = self.incarnation.max(incarnation);
         self.confirmed = true;
+    }
+
+    /// Which networks of links its newest container was put on.
+    fn note_joins(&mut self, deed: &Deed) {
+        if let Deed::Create { .. } = deed {
+            self.joined.clear();
+        }
+        if let Deed::Connect { network } = deed
+            && is_link_network(network)
+        {
+            self.joined.insert(network.clone());
+        }
+        if let Deed::Disconnect { network } = deed {
+            self.joined.remove(network);
+        }
     }
 }
 
@@ -70,6 +85,9 @@ impl Records {
             }
             Entry::Subnet { network, subnet } => {
                 self.networks.entry(network.clone()).or_default().subnet = Some(*subnet);
+            }
+            Entry::LinksBy { node, networks } => {
+                self.nodes.entry(node.clone()).or_default().link_networks = *networks;
             }
             Entry::Resolved { image, source, node, id, pinned } => {
                 let record = self.images.entry(image.clone()).or_default();
@@ -157,7 +175,10 @@ impl Records {
                 }
             }
             NodeOrder::Accept { engine } => {
-                self.nodes.entry(node.clone()).or_default().engine = Some(engine.clone());
+                let record = self.nodes.entry(node.clone()).or_default();
+                record.engine = Some(engine.clone());
+                // How links are put in force is decided anew, for what is found there.
+                (record.rules, record.link_networks) = (None, false);
                 for record in self.images.values_mut() {
                     record.ids.remove(node);
                     record.failures.remove(node);
@@ -264,6 +285,7 @@ impl Records {
                     {
                         record.failure = None;
                     }
+                    record.note_joins(deed);
                     if let Deed::Create { incarnation, revision, slot, .. } = deed {
                         record.confirm(*incarnation, revision, *slot);
                     }

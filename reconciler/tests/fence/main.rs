@@ -2,6 +2,8 @@
 //! what becomes of both.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
+mod elsewhere;
+
 use core::net::Ipv4Addr;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -79,7 +81,9 @@ fn hosts(world: &World, replica: &str) -> HostNames {
 fn rules(world: &World) -> Rules {
     match &world.nodes.values().next().unwrap().fence {
         Fence::InForce { rules, intact: true } => rules.clone(),
-        other @ (Fence::InForce { .. } | Fence::Unknown { .. }) => panic!("{other:?}"),
+        other @ (Fence::InForce { .. } | Fence::Unknown { .. } | Fence::Elsewhere { .. }) => {
+            panic!("{other:?}")
+        }
     }
 }
 
