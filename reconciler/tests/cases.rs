@@ -130,7 +130,7 @@ fn pairs(plan: &Plan, report: &Report) -> BTreeSet<String> {
 }
 
 /// Which causes an action can have.
-const POSSIBLE: [(&str, &[&str]); 22] = [
+const POSSIBLE: [(&str, &[&str]); 23] = [
     ("pull image", &["Needed"]),
     ("load image", &["Needed"]),
     ("import image", &["Needed"]),
@@ -185,6 +185,7 @@ const POSSIBLE: [(&str, &[&str]); 22] = [
         ],
     ),
     ("restart", &["Changed", "Drifted", "Ended"]),
+    ("start again", &["Ended"]),
     (
         "stop",
         &[

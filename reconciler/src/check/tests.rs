@@ -268,7 +268,8 @@ fn power_and_limits() {
         spec.power = Power::Stopped;
         declared.spec = Arc::new(spec);
     }
-    let start = Action::StartContainer { container, restart: false, in_a_row: false };
+    let start =
+        Action::StartContainer { container, restart: false, in_a_row: false, earlier: false };
     broken(&stopped, &with(start), "nothing says that it shall run");
 }
 

@@ -57,7 +57,7 @@ pub(super) fn id(located: &Located) -> String {
 }
 
 pub(super) fn start(container: String) -> Action {
-    Action::StartContainer { container, restart: false, in_a_row: false }
+    Action::StartContainer { container, restart: false, in_a_row: false, earlier: false }
 }
 
 /// What a container is stopped for.

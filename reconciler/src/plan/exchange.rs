@@ -5,15 +5,17 @@
 //! serves. Which of the two it is, is told anew in each round by what is there, so a crash in the
 //! middle changes nothing.
 
-use super::Round;
-use super::containers::{StopFor, is_running, remove, stop};
-use super::replica::Replica;
+use super::containers::{StopFor, id, is_running, remove, stop};
+use super::replica::{Replica, Work};
 use super::slots::bound;
 use super::turns::serves;
+use super::{ChangeKind, Round};
 use crate::model::observed::{ContainerState, HealthState};
+use crate::model::rollout::Outcome;
 use crate::model::snapshot::Located;
 use crate::model::spec::{InstanceSpec, Order};
 use crate::report::Reason;
+use crate::step::{Action, Cause};
 
 impl<'a> Round<'a> {
     /// The one of these containers that goes on while another one starts, if one does. `again`: that
@@ -57,6 +59,69 @@ impl<'a> Round<'a> {
         stays.then_some(best)
     }
 
+    /// The container that served until it ended, while its successor is in force and not ready: it
+    /// is to serve on. One that is gone for good reasons is none of these: what was set aside, or
+    /// never got well.
+    pub(super) fn ended_early(
+        &self,
+        replica: &Replica<'a, '_>,
+        target: &Located,
+    ) -> Option<&'a Located> {
+        let spec = &replica.instance.declared.spec;
+        if !starts_first(spec) || target.may_be_ready() || best(&replica.others).is_some() {
+            return None;
+        }
+        let record = replica.instance.record;
+        let outcome = |at: &Located| {
+            let of = &at.container.identity.revision;
+            let past = record.and_then(|record| record.past(of));
+            past.map_or(&Outcome::Unknown, |past| &past.outcome)
+        };
+        let served = |at: &&Located| match outcome(at) {
+            Outcome::Unknown | Outcome::UnderWay | Outcome::Good | Outcome::Undone { .. } => true,
+            Outcome::Failed { .. } | Outcome::SetAside { .. } => false,
+        };
+        let incarnation = |at: &Located| at.container.identity.incarnation;
+        let taken = &target.container.config.ports;
+        let is_free = |at: &&Located| {
+            bound(&at.container.config.ports).all(|port| bound(taken).all(|other| other != port))
+        };
+        let ended = replica.others.iter().copied().filter_map(|at| match &at.container.state {
+            ContainerState::Exited(exit) => Some((at, exit.finished_at)),
+            ContainerState::Created
+            | ContainerState::Running { .. }
+            | ContainerState::Paused { .. }
+            | ContainerState::Removing => None,
+        });
+        ended
+            .filter(|(at, _)| incarnation(at) < incarnation(target) && served(at) && is_free(at))
+            .max_by_key(|(at, ended)| {
+                (*outcome(at) == Outcome::Good, *ended, incarnation(at), &at.id)
+            })
+            .map(|(at, _)| at)
+    }
+
+    /// Starts a container again that served until it ended, while its successor is not ready.
+    ///
+    /// # Errors
+    /// What that waits for.
+    pub(super) fn serve_again(
+        &mut self,
+        replica: &Replica<'a, '_>,
+        ended: &'a Located,
+    ) -> Result<(), Reason> {
+        let ContainerState::Exited(exit) = &ended.container.state else { return Ok(()) };
+        let restarts = replica.record.map(|record| record.earlier).unwrap_or_default();
+        let in_a_row = self.restarted_now(replica, exit, restarts)?;
+        let container = id(ended);
+        let start = Action::StartContainer { container, restart: true, in_a_row, earlier: true };
+        let names = self.names_after_start(replica, &ended.id.0);
+        let actions = [start].into_iter().chain(names).collect();
+        let cause = Cause::Ended { code: exit.code, oom_killed: exit.oom_killed };
+        let kind = ChangeKind::Restart;
+        self.try_commit(replica, Work { kind, cause, actions, after: vec![] })
+    }
+
     /// Whether the container in force cannot start beside the one that goes on, since both have one
     /// host port: nobody knew that the other one runs when it was made.
     pub(super) fn collides(&self, replica: &Replica<'a, '_>, target: &Located) -> bool {
@@ -79,7 +144,7 @@ impl<'a> Round<'a> {
     }
 }
 
-fn starts_first(spec: &InstanceSpec) -> bool {
+pub(super) fn starts_first(spec: &InstanceSpec) -> bool {
     serves(spec) && spec.update().order == Order::StartFirst
 }
 

@@ -85,11 +85,11 @@ impl<'a> Round<'a> {
         }
         let present: Vec<&Located> = replica.others.iter().copied().chain(replica.target).collect();
         let goes_on = self.goes_on(replica, &present, false)?;
-        let going: Vec<&Located> = present
-            .into_iter()
-            .filter(|at| goes_on.is_none_or(|goes_on| goes_on.id != at.id))
-            .collect();
-        let slot = self.slot(replica, goes_on)?;
+        let ended = replica.target.and_then(|target| self.ended_early(replica, target));
+        let stay: Vec<&Located> = goes_on.into_iter().chain(ended).collect();
+        let going: Vec<&Located> =
+            present.into_iter().filter(|at| stay.iter().all(|stays| stays.id != at.id)).collect();
+        let slot = self.slot(replica, &stay)?;
         let incarnation = next_incarnation(replica, revision);
         let name = replica.key.container_name(incarnation);
         let uid = self.uid(replica.instance);

@@ -298,6 +298,10 @@ impl<'a> Round<'a> {
             }
             found.clear();
         }
+        let ended = self.ended_early(replica, target);
+        if ended.is_some_and(|ended| self.serve_again(replica, ended).is_ok()) {
+            return;
+        }
         let ill = match self.ill(replica, target) {
             None => None,
             Some(Ok(cause)) => return self.make(replica, ChangeKind::Replace, cause),
@@ -323,7 +327,7 @@ impl<'a> Round<'a> {
         let (mut cause, mut actions) =
             in_place.map_or((None, Vec::new()), |(cause, actions)| (Some(cause), actions));
         let mut kind = ChangeKind::InPlace;
-        let mut kept = self.kept(replica, target);
+        let mut kept = self.kept(replica, target).or(ended);
         let mut starts = false;
         match self.power(replica, target) {
             Ok(None) => {}
@@ -334,7 +338,7 @@ impl<'a> Round<'a> {
                 cause.get_or_insert(power.cause);
                 if power.starts {
                     match self.goes_on(replica, &replica.others, true) {
-                        Ok(goes_on) => kept = goes_on,
+                        Ok(goes_on) => kept = goes_on.or(ended),
                         Err(reason) => {
                             return self.wait(replica.object, Some(replica.node), reason);
                         }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Round;
 use super::containers::is_running;
+use super::exchange::starts_first;
 use super::replica::Replica;
 use crate::model::ids::{Key, ObjectId, ReplicaKey};
 use crate::model::observed::{ContainerState, HealthState};
@@ -25,12 +26,14 @@ pub(super) struct Standing {
     away: BTreeSet<ReplicaKey>,
     /// Containers beside the one that each declared replica has; all of those that go.
     beside: BTreeMap<ReplicaKey, u32>,
-    /// Those whose newest container ended or never ran, beside an earlier one that goes on.
+    /// Those whose newest container ended or never ran, beside an earlier one that goes on; or the
+    /// other way round.
     unfinished: BTreeSet<ReplicaKey>,
 }
 
 impl Standing {
-    fn of(snapshot: &Snapshot, instance: &Key, replicas: u32) -> Self {
+    fn of(snapshot: &Snapshot, instance: &Key, spec: &InstanceSpec) -> Self {
+        let (replicas, starts_first) = (spec.replicas, starts_first(spec));
         let key = |ordinal| ReplicaKey::new(instance.clone(), ordinal);
         let mut away: BTreeSet<ReplicaKey> = (0..replicas).map(key).collect();
         let (mut beside, mut unfinished) = (BTreeMap::new(), BTreeSet::new());
@@ -55,7 +58,12 @@ impl Standing {
                 .iter()
                 .filter(|at| at.container.state != ContainerState::Removing)
                 .max_by_key(|at| at.container.identity.incarnation);
-            if live > 0 && newest.is_some_and(|newest| !is_running(newest)) {
+            let has_ended = |at: &Located| matches!(at.container.state, ContainerState::Exited(_));
+            let is_ready = located.iter().any(Located::may_be_ready);
+            if live > 0
+                && (newest.is_some_and(|newest| !is_running(newest))
+                    || starts_first && !is_ready && located.iter().any(has_ended))
+            {
                 unfinished.insert(replica.clone());
             }
         }
@@ -153,9 +161,9 @@ impl Round<'_> {
     fn standing(&mut self, replica: &Replica<'_, '_>) -> &mut Standing {
         let instance = replica.instance.key;
         let snapshot = self.snapshot;
-        let replicas = replica.instance.declared.spec.replicas;
+        let spec = &replica.instance.declared.spec;
         let known = self.standing.take().filter(|standing| standing.instance == *instance);
-        self.standing.insert(known.unwrap_or_else(|| Standing::of(snapshot, instance, replicas)))
+        self.standing.insert(known.unwrap_or_else(|| Standing::of(snapshot, instance, spec)))
     }
 
     /// Whether it is this replica's turn to be replaced since it is unhealthy.
@@ -259,7 +267,7 @@ fn takes_away(all: &[Located], actions: &[Action]) -> bool {
 /// have turns of their own.
 fn starts_beside(replica: &Replica<'_, '_>, actions: &[Action]) -> Option<bool> {
     let all = || replica.all.iter().filter(|at| at.node == *replica.node);
-    let starts = |action: &Action| action.is_called("start");
+    let starts = |action: &Action| matches!(action, Action::StartContainer { .. });
     let index = actions.iter().position(starts)?;
     let (before, started) = (actions.get(..index)?, actions.get(index)?.container()?);
     let goes_on = all().any(|at| {
