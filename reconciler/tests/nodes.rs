@@ -12,8 +12,11 @@ use reconciler::model::cordon::NodeOrder;
 use reconciler::model::desired::{Declared, DesiredSet, Source};
 use reconciler::model::ids::{Key, Name};
 use reconciler::model::observed::{ContainerState, Exit, Reach};
+use reconciler::model::quantity::Bytes;
+use reconciler::model::record::ReplicaRecord;
 use reconciler::model::spec::{Endpoint, NodeSpec};
 use reconciler::ports::{DriverError, DriverErrorKind, NodeEvent};
+use reconciler::report::Reason;
 use reconciler::testing::{FakeEngine, World, instance};
 
 fn name(text: &str) -> Name {
@@ -247,5 +250,93 @@ proptest! {
         world.actions.clear();
         settled(&mut world);
         prop_assert!(world.actions.is_empty(), "nobody moves back: {:?}", world.actions);
+    }
+}
+
+/// Instances with this much memory each, on two nodes of 1 GiB.
+fn sized(memory: &[u64], image: &str) -> DesiredSet {
+    let mut desired = set(&vec![1; memory.len()], &[("n1", "/n1.sock"), ("n2", "/n2.sock")]);
+    for (declared, mebibytes) in desired.instances.values_mut().zip(memory) {
+        let mut spec = instance(image);
+        spec.resources.memory = Some(Bytes(mebibytes << 20));
+        *declared = Declared::new(spec, source());
+    }
+    for declared in desired.nodes.values_mut() {
+        let mut node = (*declared.spec).clone();
+        node.capacity.memory = Some(Bytes(1 << 30));
+        *declared = Declared::new(node, source());
+    }
+    desired
+}
+
+/// What the replicas of a node have, each once, while another container takes its place.
+fn memory_on(engine: &FakeEngine) -> u64 {
+    let mut of: BTreeMap<_, u64> = BTreeMap::new();
+    for found in engine.containers.values() {
+        let most = of.entry(&found.identity.replica).or_default();
+        *most = (*most).max(found.config.limits.memory);
+    }
+    of.values().sum()
+}
+
+/// Whether that is why a replica has not got what is declared for it. Removals of others may be held.
+fn says(reason: &Reason) -> bool {
+    matches!(reason, Reason::Stalled { .. } | Reason::Unplaced { .. } | Reason::WaitingOn { .. })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_limits_pass_what_is_declared_for_a_node(
+        changes in prop::collection::vec(
+            (prop::collection::vec(1..9_u64, 1..6), any::<bool>(), 0..40_usize),
+            1..8,
+        ),
+    ) {
+        let mut world = World::new(&["n1", "n2"]);
+        for (eighths, image, steps) in &changes {
+            let memory: Vec<u64> = eighths.iter().map(|eighths| eighths * 128).collect();
+            world.declare_set(sized(&memory, if *image { "web:1" } else { "web:2" }));
+            for _ in 0..*steps {
+                world.step();
+                for (node, engine) in &world.nodes {
+                    prop_assert!(memory_on(engine) <= 1 << 30, "{}: {:?}", node, world.actions);
+                }
+            }
+        }
+        world.run_for(Duration::from_secs(600)).unwrap();
+        prop_assert!(world.faults.is_empty(), "{:?}", world.faults);
+        prop_assert!(world.engine.is_settled(), "{}", world.engine.plan());
+        for (node, engine) in &world.nodes {
+            prop_assert!(memory_on(engine) <= 1 << 30, "{}: {:?}", node, world.actions);
+        }
+        // Who has other limits than declared says why, and there is no room for it.
+        let snapshot = world.engine.snapshot();
+        for (key, declared) in &snapshot.desired.instances {
+            let asked = declared.spec.resources.memory.unwrap().0;
+            let record = &snapshot.records.instances.get(key).and_then(|at| at.replicas.get(&0));
+            let on = record.and_then(|record| record.node.clone());
+            let found = on.as_ref().and_then(|on| {
+                let mut all = world.nodes[on].containers.values();
+                all.find(|at| at.identity.replica.instance == *key)
+            });
+            let memory = found.map(|found| found.config.limits.memory);
+            if memory == Some(asked) {
+                continue;
+            }
+            let is_said = world.engine.report().notes.iter().any(|note| {
+                note.object.to_string().starts_with(&format!("{key}/"))
+                    && says(&note.reason)
+            });
+            prop_assert!(is_said, "{}: {:?}", key, world.engine.report());
+            let (Some(on), Some(memory)) = (on, memory) else { continue };
+            // What is recorded as made keeps its room while it is away.
+            let gone = snapshot.records.instances.values().filter_map(|at| at.replicas.get(&0));
+            let of = |at: &ReplicaRecord| at.applied.memory;
+            let recorded: u64 = gone.filter(|at| at.node.as_ref() == Some(&on)).map(of).sum();
+            let used = recorded.max(memory_on(&world.nodes[&on]));
+            prop_assert!(used - memory + asked > 1 << 30, "{key}: {:?}", world.engine.report());
+        }
     }
 }

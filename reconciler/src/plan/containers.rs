@@ -157,7 +157,7 @@ pub(super) fn in_place(
     found: Vec<(Class, FieldChange)>,
     address: Option<Ipv4Addr>,
 ) -> Option<(Cause, Vec<Action>)> {
-    let limits = replica.instance.limits;
+    let limits = replica.limits;
     let mut names = Vec::new();
     let mut actions = Vec::new();
     let incarnation = target.container.identity.incarnation;

@@ -40,8 +40,13 @@ impl<'a> Round<'a> {
         kind: ChangeKind,
         cause: Cause,
     ) -> Result<Work, Reason> {
-        let Instance { key, declared, limits, .. } = replica.instance;
+        let Instance { key, declared, .. } = replica.instance;
         let spec = &*declared.spec;
+        let recorded = replica.record.and_then(|record| record.revision.as_ref());
+        if let Some(reason) = replica.tight.as_ref().filter(|_| recorded != replica.revision) {
+            // What is declared belongs together: it comes as a whole, or not yet.
+            return Err(reason.clone());
+        }
         let subject = Subject::Revision { instance: key, declared };
         if let Verdict::Deny { policy, message } = self.policies.judge(&subject) {
             return Err(Reason::Denied { policy, message });
@@ -103,7 +108,7 @@ impl<'a> Round<'a> {
             address,
             replica.instance.linked,
         );
-        config.limits.clone_from(limits);
+        config.limits.clone_from(replica.limits);
         // The network mode is joined with the create; older engines take no other one there.
         let joined =
             config.more.attachments.iter().filter(|(network, _)| **network != config.network);
@@ -171,11 +176,11 @@ impl<'a> Round<'a> {
     }
 
     pub(super) fn why_replaced(&self, replica: &Replica<'_, '_>, present: &Located) -> Cause {
-        let Instance { declared, limits, record, .. } = replica.instance;
+        let Instance { declared, record, .. } = replica.instance;
         let want = Want {
             replica: replica.key,
             spec: &declared.spec,
-            limits,
+            limits: replica.limits,
             linked: replica.instance.linked,
             image: replica.image,
         };

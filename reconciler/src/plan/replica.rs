@@ -15,7 +15,7 @@ use crate::model::record::{InstanceRecord, ReplicaRecord};
 use crate::model::snapshot::Located;
 use crate::model::spec::InstanceSpec;
 use crate::placement::capacity::Amounts;
-use crate::placement::{self, Load, Wish};
+use crate::placement::{self, Load, NoRoom, Wish};
 use crate::policy::{Subject, Verdict};
 use crate::report::Reason;
 use crate::revision::linked_revision;
@@ -50,6 +50,10 @@ pub(super) struct Replica<'a, 'r> {
     pub(super) others: Vec<&'a Located>,
     /// All of them, also those that are on other nodes.
     pub(super) all: &'a [Located],
+    /// The limits that it has or gets: those that are declared, unless its node has no room.
+    pub(super) limits: &'r Limits,
+    /// Why it keeps smaller ones, if it does.
+    pub(super) tight: Option<Reason>,
     /// What its new image waits for, while an earlier container is in force; or why it stays on a
     /// node that it shall leave.
     pub(super) pending: Option<Reason>,
@@ -164,7 +168,13 @@ impl<'a> Round<'a> {
             (None, Some(_)) => self.pending_image(&spec.image, &node, instance.key),
             (None, None) | (Some(_), _) => None,
         };
+        let tight = record.and_then(|record| self.no_room(instance, key, record, &node));
         let replica = Replica {
+            limits: match record {
+                Some(record) if tight.is_some() => &record.applied,
+                Some(_) | None => instance.limits,
+            },
+            tight,
             instance,
             key,
             object: &object,
@@ -181,6 +191,41 @@ impl<'a> Round<'a> {
             Some(target) => self.live(&replica, target),
             None => self.absent(&replica),
         }
+    }
+
+    /// Why a replica keeps the limits that it has, if its node has no room for those that are
+    /// declared.
+    fn no_room(
+        &mut self,
+        instance: Instance<'a, '_>,
+        key: &ReplicaKey,
+        record: &ReplicaRecord,
+        node: &Name,
+    ) -> Option<Reason> {
+        let is_made = record.incarnation > 0 && record.node.as_ref() == Some(node);
+        if !is_made || record.applied == *instance.limits {
+            return None;
+        }
+        if self.has_room(key, node) {
+            return None;
+        }
+        let NoRoom { why, comes } = self.load.as_ref()?.no_room(key)?;
+        Some(if *comes {
+            Reason::WaitingOn { what: format!("room on {node} ({why})") }
+        } else {
+            let message = format!(
+                "{why}; it keeps what it has: declare less for it, or more `capacity` for {node}"
+            );
+            Reason::Stalled { message }
+        })
+    }
+
+    /// Whether there is room for what is declared for a replica on its node.
+    fn has_room(&mut self, key: &ReplicaKey, node: &Name) -> bool {
+        let snapshot = self.snapshot;
+        let declared = snapshot.desired.nodes.get(node);
+        declared.is_none_or(|declared| declared.spec.capacity.is_empty())
+            || self.load.get_or_insert_with(|| Load::of(snapshot)).no_room(key).is_none()
     }
 
     /// Sees to an image that is not resolved, and says what it waits for.
@@ -222,6 +267,7 @@ impl<'a> Round<'a> {
             if placement::allows(snapshot, placement, node)
                 && snapshot.cordon(node).is_none()
                 && !self.is_apart(instance.key, node)
+                && self.has_room(key, node)
             {
                 return Ok((node.clone(), None));
             }
@@ -274,11 +320,11 @@ impl<'a> Round<'a> {
         if self.rests(replica) {
             return self.rest(replica);
         }
-        let Instance { declared, limits, .. } = replica.instance;
+        let declared = replica.instance.declared;
         let want = Want {
             replica: replica.key,
             spec: &declared.spec,
-            limits,
+            limits: replica.limits,
             linked: replica.instance.linked,
             image: replica.image,
         };

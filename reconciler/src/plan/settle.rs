@@ -26,6 +26,9 @@ impl<'a> Round<'a> {
         if replica.all.len() > 1 && self.tidy_elsewhere(replica, target) {
             return;
         }
+        if let Some(reason) = &replica.tight {
+            return self.wait(replica.object, Some(replica.node), reason.clone());
+        }
         let placement = replica.instance.declared.spec.more.placement.as_ref();
         if !placement::allows(self.snapshot, placement, replica.node) {
             let message = format!(
