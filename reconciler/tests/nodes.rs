@@ -2,7 +2,7 @@
 //! emptied.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use reconciler::model::ids::{Key, Name};
 use reconciler::model::observed::{ContainerState, Exit, Reach};
 use reconciler::model::quantity::Bytes;
 use reconciler::model::record::ReplicaRecord;
-use reconciler::model::spec::{Endpoint, NodeSpec};
+use reconciler::model::sparse::Sparse;
+use reconciler::model::spec::{Endpoint, More, NodeSpec, Order, Update};
 use reconciler::ports::{DriverError, DriverErrorKind, NodeEvent};
 use reconciler::report::Reason;
 use reconciler::testing::{FakeEngine, World, instance};
@@ -36,10 +37,15 @@ fn settled(world: &mut World) {
 
 /// A set of instances with so many replicas each, on nodes at these endpoints.
 fn set(instances: &[u32], nodes: &[(&str, &str)]) -> DesiredSet {
+    set_with(instances, nodes, Update::default())
+}
+
+fn set_with(instances: &[u32], nodes: &[(&str, &str)], update: Update) -> DesiredSet {
     let mut desired = DesiredSet::default();
     for (at, replicas) in instances.iter().enumerate() {
         let mut spec = instance("web:1");
         spec.replicas = *replicas;
+        spec.more = Sparse::new(More { update: Some(update), ..More::default() });
         let key: Key = format!("shop/web-{at}").parse().unwrap();
         desired.instances.insert(key, Declared::new(spec, source()));
     }
@@ -69,6 +75,25 @@ fn places(world: &World) -> BTreeMap<String, Vec<String>> {
         }
     }
     places
+}
+
+/// The replicas of an instance that run, each as often as it does.
+fn running(world: &World, key: &str) -> Vec<u32> {
+    let all = world.nodes.values().flat_map(|engine| engine.containers.values());
+    let of_it = all.filter(|found| found.identity.replica.instance.to_string() == key);
+    let runs = of_it.filter(|found| matches!(found.state, ContainerState::Running { .. }));
+    runs.map(|found| found.identity.replica.ordinal).collect()
+}
+
+fn update() -> impl Strategy<Value = Update> {
+    let stop_first =
+        (1..3_u32).prop_map(|away| Update { max_unavailable: away, ..Update::default() });
+    let start_first = (0..3_u32, 1..3_u32).prop_map(|(away, beside)| Update {
+        max_unavailable: away,
+        max_surge: beside,
+        ..Update::usual(Order::StartFirst)
+    });
+    prop_oneof![stop_first, start_first]
 }
 
 #[test]
@@ -176,9 +201,15 @@ fn a_node_whose_clock_is_wrong_doubles_and_loses_nothing() {
 
 #[test]
 fn death_at_each_point_of_a_drain() {
+    dies_at_each_point(Update::default());
+    dies_at_each_point(Update::usual(Order::StartFirst));
+}
+
+/// Whatever it died at, the world itself looks after turns: `settled` asks for its faults.
+fn dies_at_each_point(update: Update) {
     for moment in 0..200 {
         let mut world = World::new(&["n1", "n2"]);
-        world.declare_set(set(&[3, 1], &[("n1", "/n1.sock"), ("n2", "/n2.sock")]));
+        world.declare_set(set_with(&[3, 1], &[("n1", "/n1.sock"), ("n2", "/n2.sock")], update));
         settled(&mut world);
         drain(&mut world, "n1");
         world.dies_after = Some(moment);
@@ -202,32 +233,33 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     /// A drained node ends empty where others have room, and nobody else moves; of a cordoned node
-    /// nobody does. In the midst of it none of an instance's replicas is away.
+    /// nobody does. In the midst of it no more replicas are away, and no more run, than the `update`
+    /// of their instance says.
     #[test]
     fn a_drain_empties_its_node_and_moves_nobody_else(
         instances in prop::collection::vec(1..5_u32, 1..5),
         nodes in 2..5_usize,
         drained in 0..5_usize,
         only_cordon in any::<bool>(),
+        update in update(),
     ) {
         let names: Vec<String> = (0..nodes).map(|at| format!("n{at}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let at: Vec<(&str, &str)> = names.iter().map(|name| (*name, *name)).collect();
         let mut world = World::new(&names);
-        world.declare_set(set(&instances, &at));
+        world.declare_set(set_with(&instances, &at, update));
         settled(&mut world);
         let before = places(&world);
         let node = names[drained % nodes];
         order(&mut world, node, NodeOrder::Cordon { drain: !only_cordon, why: None });
         while world.step() {
-            let runs = |engine: &FakeEngine, key: &str| {
-                engine.containers.values().any(|container| {
-                    container.identity.replica.to_string() == *key
-                        && matches!(container.state, ContainerState::Running { .. })
-                })
-            };
-            for replica in before.keys() {
-                prop_assert!(world.nodes.values().any(|engine| runs(engine, replica)), "{replica}");
+            for (at, replicas) in instances.iter().enumerate() {
+                let running = running(&world, &format!("shop/web-{at}"));
+                let distinct = running.iter().collect::<BTreeSet<_>>().len();
+                let least = (*replicas as usize).saturating_sub(update.max_unavailable as usize);
+                let most = *replicas as usize + update.max_surge as usize;
+                prop_assert!(distinct >= least, "{at}: {running:?} run, and {least} have to");
+                prop_assert!(running.len() <= most, "{at}: {running:?} run, and {most} may");
             }
         }
         settled(&mut world);
@@ -241,7 +273,7 @@ proptest! {
         // What is new goes elsewhere.
         let mut more = instances.clone();
         more.push(3);
-        world.declare_set(set(&more, &at));
+        world.declare_set(set_with(&more, &at, update));
         settled(&mut world);
         let added: Vec<_> = places(&world).into_iter().filter(|(key, _)| !before.contains_key(key)).collect();
         prop_assert_eq!(added.len(), 3);

@@ -4,6 +4,7 @@
 //! one stopped. While the new one cannot be made, the old one is kept alive.
 
 use super::containers::{StopFor, connect, is_running, put_files, remove, start, stop};
+use super::exchange::stop_first;
 use super::needs::{Need, networks_of};
 use super::power::PowerWork;
 use super::replica::{Instance, Replica, Work};
@@ -127,6 +128,10 @@ impl<'a> Round<'a> {
             slot: Some(slot).filter(|slot| *slot != replica.key.ordinal),
         }];
         actions.extend(joins);
+        if spec.power != Power::Stopped && !stop_first(replica, goes_on).is_empty() {
+            // What is left on another node stops before this one starts.
+            return Ok(Work { kind, cause, actions, after });
+        }
         actions.extend(put_files(spec, &name));
         actions.extend(going.iter().filter_map(|at| stop(at, spec, StopFor::Successor)));
         let names = self.names_after_start(replica, &name);

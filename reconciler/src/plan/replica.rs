@@ -2,6 +2,7 @@
 
 use super::containers::{StopFor, can_be_left_out, in_force, in_place, is_running, remove, stop};
 use super::drain::Move;
+use super::exchange::stop_first;
 use super::needs::{Need, backing_off, networks_of};
 use super::rollout::Gate;
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
@@ -378,16 +379,24 @@ impl<'a> Round<'a> {
         match self.power(replica, target) {
             Ok(None) => {}
             Ok(Some(power)) => {
+                let (of, why) = match self.moved_from(replica, target) {
+                    Some(node) => (ChangeKind::Replace, Cause::Drained { node: node.clone() }),
+                    None => (power.kind, power.cause),
+                };
                 if cause.is_none() {
-                    kind = power.kind;
+                    kind = of;
                 }
-                cause.get_or_insert(power.cause);
+                cause.get_or_insert(why);
                 if power.starts {
                     match self.goes_on(replica, &replica.others, true) {
                         Ok(goes_on) => kept = goes_on.or(ended),
                         Err(reason) => {
                             return self.wait(replica.object, Some(replica.node), reason);
                         }
+                    }
+                    let goes = stop_first(replica, kept);
+                    if !goes.is_empty() {
+                        return self.stop_elsewhere(replica, &goes);
                     }
                     let spec = &declared.spec;
                     let going = replica.others.iter().filter(|at| !is_one(kept, at));
@@ -506,6 +515,19 @@ impl<'a> Round<'a> {
     pub(super) fn try_commit(
         &mut self,
         replica: &Replica<'_, '_>,
+        work: Work,
+    ) -> Result<(), Reason> {
+        self.try_commit_on(replica, replica.node, work)
+    }
+
+    /// As [`Round::try_commit`], on a node that the replica may have left.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn try_commit_on(
+        &mut self,
+        replica: &Replica<'_, '_>,
+        node: &Name,
         mut work: Work,
     ) -> Result<(), Reason> {
         let Instance { declared, limits, .. } = replica.instance;
@@ -533,7 +555,7 @@ impl<'a> Round<'a> {
             self.record_address(replica.key);
         }
         let Work { kind, cause, actions, after } = work;
-        let (object, node) = (replica.object.clone(), replica.node.clone());
+        let (object, node) = (replica.object.clone(), node.clone());
         self.chain(Change { object, node, kind, cause, goal }, actions, &after);
         Ok(())
     }

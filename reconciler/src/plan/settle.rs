@@ -108,11 +108,7 @@ impl<'a> Round<'a> {
             return true;
         }
         let (object, node) = (replica.object.clone(), first.node.clone());
-        let cause = if self.snapshot.is_drained(&node) {
-            Cause::Drained { node: node.clone() }
-        } else {
-            Cause::Superseded
-        };
+        let cause = self.why_gone(&node);
         let kind = ChangeKind::Tidy;
         self.chain(Change { object, node, kind, cause, goal }, actions, &[]);
         true
