@@ -44,7 +44,8 @@ fn text(plan: &Plan, report: &Report) -> String {
         let node = note.node.as_ref().map_or("nowhere", |node| node.as_str());
         let what = reconciler::status::describe(&note.reason);
         let word = reconciler::status::reason_word(&note.reason);
-        writeln!(text, "note: {} on {node}: {word}: {what}", note.object).unwrap();
+        let later = note.later.map_or(String::new(), |kind| format!(", then {kind:?}"));
+        writeln!(text, "note: {} on {node}: {word}: {what}{later}", note.object).unwrap();
     }
     if let Some(held) = &report.held {
         let objects: Vec<String> = held.objects.iter().map(ToString::to_string).collect();

@@ -41,6 +41,7 @@ pub fn plan(engine: &Engine) -> PlanView {
             why: change.cause.to_string(),
             cause: Some(change.cause.clone()),
             reason: None,
+            later: None,
             steps: steps.remove(&change.object).unwrap_or_default(),
         });
     }
@@ -54,6 +55,7 @@ pub fn plan(engine: &Engine) -> PlanView {
             cause: None,
             why: status::explain(snapshot, &note.object, note.node.as_ref(), &note.reason),
             reason: Some(note.reason.clone()),
+            later: note.later,
             steps: Vec::new(),
         });
     }

@@ -27,7 +27,7 @@ impl<'a> Round<'a> {
         if let Err(reason) = done
             && !self.keep_alive(replica)
         {
-            self.wait(replica.object, Some(replica.node), reason);
+            self.wait_to(kind, replica.object, Some(replica.node), reason);
         }
     }
 

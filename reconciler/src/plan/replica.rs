@@ -502,8 +502,9 @@ impl<'a> Round<'a> {
 
     /// Adds the steps of `work`, or notes why they have to wait.
     pub(super) fn commit(&mut self, replica: &Replica<'_, '_>, work: Work) {
+        let kind = work.kind;
         if let Err(reason) = self.try_commit(replica, work) {
-            self.wait(replica.object, Some(replica.node), reason);
+            self.wait_to(kind, replica.object, Some(replica.node), reason);
         }
     }
 

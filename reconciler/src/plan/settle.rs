@@ -20,7 +20,9 @@ impl<'a> Round<'a> {
 
     pub(super) fn settle(&mut self, replica: &Replica<'_, '_>, target: &Located) {
         if let Some(reason) = &replica.pending {
-            return self.wait(replica.object, Some(replica.node), reason.clone());
+            // It waits for its image, or for its turn to move.
+            let (kind, reason) = (ChangeKind::Replace, reason.clone());
+            return self.wait_to(kind, replica.object, Some(replica.node), reason);
         }
         self.note_life(replica, target);
         if replica.all.len() > 1 && self.tidy_elsewhere(replica, target) {
