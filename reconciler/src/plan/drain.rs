@@ -15,7 +15,7 @@ use crate::model::ids::{Name, ReplicaKey};
 use crate::model::observed::ContainerState;
 use crate::model::record::ReplicaRecord;
 use crate::model::snapshot::Located;
-use crate::model::spec::{InstanceSpec, MountSource, Restart};
+use crate::model::spec::{Condition, InstanceSpec, MountSource, Restart};
 use crate::report::Reason;
 
 /// What becomes of a replica on a node.
@@ -120,7 +120,26 @@ impl<'a> Round<'a> {
         if beside || !serves(spec) || !is_ready {
             return Ok(());
         }
-        self.room_to_be_away(instance, key)
+        self.room_to_be_away(instance, key).map_err(|reason| self.never(instance, node, reason))
+    }
+
+    /// A wait for one that does not get ready may never end: nobody shall sit and wait for that.
+    fn never(&self, instance: Instance<'_, '_>, node: &Name, reason: Reason) -> Reason {
+        let Reason::WaitingOn { what } = &reason else { return reason };
+        let Instance { key, declared, record, .. } = instance;
+        let most = self.snapshot.config.crash_loop_restarts;
+        let mut replicas = record.into_iter().flat_map(|record| record.replicas.values());
+        let trouble = if replicas.any(|replica| replica.replaced.streak >= most) {
+            Some("is unhealthy again and again".to_owned())
+        } else {
+            self.trouble(key, declared, Condition::Started)
+        };
+        match trouble {
+            Some(trouble) => Reason::Stalled {
+                message: format!("node {node} is drained; waits for {what}, and {key} {trouble}"),
+            },
+            None => reason,
+        }
     }
 }
 

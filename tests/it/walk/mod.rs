@@ -5,7 +5,7 @@
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
 //! [`fields`] (every field of a spec), [`networks`], [`links`], [`fence`] (who reaches whom),
-//! [`nodes`] (several engines as one), [`surge`] (new ones start first), [`rollout`] (those that fail go
+//! [`nodes`] (several engines as one), [`ports`] (that others have), [`surge`] (new ones start first), [`rollout`] (those that fail go
 //! back).
 
 mod apply;
@@ -24,6 +24,7 @@ mod links;
 mod networks;
 mod nodes;
 mod plans;
+mod ports;
 mod rollout;
 mod room;
 mod state;
