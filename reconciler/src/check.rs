@@ -35,6 +35,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
     check.places();
     check.rows();
     check.turns();
+    check.room();
     check.needs();
     check.removals();
     check.found
@@ -529,6 +530,7 @@ fn is_of_container(action: &Action) -> bool {
 }
 
 mod decisions;
+mod room;
 mod turns;
 
 #[cfg(test)]

@@ -421,6 +421,7 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
                     restarts,
                     started_at: _, // says when, not what
                     replaced: _,   // how often says when, not what
+                    earlier: _,
                     failure: _,
                 } = record;
                 let made = (node, incarnation, revision, confirmed, slot);

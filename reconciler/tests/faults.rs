@@ -9,6 +9,7 @@ use reconciler::model::observed::ContainerState;
 use reconciler::model::quantity::Bytes;
 use reconciler::model::spec::{InstanceSpec, Power, Restart};
 use reconciler::model::time::Timestamp;
+use reconciler::ports::NodeEvent;
 use reconciler::report::Reason;
 use reconciler::testing::{Fault, Hints, World, instance};
 
@@ -400,4 +401,32 @@ fn an_operator_who_asks_again_is_not_made_to_wait() {
     world.send(Event::Operator(Operator::Retry));
     world.run().unwrap();
     assert!(is_running(&world), "{:?}", world.engine.report());
+}
+
+#[test]
+fn a_look_that_was_asked_for_is_waited_for() {
+    let mut world = World::new(&["n1"]);
+    world.declare(&[("web", instance("web:1"))]);
+    world.run().unwrap();
+    assert!(world.engine.is_settled() && world.engine.is_refreshed());
+    // A list is under way, and another one is asked for: the first says nothing of that.
+    world.holds_lists = true;
+    world.send(Event::Hint { node: Name::new("n1").unwrap(), event: NodeEvent::Images });
+    world.send(Event::Operator(Operator::Refresh));
+    world.run().unwrap();
+    assert!(world.engine.is_settled() && !world.engine.is_refreshed());
+    world.release_lists();
+    world.run().unwrap();
+    assert!(!world.engine.is_refreshed());
+    world.holds_lists = false;
+    world.release_lists();
+    world.run().unwrap();
+    assert!(world.engine.is_settled() && world.engine.is_refreshed());
+    // One that fails is an answer.
+    world.nodes.values_mut().for_each(|engine| engine.reachable = false);
+    world.send(Event::Operator(Operator::Refresh));
+    world.step();
+    assert!(!world.engine.is_refreshed());
+    world.run().unwrap();
+    assert!(world.engine.is_refreshed());
 }

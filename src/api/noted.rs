@@ -265,7 +265,7 @@ mod tests {
         let replica = ReplicaKey::new("shop/web".parse().expect("a key"), 0);
         let node = Name::new("n1").expect("a name");
         let object = ObjectId::Replica(replica.clone());
-        let deed = Deed::Start { restart: true, in_a_row: false };
+        let deed = Deed::Start { restart: true, in_a_row: false, earlier: false };
         let cause = "ended with exit code 1".to_owned();
         let intent = told(Entry::Intent { object, node, deed, cause });
         assert_eq!(intent.as_deref(), Some("shop/web/0: restart (ended with exit code 1)"));

@@ -86,7 +86,7 @@ pub(super) async fn execute(
                 .map_err(|error| without_values(error, config.env.values()))?;
             Ok(Done::Container(ContainerId(created.id.into())))
         }
-        Action::StartContainer { container, restart: _, in_a_row: _ } => {
+        Action::StartContainer { container, restart: _, in_a_row: _, earlier: _ } => {
             let operation = format!("start container {container}");
             driver
                 .call(&operation, change, |session| async move {

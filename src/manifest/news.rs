@@ -235,10 +235,17 @@ fn same_uses(old: &InstanceDraft, new: &InstanceDraft) -> bool {
             .map(|placement| (placement.node.clone(), placement.spread.is_some()));
         (ports, names, more.hostname.clone(), networks, node)
     };
+    // On the node's own network, by whatever name, ports are had once.
+    let on_networks = |draft: &InstanceDraft| {
+        let InstanceSpec { more, replicas, ports, .. } = &*draft.spec;
+        let named = !more.networks.is_empty();
+        named.then(|| (*replicas, draft.spec.update().order, ports.is_empty()))
+    };
     let flavor = |draft: &InstanceDraft| {
         draft.flavor.as_ref().map(|used| (used.text.clone(), used.keys.clone()))
     };
     networks(old) == networks(new)
+        && on_networks(old) == on_networks(new)
         && to_links(old) == to_links(new)
         && depends_on(old) == depends_on(new)
         && flavor(old) == flavor(new)

@@ -381,7 +381,7 @@ impl Engine {
             }
             Operator::Refresh => {
                 for node in self.nodes.keys().cloned().collect::<Vec<_>>() {
-                    self.list(&node);
+                    self.refresh(&node);
                 }
             }
         }

@@ -163,6 +163,9 @@ pub struct ReplicaRecord {
     /// Replacements of containers of this revision that were unhealthy.
     #[serde(skip_serializing_if = "Restarts::is_none")]
     pub replaced: Restarts,
+    /// Restarts of an earlier container, which serves until one of this revision is ready.
+    #[serde(skip_serializing_if = "Restarts::is_none")]
+    pub earlier: Restarts,
     /// The failure that it is backing off from.
     pub failure: Option<Failure>,
 }
@@ -205,6 +208,12 @@ pub struct Restarts {
 }
 
 impl Restarts {
+    /// Those that still count: all of them, or none of those in a row.
+    #[must_use]
+    pub fn continued(self, in_a_row: bool) -> Self {
+        Self { streak: if in_a_row { self.streak } else { 0 }, ..self }
+    }
+
     /// Counts one more, which was asked for at `at`.
     #[must_use]
     pub fn and_one(self, at: Timestamp) -> Self {

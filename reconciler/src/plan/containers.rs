@@ -57,7 +57,7 @@ pub(super) fn id(located: &Located) -> String {
 }
 
 pub(super) fn start(container: String) -> Action {
-    Action::StartContainer { container, restart: false, in_a_row: false }
+    Action::StartContainer { container, restart: false, in_a_row: false, earlier: false }
 }
 
 /// What a container is stopped for.
@@ -179,7 +179,7 @@ pub(super) fn in_place(
     found: Vec<(Class, FieldChange)>,
     address: Option<Ipv4Addr>,
 ) -> Option<(Cause, Vec<Action>)> {
-    let limits = replica.instance.limits;
+    let limits = replica.limits;
     let mut names = Vec::new();
     let mut actions = Vec::new();
     let incarnation = target.container.identity.incarnation;

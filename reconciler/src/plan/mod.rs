@@ -349,21 +349,45 @@ impl<'a> Round<'a> {
             });
             last = Some(id);
         }
+        self.count(change.kind);
+        self.plan.changes.push(change);
+        last
+    }
+
+    /// Counts a change that is to be made, now or later.
+    fn count(&mut self, kind: ChangeKind) {
         let counts = &mut self.report.counts;
-        match change.kind {
+        match kind {
             ChangeKind::Create => counts.add += 1,
             ChangeKind::InPlace | ChangeKind::Power | ChangeKind::Restart => counts.change += 1,
             ChangeKind::Replace => counts.replace += 1,
             ChangeKind::Destroy => counts.destroy += 1,
             ChangeKind::Prepare | ChangeKind::Tidy => {}
         }
-        self.plan.changes.push(change);
-        last
     }
 
     fn note(&mut self, object: &ObjectId, node: Option<&Name>, reason: Reason) {
         let (object, node) = (object.clone(), node.cloned());
-        self.report.notes.push(Note { object, node, reason });
+        self.report.notes.push(Note { object, node, reason, later: None });
+    }
+
+    /// Notes why a replica gets no step now that is to be changed so. One that only waits for others
+    /// is changed later.
+    fn wait_to(
+        &mut self,
+        kind: ChangeKind,
+        object: &ObjectId,
+        node: Option<&Name>,
+        reason: Reason,
+    ) {
+        let waits = matches!(reason, Reason::WaitingOn { .. });
+        if !waits || matches!(kind, ChangeKind::Prepare | ChangeKind::Tidy) {
+            return self.wait(object, node, reason);
+        }
+        self.count(kind);
+        self.report.counts.later += 1;
+        let (object, node, later) = (object.clone(), node.cloned(), Some(kind));
+        self.report.notes.push(Note { object, node, reason, later });
     }
 
     /// Notes why a replica that is not as declared gets no step.
@@ -376,10 +400,10 @@ impl<'a> Round<'a> {
             Reason::Completed | Reason::Retained | Reason::Failed { .. } | Reason::Stays { .. } => {
                 self.report.counts.settled += 1;
             }
-            // They stand beside what is settled.
-            Reason::SetAside { .. } | Reason::Undone { .. } => self.report.counts.settled += 1,
+            Reason::SetAside { .. } | Reason::Undone { .. } | Reason::RolloutPaused { .. } => {
+                self.report.counts.behind += 1;
+            }
             Reason::InFlight { .. }
-            | Reason::RolloutPaused { .. }
             | Reason::RolloutFailed { .. }
             | Reason::Unplaced { .. }
             | Reason::WaitingOn { .. }

@@ -7,7 +7,7 @@ use super::{ChangeKind, Round};
 use crate::backoff;
 use crate::model::journal::Entry;
 use crate::model::observed::{ContainerState, Exit};
-use crate::model::record::Life;
+use crate::model::record::{Life, Restarts};
 use crate::model::snapshot::Located;
 use crate::model::spec::{Power, Restart};
 use crate::report::Reason;
@@ -111,27 +111,43 @@ impl<'a> Round<'a> {
             }
             return Err(reason);
         }
-        let config = &self.snapshot.config;
         let restarts = replica.record.map(|record| record.restarts).unwrap_or_default();
-        let stable = exit.finished_at.since(exit.started_at) >= config.stable_run;
-        let streak = if stable { 0 } else { restarts.streak };
-        if streak > 0 {
-            let (base, max) = (config.backoff_base, config.backoff_max);
-            let wait = backoff::wait(base, max, streak, &replica.key.to_string());
-            // Counted by our own clock: the node's may be wrong.
-            let retry_at = restarts.last_at + wait;
-            // A restart later than now was stamped before the clock was put back.
-            if restarts.last_at <= self.snapshot.now && retry_at > self.snapshot.now {
-                let crash_loop = streak >= config.crash_loop_restarts;
-                self.report.wake(retry_at);
-                return Err(Reason::Restarting { code: exit.code, streak, retry_at, crash_loop });
-            }
-        }
+        let in_a_row = self.restarted_now(replica, exit, restarts)?;
         let container = id(target);
         let actions =
-            vec![Action::StartContainer { container, restart: true, in_a_row: streak > 0 }];
+            vec![Action::StartContainer { container, restart: true, in_a_row, earlier: false }];
         let cause = Cause::Ended { code: exit.code, oom_killed: exit.oom_killed };
         Ok(PowerWork { kind: ChangeKind::Restart, cause, actions, starts: true })
+    }
+
+    /// Whether a container that ended is started again now; if so, whether the `restarts` before
+    /// still count.
+    ///
+    /// # Errors
+    /// That it is too early.
+    pub(super) fn restarted_now(
+        &mut self,
+        replica: &Replica<'_, '_>,
+        exit: &Exit,
+        restarts: Restarts,
+    ) -> Result<bool, Reason> {
+        let config = &self.snapshot.config;
+        let stable = exit.finished_at.since(exit.started_at) >= config.stable_run;
+        let streak = if stable { 0 } else { restarts.streak };
+        if streak == 0 {
+            return Ok(false);
+        }
+        let (base, max) = (config.backoff_base, config.backoff_max);
+        let wait = backoff::wait(base, max, streak, &replica.key.to_string());
+        // Counted by our own clock: the node's may be wrong.
+        let retry_at = restarts.last_at + wait;
+        // A restart later than now was stamped before the clock was put back.
+        if restarts.last_at <= self.snapshot.now && retry_at > self.snapshot.now {
+            let crash_loop = streak >= config.crash_loop_restarts;
+            self.report.wake(retry_at);
+            return Err(Reason::Restarting { code: exit.code, streak, retry_at, crash_loop });
+        }
+        Ok(true)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::containers::{StopFor, can_be_left_out, in_force, in_place, is_running, remove, stop};
 use super::drain::Move;
+use super::exchange::stop_first;
 use super::needs::{Need, backing_off, networks_of};
 use super::rollout::Gate;
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
@@ -15,7 +16,7 @@ use crate::model::record::{InstanceRecord, ReplicaRecord};
 use crate::model::snapshot::Located;
 use crate::model::spec::InstanceSpec;
 use crate::placement::capacity::Amounts;
-use crate::placement::{self, Load, Wish};
+use crate::placement::{self, Load, NoRoom, Wish};
 use crate::policy::{Subject, Verdict};
 use crate::report::Reason;
 use crate::revision::linked_revision;
@@ -50,6 +51,10 @@ pub(super) struct Replica<'a, 'r> {
     pub(super) others: Vec<&'a Located>,
     /// All of them, also those that are on other nodes.
     pub(super) all: &'a [Located],
+    /// The limits that it has or gets: those that are declared, unless its node has no room.
+    pub(super) limits: &'r Limits,
+    /// Why it keeps smaller ones, if it does.
+    pub(super) tight: Option<Reason>,
     /// What its new image waits for, while an earlier container is in force; or why it stays on a
     /// node that it shall leave.
     pub(super) pending: Option<Reason>,
@@ -167,7 +172,13 @@ impl<'a> Round<'a> {
             (None, Some(_)) => self.pending_image(&spec.image, &node, instance.key),
             (None, None) | (Some(_), _) => None,
         };
+        let tight = record.and_then(|record| self.no_room(instance, key, record, &node));
         let replica = Replica {
+            limits: match record {
+                Some(record) if tight.is_some() => &record.applied,
+                Some(_) | None => instance.limits,
+            },
+            tight,
             instance,
             key,
             object: &object,
@@ -184,6 +195,41 @@ impl<'a> Round<'a> {
             Some(target) => self.live(&replica, target),
             None => self.absent(&replica),
         }
+    }
+
+    /// Why a replica keeps the limits that it has, if its node has no room for those that are
+    /// declared.
+    fn no_room(
+        &mut self,
+        instance: Instance<'a, '_>,
+        key: &ReplicaKey,
+        record: &ReplicaRecord,
+        node: &Name,
+    ) -> Option<Reason> {
+        let is_made = record.incarnation > 0 && record.node.as_ref() == Some(node);
+        if !is_made || record.applied == *instance.limits {
+            return None;
+        }
+        if self.has_room(key, node) {
+            return None;
+        }
+        let NoRoom { why, comes } = self.load.as_ref()?.no_room(key)?;
+        Some(if *comes {
+            Reason::WaitingOn { what: format!("room on {node} ({why})") }
+        } else {
+            let message = format!(
+                "{why}; it keeps what it has: declare less for it, or more `capacity` for {node}"
+            );
+            Reason::Stalled { message }
+        })
+    }
+
+    /// Whether there is room for what is declared for a replica on its node.
+    fn has_room(&mut self, key: &ReplicaKey, node: &Name) -> bool {
+        let snapshot = self.snapshot;
+        let declared = snapshot.desired.nodes.get(node);
+        declared.is_none_or(|declared| declared.spec.capacity.is_empty())
+            || self.load.get_or_insert_with(|| Load::of(snapshot)).no_room(key).is_none()
     }
 
     /// Sees to an image that is not resolved, and says what it waits for.
@@ -225,6 +271,7 @@ impl<'a> Round<'a> {
             if placement::allows(snapshot, placement, node)
                 && snapshot.cordon(node).is_none()
                 && !self.is_apart(instance.key, node)
+                && self.has_room(key, node)
             {
                 return Ok((node.clone(), None));
             }
@@ -277,11 +324,11 @@ impl<'a> Round<'a> {
         if self.rests(replica) {
             return self.rest(replica);
         }
-        let Instance { declared, limits, .. } = replica.instance;
+        let declared = replica.instance.declared;
         let want = Want {
             replica: replica.key,
             spec: &declared.spec,
-            limits,
+            limits: replica.limits,
             linked: replica.instance.linked,
             image: replica.image,
         };
@@ -300,6 +347,10 @@ impl<'a> Round<'a> {
                 return self.make(replica, ChangeKind::Replace, Cause::Drifted { fields: drift });
             }
             found.clear();
+        }
+        let ended = self.ended_early(replica, target);
+        if ended.is_some_and(|ended| self.serve_again(replica, ended).is_ok()) {
+            return;
         }
         let ill = match self.ill(replica, target) {
             None => None,
@@ -327,21 +378,29 @@ impl<'a> Round<'a> {
         let (mut cause, mut actions) =
             in_place.map_or((None, Vec::new()), |(cause, actions)| (Some(cause), actions));
         let mut kind = ChangeKind::InPlace;
-        let mut kept = self.kept(replica, target);
+        let mut kept = self.kept(replica, target).or(ended);
         let mut starts = false;
         match self.power(replica, target) {
             Ok(None) => {}
             Ok(Some(power)) => {
+                let (of, why) = match self.moved_from(replica, target) {
+                    Some(node) => (ChangeKind::Replace, Cause::Drained { node: node.clone() }),
+                    None => (power.kind, power.cause),
+                };
                 if cause.is_none() {
-                    kind = power.kind;
+                    kind = of;
                 }
-                cause.get_or_insert(power.cause);
+                cause.get_or_insert(why);
                 if power.starts {
                     match self.goes_on(replica, &replica.others, true) {
-                        Ok(goes_on) => kept = goes_on,
+                        Ok(goes_on) => kept = goes_on.or(ended),
                         Err(reason) => {
                             return self.wait(replica.object, Some(replica.node), reason);
                         }
+                    }
+                    let goes = stop_first(replica, kept);
+                    if !goes.is_empty() {
+                        return self.stop_elsewhere(replica, &goes);
                     }
                     let spec = &declared.spec;
                     let going = replica.others.iter().filter(|at| !is_one(kept, at));
@@ -447,8 +506,9 @@ impl<'a> Round<'a> {
 
     /// Adds the steps of `work`, or notes why they have to wait.
     pub(super) fn commit(&mut self, replica: &Replica<'_, '_>, work: Work) {
+        let kind = work.kind;
         if let Err(reason) = self.try_commit(replica, work) {
-            self.wait(replica.object, Some(replica.node), reason);
+            self.wait_to(kind, replica.object, Some(replica.node), reason);
         }
     }
 
@@ -460,6 +520,19 @@ impl<'a> Round<'a> {
     pub(super) fn try_commit(
         &mut self,
         replica: &Replica<'_, '_>,
+        work: Work,
+    ) -> Result<(), Reason> {
+        self.try_commit_on(replica, replica.node, work)
+    }
+
+    /// As [`Round::try_commit`], on a node that the replica may have left.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn try_commit_on(
+        &mut self,
+        replica: &Replica<'_, '_>,
+        node: &Name,
         mut work: Work,
     ) -> Result<(), Reason> {
         let Instance { declared, limits, .. } = replica.instance;
@@ -487,7 +560,7 @@ impl<'a> Round<'a> {
             self.record_address(replica.key);
         }
         let Work { kind, cause, actions, after } = work;
-        let (object, node) = (replica.object.clone(), replica.node.clone());
+        let (object, node) = (replica.object.clone(), node.clone());
         self.chain(Change { object, node, kind, cause, goal }, actions, &after);
         Ok(())
     }

@@ -463,6 +463,8 @@ fn change_record(snapshot: &mut Snapshot, replica: &ReplicaKey, by: &Record) -> 
     record.started_at = by.started_s_ago.map(|ago| Timestamp(NOW.0 - ago * 1000));
     let last_at = Timestamp(NOW.0 - by.replaced_s_ago * 1000);
     record.replaced = Restarts { total: by.replaced, streak: by.replaced, last_at };
+    let last_at = Timestamp(NOW.0 - by.restarted_s_ago * 1000);
+    record.earlier = Restarts { total: by.earlier, streak: by.earlier, last_at };
     if let Some(failure) = &by.failure {
         let goal = match (failure.goal.as_str(), declared) {
             ("removal", _) | (_, None) => goal::removal_goal(),

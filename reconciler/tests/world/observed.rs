@@ -120,6 +120,8 @@ pub(super) struct Record {
     pub(super) life: Option<String>,
     pub(super) streak: u32,
     pub(super) restarted_s_ago: i64,
+    /// Restarts in a row of a container that has a successor.
+    pub(super) earlier: u32,
     pub(super) replaced: u32,
     pub(super) replaced_s_ago: i64,
     /// When a container of its revision was first started.

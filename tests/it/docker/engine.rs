@@ -178,7 +178,12 @@ pub(super) fn shell(script: &str) -> ContainerConfig {
 }
 
 pub(super) fn start(id: &ContainerId) -> Action {
-    Action::StartContainer { container: id.to_string(), restart: false, in_a_row: false }
+    Action::StartContainer {
+        container: id.to_string(),
+        restart: false,
+        in_a_row: false,
+        earlier: false,
+    }
 }
 
 pub(super) fn stop(id: &ContainerId, timeout: Span) -> Action {

@@ -5,7 +5,7 @@
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
 //! [`fields`] (every field of a spec), [`networks`], [`links`], [`fence`] (who reaches whom),
-//! [`rules`] (what another hand does to that, and what becomes of connections),
+//! [`rules`] (what another hand does to that, and what becomes of connections), [`ports`] (that others have),
 //! [`nodes`] (several engines as one), [`surge`] (new ones start first), [`rollout`] (those that fail go
 //! back).
 
@@ -26,6 +26,7 @@ mod links_elsewhere;
 mod networks;
 mod nodes;
 mod plans;
+mod ports;
 mod rollout;
 mod room;
 mod rules;

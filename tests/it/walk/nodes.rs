@@ -134,10 +134,9 @@ fn three_engines_are_one() {
     // Cut off: what it holds is unknown, and what it runs runs on; the others go on.
     ways[2].set(true);
     room.spec("extra.yaml", &instance("extra", &format!("{LIVE}\nplacement: {{ node: n0 }}")));
-    // It has all nodes looked at, and waits for none of them.
-    drop(held.apply());
-    wait_for_status(&held, "n2", "Unknown");
+    // It has all nodes looked at, and waits until that is answered or given up.
     let outcome = held.apply();
+    assert_eq!(status(&held, "n2"), "Unknown");
     assert!(outcome.troubles.iter().all(|trouble| trouble.reason == "NodeUnreachable"));
     assert!(!outcome.troubles.is_empty(), "{outcome:#?}");
     let mut cut = places(&room, &engines);

@@ -229,6 +229,7 @@ impl Records {
                 if record.revision.as_ref() != Some(revision) {
                     // What was wrong with another revision is not held against this one.
                     record.replaced = Restarts::default();
+                    record.earlier = Restarts::default();
                     record.started_at = None;
                 }
                 record.revision = Some(revision.clone());
@@ -237,12 +238,14 @@ impl Records {
                 record.life = Life::New;
                 record.restarts = Restarts::default();
             }
-            Deed::Start { restart, in_a_row } => {
+            Deed::Start { restart: _, in_a_row, earlier: true } => {
+                record.earlier = record.earlier.continued(*in_a_row).and_one(at);
+            }
+            Deed::Start { restart, in_a_row, earlier: false } => {
                 record.life = Life::Started;
                 record.started_at.get_or_insert(at);
                 if *restart {
-                    let streak = if *in_a_row { record.restarts.streak } else { 0 };
-                    record.restarts = Restarts { streak, ..record.restarts }.and_one(at);
+                    record.restarts = record.restarts.continued(*in_a_row).and_one(at);
                 }
             }
             // Also where it makes way: should its successor no longer be wanted, it did not end by
