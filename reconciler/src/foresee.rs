@@ -16,7 +16,6 @@ use crate::model::observed::{
     ObservedNode, ObservedVolume,
 };
 use crate::model::snapshot::{Located, Snapshot};
-use crate::model::sparse::Sparse;
 use crate::model::spec::{Condition, Restart};
 use crate::model::time::Timestamp;
 use crate::plan::{Change, Plan, plan};
@@ -209,14 +208,10 @@ impl Snapshot {
             Action::RenameContainer { name, .. } => container.name.clone_from(name),
             Action::SetHosts { names, .. } => container.hosts = Some(names.clone()),
             Action::ConnectNetwork { network, attachment, .. } => {
-                let mut more = (*container.config.more).clone();
-                more.attachments.insert(network.clone(), attachment.clone());
-                container.config.more = Sparse::new(more);
+                container.config.attachments.insert(network.clone(), attachment.clone());
             }
             Action::DisconnectNetwork { network, .. } => {
-                let mut more = (*container.config.more).clone();
-                more.attachments.remove(network);
-                container.config.more = Sparse::new(more);
+                container.config.attachments.remove(network);
             }
             Action::PutFiles { .. }
             | Action::SetRules { .. }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Want, change};
-use crate::model::ids::{OWN_NETWORK_SUFFIX, ReplicaKey};
+use crate::model::ids::ReplicaKey;
 use crate::model::observed::{Attachment, ObservedContainer};
 use crate::model::spec::InstanceSpec;
 use crate::step::FieldChange;
@@ -20,8 +20,9 @@ pub fn is_of_a_network(change: &FieldChange) -> bool {
 }
 
 pub(super) fn mode(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
-    let wanted = want::network_mode(want.spec, &want.replica.instance.project);
-    if have.config.network != wanted {
+    let project = &want.replica.instance.project;
+    if !want::is_network_mode(&have.config.network, want.spec, project) {
+        let wanted = want::network_mode(want.spec, project);
         found(change("network", have.config.network.as_str(), wanted.as_str()));
     }
 }
@@ -31,7 +32,7 @@ pub(super) fn attachments(
     have: &ObservedContainer,
     found: &mut dyn FnMut(FieldChange),
 ) {
-    let present = &have.config.more.attachments;
+    let present = &have.config.attachments;
     if is_just_on_own(want, present) {
         return;
     }
@@ -66,7 +67,7 @@ fn is_just_on_own(want: &Want<'_>, present: &BTreeMap<String, Attachment>) -> bo
     want::is_on_own_network(want.spec)
         && present.len() == 1
         && present.iter().all(|(network, Attachment { aliases, address, links: _ })| {
-            instance.project.as_str() == network.strip_suffix(OWN_NETWORK_SUFFIX).unwrap_or("")
+            want::is_own_network(network, &instance.project)
                 && address.is_some()
                 && aliases.contains(instance.name.as_str())
                 && aliases.iter().any(is_replica)

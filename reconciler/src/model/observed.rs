@@ -262,6 +262,10 @@ pub struct ContainerConfig {
     /// The network mode: the engine's name of the network that it was created on, or `host`, or
     /// `none`.
     pub network: String,
+    /// The networks that it is on, by the engine's names; those that have no endpoints of their
+    /// own (`host`, `none`) and the engine's `bridge` alone are not listed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attachments: BTreeMap<String, Attachment>,
     /// What most containers do not have.
     #[serde(skip_serializing_if = "Sparse::is_empty")]
     pub more: Sparse<MoreConfig>,
@@ -271,9 +275,6 @@ pub struct ContainerConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MoreConfig {
-    /// The networks that it is on, by the engine's names; those that have no endpoints of their
-    /// own (`host`, `none`) and the engine's `bridge` alone are not listed.
-    pub attachments: BTreeMap<String, Attachment>,
     /// The folder that the command starts in.
     pub workdir: Option<String>,
     /// What it may do.

@@ -22,17 +22,19 @@ pub(super) fn in_force<'a>(
     revision: Option<&Revision>,
 ) -> (Option<&'a Located>, Vec<&'a Located>) {
     let here = containers.iter().filter(|at| at.node == *node);
+    let rank = |at: &&'a Located| {
+        let first = revision.is_none() && is_running(at);
+        let incarnation = at.container.identity.incarnation;
+        // Of copies, the one that has its name counts.
+        let named = want::is_container_name(&at.container.name, replica, incarnation);
+        (first, incarnation, named, &at.id)
+    };
     let target = here
         .clone()
         .filter(|at| !matches!(at.container.state, ContainerState::Removing))
         .filter(|at| revision.is_none_or(|revision| at.container.identity.revision == *revision))
-        .max_by_key(|at| {
-            let first = revision.is_none() && is_running(at);
-            let incarnation = at.container.identity.incarnation;
-            // Of copies, the one that has its name counts.
-            let named = want::is_container_name(&at.container.name, replica, incarnation);
-            (first, incarnation, named, &at.id)
-        });
+        // By two at a time: nearly always there is one, and nothing is asked of it.
+        .max_by(|one, two| rank(one).cmp(&rank(two)));
     let is_target = |at: &&Located| target.is_some_and(|target| target.id == at.id);
     let mut others: Vec<&Located> = here.filter(|at| !is_target(at)).collect();
     others.sort_by_key(|at| (at.container.identity.incarnation, &at.id));
@@ -121,7 +123,7 @@ pub(super) fn can_be_left_out(action: &Action) -> bool {
 fn joins(replica: &Replica<'_, '_>, target: &Located, address: Option<Ipv4Addr>) -> Vec<Action> {
     let spec = &replica.instance.declared.spec;
     let wanted = want::attachments(spec, replica.key, replica.instance.linked);
-    let present = &target.container.config.more.attachments;
+    let present = &target.container.config.attachments;
     let stays = |network: &String| match (wanted.get(network), present.get(network)) {
         (Some(wanted), Some(present)) => is_as_wanted(spec, wanted, present),
         (Some(_) | None, _) => false,

@@ -10,7 +10,6 @@ use crate::model::observed::{
     Attachment, CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, MountFrom,
     NodeListing, ObservedContainer, ObservedImage, ObservedNetwork, ObservedVolume,
 };
-use crate::model::sparse::Sparse;
 use crate::model::spec::Protocol;
 use crate::model::time::Timestamp;
 use crate::ports::{Done, DriverError, DriverErrorKind, ExecCommand, ExecEnd, Usage};
@@ -284,8 +283,7 @@ impl FakeEngine {
                 Ok(Done::AsAsked)
             }
             Action::RemoveNetwork { name } => {
-                let is_on =
-                    |found: &ObservedContainer| found.config.more.attachments.contains_key(name);
+                let is_on = |found: &ObservedContainer| found.config.attachments.contains_key(name);
                 if self.containers.values().any(is_on) {
                     return Err(error(DriverErrorKind::Conflict, format!("{name} is in use")));
                 }
@@ -325,9 +323,7 @@ impl FakeEngine {
                 }
                 let mut config = (**config).clone();
                 // Older engines take one network with a create.
-                let mut more = (*config.more).clone();
-                more.attachments.retain(|network, _| *network == config.network);
-                config.more = Sparse::new(more);
+                config.attachments.retain(|network, _| *network == config.network);
                 if self.drops_memory_limits {
                     (config.limits.memory, config.limits.memory_swap) = (0, 0);
                 }
@@ -432,12 +428,11 @@ impl FakeEngine {
             return Err(error(DriverErrorKind::NotFound, format!("no network {network}")));
         }
         self.change(container, |found| {
-            let mut more = (*found.config.more).clone();
+            let present = &mut found.config.attachments;
             let before = match attachment {
-                Some(attachment) => more.attachments.insert(network.to_owned(), attachment.clone()),
-                None => more.attachments.remove(network),
+                Some(attachment) => present.insert(network.to_owned(), attachment.clone()),
+                None => present.remove(network),
             };
-            found.config.more = Sparse::new(more);
             before.is_some() != attachment.is_some()
         })
     }

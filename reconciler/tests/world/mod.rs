@@ -30,7 +30,6 @@ use reconciler::model::record::{
     VolumeRecord,
 };
 use reconciler::model::snapshot::{InFlight, Located, Snapshot};
-use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::InstanceSpec;
 use reconciler::model::subnet::Net;
 use reconciler::model::suspend::Target;
@@ -321,12 +320,10 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     config.env.extend(of.env.clone());
     if let Some(networks) = &of.networks {
         let wanted = want::attachments(&spec, &replica, &linked);
-        let mut more = (*config.more).clone();
-        more.attachments = networks
+        config.attachments = networks
             .iter()
             .map(|name| (name.clone(), wanted.get(name).cloned().unwrap_or_default()))
             .collect();
-        config.more = Sparse::new(more);
     }
     if let Some(policy) = &of.restart_policy {
         config.restart_policy.clone_from(policy);
