@@ -4,6 +4,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use std::collections::BTreeMap;
 
 use crate::links::Linked;
+use crate::model::few::Few;
 use crate::model::ids::{Key, NAME_JOINT, Name, OWN_NETWORK_SUFFIX, OwnerId, ReplicaKey, Revision};
 use crate::model::observed::{
     Attachment, CgroupDriver, ContainerConfig, HealthCheck, HostPort, Limits, MoreConfig,
@@ -161,14 +162,14 @@ pub fn attachments(
     spec: &InstanceSpec,
     replica: &ReplicaKey,
     linked: &Linked,
-) -> BTreeMap<String, Attachment> {
+) -> Few<String, Attachment> {
     let ReplicaKey { instance, ordinal } = replica;
     let mode = network_mode(spec, &instance.project);
     let own = [instance.name.to_string(), format!("{}-{ordinal}", instance.name)];
     if is_on_own_network(spec) {
         let attachment =
             Attachment { aliases: own.into(), address: None, links: linked.names_on(&mode) };
-        return BTreeMap::from([(mode, attachment)]);
+        return Few::from([(mode, attachment)]);
     }
     let uses = spec.more.networks.iter().map(|one| {
         let own = match one.network {

@@ -1,8 +1,7 @@
 //! Networks: the one that a container is created on, and all that it is on.
 
-use std::collections::BTreeMap;
-
 use super::{Want, change};
+use crate::model::few::Few;
 use crate::model::ids::ReplicaKey;
 use crate::model::observed::{Attachment, ObservedContainer};
 use crate::model::spec::InstanceSpec;
@@ -57,7 +56,7 @@ pub(super) fn attachments(
 
 /// Whether it is on its project's own network and on no other, which is what most are: told without
 /// making a text.
-fn is_just_on_own(want: &Want<'_>, present: &BTreeMap<String, Attachment>) -> bool {
+fn is_just_on_own(want: &Want<'_>, present: &Few<String, Attachment>) -> bool {
     let ReplicaKey { instance, ordinal } = want.replica;
     let is_replica = |alias: &String| {
         let digits =

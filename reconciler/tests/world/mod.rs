@@ -363,7 +363,7 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
         image,
         config,
         address: None,
-        addresses: BTreeMap::new(),
+        addresses: Default::default(),
         created_at: since,
         hosts_path: None,
         hosts: None,
@@ -380,7 +380,7 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     all.push(located);
     let newest = all.iter().all(|at| at.container.identity.incarnation <= incarnation);
     let record = snapshot.records.instances.entry(replica.instance.clone()).or_default();
-    let record = record.replicas.entry(replica.ordinal).or_default();
+    let record = record.replicas.or_default(replica.ordinal);
     if newest {
         let life = if spec.power == reconciler::model::spec::Power::Stopped {
             Life::Stopped
@@ -406,7 +406,7 @@ fn change_record(snapshot: &mut Snapshot, replica: &ReplicaKey, by: &Record) -> 
     let limits = declared.as_ref().map(|declared| want::limits(&declared.spec.resources));
     let current = revision_of(snapshot, &replica.instance, "");
     let record = snapshot.records.instances.entry(replica.instance.clone()).or_default();
-    let record = record.replicas.entry(replica.ordinal).or_default();
+    let record = record.replicas.or_default(replica.ordinal);
     record.node = by.node.clone().or_else(|| record.node.clone()).or_else(|| Some(n1()));
     if let Some(incarnation) = by.incarnation {
         record.incarnation = incarnation;

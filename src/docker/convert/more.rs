@@ -8,6 +8,7 @@ use bollard::models::{
     EndpointSettings, HostConfig, HostConfigCgroupnsModeEnum as CgroupMode, HostConfigLogConfig,
     NetworkSettings, NetworkingConfig, ResourcesUlimits, ThrottleDevice,
 };
+use reconciler::model::few::Few;
 use reconciler::model::observed::{Attachment, MoreConfig};
 use reconciler::model::quantity::Bytes;
 use reconciler::model::sparse::Sparse;
@@ -129,7 +130,7 @@ pub(in super::super) fn endpoint(attachment: &Attachment) -> EndpointSettings {
 /// The networks of a create. `mode` is the network that the container is created on; the others
 /// are joined afterwards, since older engines take one only.
 pub(super) fn networking(
-    attachments: &BTreeMap<String, Attachment>,
+    attachments: &Few<String, Attachment>,
     mode: &str,
 ) -> Option<NetworkingConfig> {
     let attachment = attachments.get(mode)?;
@@ -227,7 +228,7 @@ pub(super) fn attachments(
     id: &str,
     networks: Option<&NetworkSettings>,
     mode: &str,
-) -> BTreeMap<String, Attachment> {
+) -> Few<String, Attachment> {
     let short = id.get(..SHORT_ID).unwrap_or(id);
     let networks = networks.and_then(|settings| settings.networks.as_ref()).into_iter().flatten();
     let found =

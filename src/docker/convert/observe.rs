@@ -10,6 +10,7 @@ use bollard::models::{
     ContainerStateStatusEnum as Status, ContainerSummary, ContainerSummaryStateEnum, HostConfig,
     ImageSummary, IpamConfig, Network, NetworkSettings, Volume,
 };
+use reconciler::model::few::Few;
 use reconciler::model::ids::{ContainerId, ImageId, OwnerId};
 use reconciler::model::observed::{
     ContainerConfig, ContainerState, Exit, HealthState, ObservedContainer, ObservedImage,
@@ -237,7 +238,7 @@ fn user_labels(found: HashMap<String, String>) -> BTreeMap<String, String> {
 }
 
 /// All addresses, by network.
-fn addresses(settings: &NetworkSettings) -> BTreeMap<String, IpAddr> {
+fn addresses(settings: &NetworkSettings) -> Few<String, IpAddr> {
     let networks = settings.networks.iter().flatten();
     let found = networks.filter_map(|(name, network)| {
         let address = |text: &Option<String>| text.as_deref()?.parse().ok();
