@@ -387,7 +387,7 @@ impl<'a> Check<'a> {
                     missing.push(format!("volume {volume}"));
                 }
             }
-            for network in config.more.attachments.keys() {
+            for network in config.attachments.keys() {
                 let is_there = network == DEFAULT_NETWORK
                     || seen.is_some_and(|seen| seen.networks.contains_key(network));
                 let makes = waits_for(&|object| {
@@ -472,7 +472,7 @@ impl<'a> Check<'a> {
                     }
                     let mut here =
                         snapshot.containers.values().flatten().filter(|at| at.node == step.node);
-                    if here.any(|at| at.container.config.more.attachments.contains_key(name)) {
+                    if here.any(|at| at.container.config.attachments.contains_key(name)) {
                         self.violation(step, "a container is on it");
                     }
                 }

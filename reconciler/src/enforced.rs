@@ -128,7 +128,7 @@ fn joined(snapshot: &Snapshot, node: &Name, key: &Key, link: &LinkSpec) -> Resul
         let mut all = all.flat_map(|(_, located)| located).filter(|at| at.node == *node);
         let is_off = |at: &&Located| {
             let runs = matches!(at.container.state, ContainerState::Running { .. });
-            runs && !at.container.config.more.attachments.contains_key(&name)
+            runs && !at.container.config.attachments.contains_key(&name)
         };
         if let Some(off) = all.find(is_off) {
             return Err(format!("{} is not on its network {name} yet", off.container.name));

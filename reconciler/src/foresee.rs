@@ -17,7 +17,6 @@ use crate::model::observed::{
     ObservedNode, ObservedVolume,
 };
 use crate::model::snapshot::{Located, Snapshot};
-use crate::model::sparse::Sparse;
 use crate::model::spec::{Condition, Restart};
 use crate::model::time::Timestamp;
 use crate::plan::{Change, Plan, plan, range_of};
@@ -210,9 +209,7 @@ impl Snapshot {
             Action::RenameContainer { name, .. } => container.name.clone_from(name),
             Action::SetHosts { names, .. } => container.hosts = Some(names.clone()),
             Action::ConnectNetwork { network, attachment, .. } => {
-                let mut more = (*container.config.more).clone();
-                more.attachments.insert(network.clone(), attachment.clone());
-                container.config.more = Sparse::new(more);
+                container.config.attachments.insert(network.clone(), attachment.clone());
                 // Any address will do: what names it is listed, and not what it is.
                 let held = self.nodes.get(node).and_then(|seen| seen.networks.get(network));
                 let range = held.and_then(range_of);
@@ -220,9 +217,7 @@ impl Snapshot {
                 container.addresses.extend(first.map(|at| (network.clone(), IpAddr::V4(at))));
             }
             Action::DisconnectNetwork { network, .. } => {
-                let mut more = (*container.config.more).clone();
-                more.attachments.remove(network);
-                container.config.more = Sparse::new(more);
+                container.config.attachments.remove(network);
                 container.addresses.remove(network);
             }
             Action::PutFiles { .. }

@@ -252,7 +252,7 @@ fn hosts_path(container: &ObservedContainer) -> Option<Arc<str>> {
     let runs =
         matches!(container.state, ContainerState::Running { .. } | ContainerState::Paused { .. });
     let own = Key::own_network(&container.identity.replica.instance.project);
-    let is_on = container.config.more.attachments.contains_key(&own.engine_name());
+    let is_on = container.config.attachments.contains_key(&own.engine_name());
     container.hosts_path.clone().filter(|_| runs && is_on)
 }
 

@@ -274,7 +274,7 @@ pub(crate) fn containers() -> BTreeMap<ContainerId, ObservedContainer> {
         image: ImageId(Arc::from("sha256:abc")),
         config: ContainerConfig { limits: limits(), ..ContainerConfig::default() },
         address: Some("10.0.0.2".to_owned()),
-        addresses: BTreeMap::new(),
+        addresses: Default::default(),
         created_at: Timestamp(2),
         hosts_path: Some(Arc::from("/data/hosts")),
         hosts: Some([("db".to_owned(), BTreeSet::from(["10.144.8.2".parse().unwrap()]))].into()),

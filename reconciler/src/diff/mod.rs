@@ -86,7 +86,7 @@ const fn ignored(name: &'static str, normalised: &'static str) -> Row {
 }
 
 /// Fields that every container has.
-const USUAL: [Row; 23] = [
+const USUAL: [Row; 24] = [
     replace("image", usual::image, "by the image's id on the node"),
     replace("command", usual::command, "the image's own if not said"),
     replace("args", usual::args, "the image's own if neither they nor a command are said"),
@@ -108,14 +108,14 @@ const USUAL: [Row; 23] = [
     in_place("resources.memorySwap", resources::memory_swap, "twice the memory if not said"),
     in_place("resources.pids", resources::pids, "0 is no limit"),
     in_place("engine restart policy", usual::restart_policy, "always `no`: windlass restarts"),
+    in_place("networks", network::attachments, "the engine's own aliases left out"),
     ignored("flavor", "stands in resources"),
     ignored("replicas", "says how many, not what"),
     ignored("power", "a state that is held, not a setting"),
 ];
 
 /// Fields that most containers leave out: compared only where spec or container has one.
-const RARE: [Row; 39] = [
-    in_place("networks", network::attachments, "the engine's own aliases left out"),
+const RARE: [Row; 38] = [
     replace("workdir", rare::workdir, "the image's own if not said"),
     revised("files", "by digest, in the revision: engines do not tell what a file holds"),
     revised("userData", "as files"),

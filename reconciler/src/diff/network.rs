@@ -1,10 +1,9 @@
 //! Networks: the one that a container is created on, and all that it is on.
 
-use std::collections::BTreeMap;
-
 use super::{Want, change};
 use crate::links::Linked;
-use crate::model::ids::{OWN_NETWORK_SUFFIX, ReplicaKey, is_link_network};
+use crate::model::few::Few;
+use crate::model::ids::{ReplicaKey, is_link_network};
 use crate::model::observed::{Attachment, ObservedContainer};
 use crate::model::spec::InstanceSpec;
 use crate::step::FieldChange;
@@ -31,8 +30,9 @@ pub(crate) fn is_of_network(change: &FieldChange, network: &str) -> bool {
 }
 
 pub(super) fn mode(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
-    let wanted = want::network_mode(want.spec, &want.replica.instance.project);
-    if have.config.network != wanted {
+    let project = &want.replica.instance.project;
+    if !want::is_network_mode(&have.config.network, want.spec, project) {
+        let wanted = want::network_mode(want.spec, project);
         found(change("network", have.config.network.as_str(), wanted.as_str()));
     }
 }
@@ -42,7 +42,7 @@ pub(super) fn attachments(
     have: &ObservedContainer,
     found: &mut dyn FnMut(FieldChange),
 ) {
-    let present = &have.config.more.attachments;
+    let present = &have.config.attachments;
     if is_just_on_own(want, present) {
         return;
     }
@@ -73,7 +73,7 @@ pub(crate) fn left(network: &str) -> FieldChange {
 
 /// Whether it is on its project's own network and on no other, which is what most are: told without
 /// making a text.
-fn is_just_on_own(want: &Want<'_>, present: &BTreeMap<String, Attachment>) -> bool {
+fn is_just_on_own(want: &Want<'_>, present: &Few<String, Attachment>) -> bool {
     let ReplicaKey { instance, ordinal } = want.replica;
     let is_replica = |alias: &String| {
         let digits =
@@ -84,7 +84,7 @@ fn is_just_on_own(want: &Want<'_>, present: &BTreeMap<String, Attachment>) -> bo
         && want.linked.joins().is_empty()
         && present.len() == 1
         && present.iter().all(|(network, Attachment { aliases, address, links: _ })| {
-            instance.project.as_str() == network.strip_suffix(OWN_NETWORK_SUFFIX).unwrap_or("")
+            want::is_own_network(network, &instance.project)
                 && address.is_some()
                 && aliases.contains(instance.name.as_str())
                 && aliases.iter().any(is_replica)
@@ -112,7 +112,7 @@ pub(crate) fn is_as_wanted(
     // anew loses its connections, and its hosts file says it as well.
     let Attachment { aliases, address, links } = wanted;
     let is_own = want::is_on_own_network(want.spec)
-        && network.strip_suffix(OWN_NETWORK_SUFFIX) == Some(want.key.instance.project.as_str());
+        && want::is_own_network(network, &want.key.instance.project);
     let right_address =
         if is_own { present.address.is_some() } else { *address == present.address };
     // A link's network is there for the name, and a name that leads elsewhere first is none.

@@ -142,7 +142,7 @@ pub fn shared_networks(one: (&Key, &InstanceSpec), two: (&Key, &InstanceSpec)) -
 pub fn address_on(located: &Located, networks: &[String]) -> Option<IpAddr> {
     let container = &located.container;
     networks.iter().find_map(|network| {
-        let asked = container.config.more.attachments.get(network).and_then(|at| at.address);
+        let asked = container.config.attachments.get(network).and_then(|at| at.address);
         asked.or_else(|| container.addresses.get(network).copied())
     })
 }

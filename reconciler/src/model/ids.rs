@@ -1,5 +1,6 @@
 //! How objects are named: validated names, keys, and the ids that steps and containers carry.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -47,9 +48,23 @@ pub enum NameError {
 /// A DNS label: `a-z`, `0-9` and inner hyphens, 1 to 63 characters.
 ///
 /// Cheap to clone: large sets hold the same project name thousands of times.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(Arc<str>);
+
+/// By the text. Clones are told by where it is, as `==` does: sorted sets compare the same project
+/// with itself again and again.
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Name {
     /// Checks `text` and makes a name of it.
@@ -216,6 +231,12 @@ impl Key {
     #[must_use]
     pub fn engine_name(&self) -> String {
         format!("{}{NAME_JOINT}{}", self.project, self.name)
+    }
+
+    /// Whether `text` is the engine's name of the object, without making a text.
+    #[must_use]
+    pub fn is_engine_name(&self, text: &str) -> bool {
+        text.split_once(NAME_JOINT) == Some((self.project.as_str(), self.name.as_str()))
     }
 }
 
@@ -512,6 +533,7 @@ mod tests {
         let key: Key = "web".parse().expect("a key");
         assert_eq!(key.to_string(), "default/web");
         assert_eq!(key.engine_name(), "default.web");
+        assert!(key.is_engine_name("default.web") && !key.is_engine_name("default.web.0"));
         assert_eq!(ReplicaKey::new(key, 2).container_name(7), "default.web.2.7");
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cordon::Cordon;
 use super::desired::RootIdentity;
+use super::few::Few;
 use super::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, Revision};
 use super::observed::Limits;
 use super::rollout::{Kept, Outcome, Rollout};
@@ -105,7 +106,7 @@ pub struct InstanceRecord {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub addresses: Addresses,
     /// Its replicas, by ordinal.
-    pub replicas: BTreeMap<u32, ReplicaRecord>,
+    pub replicas: Few<u32, ReplicaRecord>,
 }
 
 /// A revision that was rolled out.

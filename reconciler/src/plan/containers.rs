@@ -22,17 +22,19 @@ pub(super) fn in_force<'a>(
     revision: Option<&Revision>,
 ) -> (Option<&'a Located>, Vec<&'a Located>) {
     let here = containers.iter().filter(|at| at.node == *node);
+    let rank = |at: &&'a Located| {
+        let first = revision.is_none() && is_running(at);
+        let incarnation = at.container.identity.incarnation;
+        // Of copies, the one that has its name counts.
+        let named = want::is_container_name(&at.container.name, replica, incarnation);
+        (first, incarnation, named, &at.id)
+    };
     let target = here
         .clone()
         .filter(|at| !matches!(at.container.state, ContainerState::Removing))
         .filter(|at| revision.is_none_or(|revision| at.container.identity.revision == *revision))
-        .max_by_key(|at| {
-            let first = revision.is_none() && is_running(at);
-            let incarnation = at.container.identity.incarnation;
-            // Of copies, the one that has its name counts.
-            let named = want::is_container_name(&at.container.name, replica, incarnation);
-            (first, incarnation, named, &at.id)
-        });
+        // By two at a time: nearly always there is one, and nothing is asked of it.
+        .max_by(|one, two| rank(one).cmp(&rank(two)));
     let is_target = |at: &&Located| target.is_some_and(|target| target.id == at.id);
     let mut others: Vec<&Located> = here.filter(|at| !is_target(at)).collect();
     others.sort_by_key(|at| (at.container.identity.incarnation, &at.id));
@@ -123,7 +125,7 @@ fn joins(replica: &Replica<'_, '_>, target: &Located, address: Option<Ipv4Addr>)
     let linked = replica.instance.linked;
     let wanted = want::attachments(spec, replica.key, linked);
     let want = NetworkWant { spec, key: replica.key, linked };
-    let present = &target.container.config.more.attachments;
+    let present = &target.container.config.attachments;
     let stays = |network: &String| match (wanted.get(network), present.get(network)) {
         (Some(wanted), Some(present)) => is_as_wanted(&want, (network, wanted), present),
         (Some(_) | None, _) => false,
@@ -150,7 +152,7 @@ pub(super) fn stale_joins(
 ) -> Option<(Vec<FieldChange>, Vec<Action>)> {
     let wanted = replica.instance.linked.joins();
     let is_wanted = |name: &String| wanted.keys().any(|network| network.engine_name() == *name);
-    let present = target.container.config.more.attachments.keys();
+    let present = target.container.config.attachments.keys();
     let stale = present.filter(|name| is_link_network(name) && !is_wanted(name));
     let (fields, actions): (Vec<_>, Vec<_>) = stale
         .map(|network| {
@@ -209,7 +211,7 @@ pub(super) fn in_place(
     // But of those of links records tell: where they agree with what is there, links changed.
     let joins = found.iter().any(|(_, change)| {
         let Some(network) = network_of(change) else { return false };
-        let is_on = target.container.config.more.attachments.contains_key(network);
+        let is_on = target.container.config.attachments.contains_key(network);
         let is_recorded = replica.record.is_some_and(|record| record.joined.contains(network));
         is_new || is_link_network(network) && is_on == is_recorded
     });

@@ -111,8 +111,7 @@ impl<'a> Round<'a> {
         );
         config.limits.clone_from(replica.limits);
         // The network mode is joined with the create; older engines take no other one there.
-        let joined =
-            config.more.attachments.iter().filter(|(network, _)| **network != config.network);
+        let joined = config.attachments.iter().filter(|(network, _)| **network != config.network);
         let joins: Vec<Action> = joined
             .map(|(network, attachment)| connect(name.clone(), network, attachment))
             .collect();

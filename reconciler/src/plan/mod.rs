@@ -224,7 +224,12 @@ impl<'a> Round<'a> {
         let mut group: Group<'a> = Vec::new();
         if !snapshot.down {
             for (key, declared) in &snapshot.desired.instances {
-                self.left_over_before(memo, Some(key), &mut records, &mut containers);
+                // Hardly ever is anything left over: one look at each says so.
+                if records.peek().is_some_and(|(at, _)| *at < key)
+                    || containers.peek().is_some_and(|(at, _)| at.instance < *key)
+                {
+                    self.left_over_before(memo, Some(key), &mut records, &mut containers);
+                }
                 let record = records.next_if(|(at, _)| *at == key).map(|(_, record)| record);
                 group.clear();
                 while let Some((replica, located)) =

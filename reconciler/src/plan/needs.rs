@@ -85,6 +85,11 @@ impl<'a> Round<'a> {
         })
     }
 
+    /// What the image's content is known by on record.
+    pub(super) fn recorded_content(&mut self, name: &'a ImageName) -> Option<&'a str> {
+        self.image_state(name).record?.content.as_deref()
+    }
+
     /// What the image's content is known by, and its id on `node`, as far as they are known.
     pub(super) fn image(
         &mut self,

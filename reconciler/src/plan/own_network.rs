@@ -60,9 +60,9 @@ pub fn bridge(network: &ObservedNetwork) -> Option<&str> {
 /// The address that a container has on its project's own network.
 #[must_use]
 pub fn address_of(located: &Located) -> Option<Ipv4Addr> {
-    let network = Key::own_network(&located.container.identity.replica.instance.project);
-    let attachments = &located.container.config.more.attachments;
-    match attachments.get(&network.engine_name())?.address {
+    let project = &located.container.identity.replica.instance.project;
+    let mut attachments = located.container.config.attachments.iter();
+    match attachments.find(|(network, _)| want::is_own_network(network, project))?.1.address {
         Some(IpAddr::V4(address)) => Some(address),
         Some(IpAddr::V6(_)) | None => None,
     }

@@ -33,13 +33,13 @@ impl<'a> Round<'a> {
         target: &'a Located,
     ) -> Result<Option<PowerWork>, Reason> {
         let spec = &replica.instance.declared.spec;
-        let container = id(target);
+        let container = || id(target);
         let power = |to: &str, actions, starts| {
             let (from, to) = (state_word(&target.container.state).to_owned(), to.to_owned());
             let cause = Cause::Power { from, to };
             Ok(Some(PowerWork { kind: ChangeKind::Power, cause, actions, starts }))
         };
-        let pause = |container: &String| Action::PauseContainer { container: container.clone() };
+        let pause = || Action::PauseContainer { container: container() };
         match (&target.container.state, spec.power) {
             (ContainerState::Removing, _) => {
                 Err(Reason::WaitingOn { what: "its removal by the engine".to_owned() })
@@ -48,32 +48,32 @@ impl<'a> Round<'a> {
             | (ContainerState::Paused { .. }, Power::Paused)
             | (ContainerState::Created | ContainerState::Exited(_), Power::Stopped) => Ok(None),
             (ContainerState::Paused { .. }, Power::Running) => {
-                power("running", vec![Action::UnpauseContainer { container }], false)
+                power("running", vec![Action::UnpauseContainer { container: container() }], false)
             }
             (ContainerState::Running { .. }, Power::Paused) => {
-                power("paused", vec![pause(&container)], false)
+                power("paused", vec![pause()], false)
             }
             (ContainerState::Running { .. } | ContainerState::Paused { .. }, Power::Stopped) => {
                 power("stopped", stop(target, spec, StopFor::Power).into_iter().collect(), false)
             }
             (ContainerState::Created, Power::Running) => {
                 let (kind, cause) = (ChangeKind::Create, Cause::Unfinished);
-                let actions = put_files(spec, &container).into_iter().chain([start(container)]);
+                let actions = put_files(spec, &target.id.0).into_iter().chain([start(container())]);
                 Ok(Some(PowerWork { kind, cause, actions: actions.collect(), starts: true }))
             }
             (ContainerState::Created, Power::Paused) => {
-                let actions = [start(container.clone()), pause(&container)];
-                let actions = put_files(spec, &container).into_iter().chain(actions).collect();
+                let actions = [start(container()), pause()];
+                let actions = put_files(spec, &target.id.0).into_iter().chain(actions).collect();
                 power("paused", actions, true)
             }
             (ContainerState::Exited(_), Power::Paused) => {
-                let actions = vec![start(container.clone()), pause(&container)];
+                let actions = vec![start(container()), pause()];
                 power("paused", actions, true)
             }
             (ContainerState::Exited(exit), Power::Running) => {
                 let life = replica.record.map(|record| &record.life);
                 if life == Some(&Life::Stopped) && !is_superseded(replica, target) {
-                    return power("running", vec![start(container)], true);
+                    return power("running", vec![start(container())], true);
                 }
                 self.ended(replica, target, exit).map(Some)
             }

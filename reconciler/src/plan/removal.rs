@@ -118,6 +118,9 @@ impl Round<'_> {
         for (replica, undeclared) in std::mem::take(&mut self.undeclared) {
             self.undeclared_replica(replica, &undeclared);
         }
+        if self.candidates.is_empty() {
+            return;
+        }
         let candidates = std::mem::take(&mut self.candidates);
         let held = held(self.snapshot, &candidates);
         let order = Order::of(self.snapshot);
@@ -358,7 +361,7 @@ impl Round<'_> {
                 }
                 let is_on = |at: &Located| {
                     let config = &at.container.config;
-                    config.network == name || config.more.attachments.contains_key(&name)
+                    config.network == name || config.attachments.contains_key(&name)
                 };
                 if snapshot.containers.values().flatten().any(|at| at.node == *node && is_on(at)) {
                     // What is on it goes first, in an earlier round.

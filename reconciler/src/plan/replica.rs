@@ -93,7 +93,10 @@ impl<'a> Round<'a> {
         let linked = self.linked(key, declared, record);
         let instance = Instance { linked: &linked, ..instance };
         let mut groups = group.iter().peekable();
-        let mut known_revision: Option<Revision> = None;
+        // What was found on record holds, unless a link has a word in it.
+        let on_record = gate.wanted.as_ref().filter(|_| linked.variables.is_empty());
+        let on_record = on_record.filter(|_| record.is_some_and(|one| one.addresses.is_empty()));
+        let mut known_revision: Option<Revision> = on_record.cloned();
         for ordinal in 0..declared.spec.replicas {
             let replica = ReplicaKey::new(key.clone(), ordinal);
             let containers = groups

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use super::engine::{FakeEngine, error};
 use crate::model::observed::Attachment;
-use crate::model::sparse::Sparse;
 use crate::plan::range_of;
 use crate::ports::{Done, DriverError, DriverErrorKind};
 use crate::want::DEFAULT_NETWORK;
@@ -24,19 +23,18 @@ impl FakeEngine {
         }
         let given = self.next_address(network);
         self.change(container, |found| {
-            let mut more = (*found.config.more).clone();
+            let present = &mut found.config.attachments;
             let before = match attachment {
                 Some(attachment) => {
                     let address = attachment.address.or(given);
                     found.addresses.extend(address.map(|address| (network.to_owned(), address)));
-                    more.attachments.insert(network.to_owned(), attachment.clone())
+                    present.insert(network.to_owned(), attachment.clone())
                 }
                 None => {
                     found.addresses.remove(network);
-                    more.attachments.remove(network)
+                    present.remove(network)
                 }
             };
-            found.config.more = Sparse::new(more);
             before.is_some() != attachment.is_some()
         })
     }

@@ -10,7 +10,6 @@ use crate::model::observed::{
     CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, MountFrom, NodeListing,
     ObservedContainer, ObservedImage, ObservedNetwork, ObservedVolume,
 };
-use crate::model::sparse::Sparse;
 use crate::model::spec::Protocol;
 use crate::model::time::Timestamp;
 use crate::ports::{Done, DriverError, DriverErrorKind, ExecCommand, ExecEnd, Usage};
@@ -284,8 +283,7 @@ impl FakeEngine {
                 Ok(Done::AsAsked)
             }
             Action::RemoveNetwork { name } => {
-                let is_on =
-                    |found: &ObservedContainer| found.config.more.attachments.contains_key(name);
+                let is_on = |found: &ObservedContainer| found.config.attachments.contains_key(name);
                 if self.containers.values().any(is_on) {
                     return Err(error(DriverErrorKind::Conflict, format!("{name} is in use")));
                 }
@@ -327,9 +325,7 @@ impl FakeEngine {
                 }
                 let mut config = (**config).clone();
                 // Older engines take one network with a create.
-                let mut more = (*config.more).clone();
-                more.attachments.retain(|network, _| *network == config.network);
-                config.more = Sparse::new(more);
+                config.attachments.retain(|network, _| *network == config.network);
                 if self.drops_memory_limits {
                     (config.limits.memory, config.limits.memory_swap) = (0, 0);
                 }

@@ -38,7 +38,7 @@ fn networks(world: &World) -> Vec<&str> {
 
 /// How a replica's container is on a network.
 fn joined(world: &World, instance: &str, network: &str) -> Option<Attachment> {
-    container(world, instance, 0).config.more.attachments.get(network).cloned()
+    container(world, instance, 0).config.attachments.get(network).cloned()
 }
 
 fn calls(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -135,9 +135,7 @@ fn drift_is_told_from_a_change() {
     let n1 = Name::new("n1").unwrap();
     world.disturb(&n1, |_, engine| {
         for found in engine.containers.values_mut() {
-            let mut more = (*found.config.more).clone();
-            more.attachments.remove("shop._link-0");
-            found.config.more = reconciler::model::sparse::Sparse::new(more);
+            found.config.attachments.remove("shop._link-0");
         }
     });
     refresh(&mut world);
@@ -165,8 +163,8 @@ fn what_grows_moves_to_a_larger_network() {
     assert_eq!(networks(&world), ["shop._", "shop._link-0_27"]);
     assert_eq!(node(&world).containers.len(), 7);
     let is_on = |found: &ObservedContainer| {
-        found.config.more.attachments.contains_key("shop._link-0_27")
-            && found.config.more.attachments.len() == 2
+        found.config.attachments.contains_key("shop._link-0_27")
+            && found.config.attachments.len() == 2
     };
     assert!(node(&world).containers.values().all(is_on));
     // A smaller one would cost connections, and spare nothing.

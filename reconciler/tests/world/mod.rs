@@ -30,7 +30,6 @@ use reconciler::model::record::{
     VolumeRecord,
 };
 use reconciler::model::snapshot::{InFlight, Located, Snapshot};
-use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::InstanceSpec;
 use reconciler::model::subnet::Net;
 use reconciler::model::suspend::Target;
@@ -328,8 +327,7 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     config.env.extend(of.env.clone());
     if let Some(networks) = &of.networks {
         let wanted = want::attachments(&spec, &replica, &linked);
-        let mut more = (*config.more).clone();
-        more.attachments = networks
+        config.attachments = networks
             .iter()
             .map(|name| {
                 let wanted = wanted.get(name).cloned();
@@ -342,7 +340,6 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
                 (name.clone(), attachment)
             })
             .collect();
-        config.more = Sparse::new(more);
     }
     if let Some(policy) = &of.restart_policy {
         config.restart_policy.clone_from(policy);
@@ -382,7 +379,7 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
         image,
         config,
         address: None,
-        addresses: BTreeMap::new(),
+        addresses: Default::default(),
         created_at: since,
         hosts_path: None,
         hosts: None,
@@ -399,7 +396,7 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     all.push(located);
     let newest = all.iter().all(|at| at.container.identity.incarnation <= incarnation);
     let record = snapshot.records.instances.entry(replica.instance.clone()).or_default();
-    let record = record.replicas.entry(replica.ordinal).or_default();
+    let record = record.replicas.or_default(replica.ordinal);
     if newest {
         let life = if spec.power == reconciler::model::spec::Power::Stopped {
             Life::Stopped
@@ -426,7 +423,7 @@ fn change_record(snapshot: &mut Snapshot, replica: &ReplicaKey, by: &Record) -> 
     let limits = declared.as_ref().map(|declared| want::limits(&declared.spec.resources));
     let current = revision_of(snapshot, &replica.instance, "");
     let record = snapshot.records.instances.entry(replica.instance.clone()).or_default();
-    let record = record.replicas.entry(replica.ordinal).or_default();
+    let record = record.replicas.or_default(replica.ordinal);
     record.node = by.node.clone().or_else(|| record.node.clone()).or_else(|| Some(n1()));
     if let Some(incarnation) = by.incarnation {
         record.incarnation = incarnation;

@@ -359,12 +359,8 @@ impl Records {
     }
 
     fn replica(&mut self, replica: &ReplicaKey) -> &mut ReplicaRecord {
-        self.instances
-            .entry(replica.instance.clone())
-            .or_default()
-            .replicas
-            .entry(replica.ordinal)
-            .or_default()
+        let record = self.instances.entry(replica.instance.clone()).or_default();
+        record.replicas.or_default(replica.ordinal)
     }
 
     /// Has the history tell of a container of `revision` that is asked for.
