@@ -95,7 +95,8 @@ pub(super) async fn execute(
                 .await?;
             Ok(Done::AsAsked)
         }
-        Action::StopContainer { container, timeout, power: _, retired: _ } => {
+        Action::StopContainer { container, drain, timeout, power: _, retired: _ } => {
+            tokio::time::sleep(drain.duration()).await;
             let operation = format!("stop container {container}");
             // The engine counts in seconds. Rounded up, nobody is killed early.
             let seconds = i32::try_from(timeout.0.div_ceil(1000)).unwrap_or(i32::MAX);

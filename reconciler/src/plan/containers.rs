@@ -6,6 +6,7 @@ use super::replica::Replica;
 use crate::diff::{Class, is_as_wanted, is_of_a_network};
 use crate::model::ids::{Name, ReplicaKey, Revision};
 use crate::model::observed::{Attachment, ContainerState};
+use crate::model::quantity::Span;
 use crate::model::snapshot::Located;
 use crate::model::spec::{FileSpec, InstanceSpec};
 use crate::step::{Action, Cause, FieldChange};
@@ -75,6 +76,7 @@ pub(super) enum StopFor {
 pub(super) fn stop(located: &Located, spec: &InstanceSpec, why: StopFor) -> Option<Action> {
     is_running(located).then(|| Action::StopContainer {
         container: id(located),
+        drain: Span::default(),
         timeout: spec.stop.timeout,
         power: why == StopFor::Power,
         retired: why == StopFor::Retirement,

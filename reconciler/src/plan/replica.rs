@@ -94,7 +94,12 @@ impl<'a> Round<'a> {
             let containers = groups
                 .next_if(|(at, _)| at.ordinal == ordinal)
                 .map_or(&[][..], |(_, containers)| *containers);
+            let rows = self.plan.changes.len();
             self.replica(instance, &replica, containers, &mut known_revision);
+            let object = ObjectId::Replica(replica.clone());
+            if !self.plan.changes[rows..].iter().any(|change| change.object == object) {
+                self.rename_all(&replica, containers);
+            }
         }
         for (replica, containers) in groups {
             self.undeclared((*replica).clone()).containers = containers;
@@ -357,7 +362,7 @@ impl<'a> Round<'a> {
                 };
             }
         }
-        if let Some((field, action)) = self.renames(replica, target) {
+        if let Some((field, action)) = self.renames(replica.instance.key, target) {
             cause.get_or_insert_with(|| Cause::Changed { fields: vec![field] });
             actions.push(action);
         }

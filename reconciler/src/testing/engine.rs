@@ -45,6 +45,8 @@ pub struct FakeEngine {
     pub log: Vec<String>,
     /// Limits of memory have no effect, as on kernels without that controller.
     pub drops_memory_limits: bool,
+    /// Nobody's hosts file can be written.
+    pub refuses_hosts: bool,
     /// Actions that it was asked for and did not do yet.
     late: Vec<Action>,
     id: String,
@@ -91,6 +93,7 @@ impl FakeEngine {
             health: BTreeMap::new(),
             log: Vec::new(),
             drops_memory_limits: false,
+            refuses_hosts: false,
             late: Vec::new(),
             id: id.to_owned(),
             made: 0,
@@ -312,6 +315,9 @@ impl FakeEngine {
                 }
                 Fence::Unknown { reason } => Err(error(DriverErrorKind::Refused, reason.clone())),
             },
+            Action::SetHosts { .. } if self.refuses_hosts => {
+                Err(error(DriverErrorKind::Refused, "it cannot be written".to_owned()))
+            }
             Action::SetHosts { container, names } => self.change(container, |found| {
                 found.hosts = Some(names.clone());
                 true

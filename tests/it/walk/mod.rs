@@ -5,8 +5,8 @@
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
 //! [`fields`] (every field of a spec), [`networks`], [`links`], [`fence`] (who reaches whom),
-//! [`nodes`] (several engines as one), [`surge`] (new ones start first), [`rollout`] (those that fail go
-//! back).
+//! [`nodes`] (several engines as one), [`outage`] (what may happen to one of them), [`surge`] (new ones start first), [`rollout`] (those that fail go
+//! back), [`requests`] (nobody notices). [`proxy`] stands between a test's loop and an engine.
 
 mod apply;
 mod crash;
@@ -23,7 +23,10 @@ mod life;
 mod links;
 mod networks;
 mod nodes;
+mod outage;
 mod plans;
+mod proxy;
+mod requests;
 mod rollout;
 mod room;
 mod state;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::hang::proxy;
+use super::proxy::{Valve, proxy};
 use super::room::{LIVE, LONG, Loop, Seen, assert_settled, instance, seen_on};
 use crate::lab::{Engine, Sandbox, Version, docker, eventually};
 
@@ -50,18 +50,18 @@ fn converged(room: &Sandbox<'_>, held: &Loop, engines: &[&Engine]) -> BTreeMap<S
     places(room, engines)
 }
 
-fn status(held: &Loop, node: &str) -> String {
+pub(super) fn status(held: &Loop, node: &str) -> String {
     let overview = held.overview();
     let found = overview.nodes.iter().find(|one| one.name.as_str() == node);
     found.map(|one| one.status.clone()).unwrap_or_default()
 }
 
-fn wait_for_status(held: &Loop, node: &str, wanted: &str) {
+pub(super) fn wait_for_status(held: &Loop, node: &str, wanted: &str) {
     eventually(&format!("node {node} is {wanted}"), LONG, || status(held, node) == wanted);
 }
 
 /// Engines of one's own, or the reason why there are none.
-fn three() -> Result<[Engine; 3], String> {
+pub(super) fn three() -> Result<[Engine; 3], String> {
     Ok([
         Engine::private(Version::V20_10)?,
         Engine::private_live_restore(Version::V26_1)?,
@@ -173,7 +173,7 @@ fn three_engines_are_one() {
 }
 
 /// The engine of n1, which is empty, answers in the place of the one of n2.
-fn another_engine(room: &Sandbox<'_>, held: &Loop, engines: &[&Engine], way: &super::hang::Valve) {
+fn another_engine(room: &Sandbox<'_>, held: &Loop, engines: &[&Engine], way: &Valve) {
     let before = places(room, engines);
     let on_two = before.values().filter(|at| **at == 2).count();
     // Else it would be the twin of a node that is declared.
