@@ -401,3 +401,29 @@ fn an_operator_who_asks_again_is_not_made_to_wait() {
     world.run().unwrap();
     assert!(is_running(&world), "{:?}", world.engine.report());
 }
+
+#[test]
+fn what_is_done_late_beside_a_row_is_heard_of() {
+    // Whatever the row for the same replica does just then.
+    for verb in ["create", "stop", "start", "remove"] {
+        let mut spec = instance("web:1");
+        let mut world = world(&spec);
+        faults(&mut world, &[Fault::TimedOutLate]);
+        spec.env.insert("N".to_owned(), "2".to_owned());
+        world.declare(&[("web", spec.clone())]);
+        // The look after it comes, and the next try does not.
+        world.run().unwrap();
+        assert_eq!(world.actions, ["n1: create default/web/0"]);
+        world.actions.clear();
+        spec.env.insert("N".to_owned(), "3".to_owned());
+        world.declare(&[("web", spec)]);
+        let line = format!("n1: {verb} default/web/0");
+        while !world.actions.contains(&line) {
+            assert!(world.step(), "{:?}", world.actions);
+        }
+        world.disturb(&n1(), |now, engine| engine.catch_up(now));
+        // Sooner than anybody lists all containers.
+        run(&mut world, 10);
+        assert!(is_running(&world), "{verb}");
+    }
+}
