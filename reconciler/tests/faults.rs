@@ -427,3 +427,20 @@ fn what_is_done_late_beside_a_row_is_heard_of() {
         assert!(is_running(&world), "{verb}");
     }
 }
+
+#[test]
+fn what_its_engine_starts_no_more_is_replaced() {
+    let mut spec = instance("web:1");
+    let mut world = world(&spec);
+    let (first, _) = only(&world);
+    // Another container is made, the first one is stopped, and the start leaves it behind.
+    faults(&mut world, &[Fault::None, Fault::None, Fault::Conflict]);
+    spec.env.insert("N".to_owned(), "2".to_owned());
+    world.declare(&[("web", spec)]);
+    run(&mut world, 10);
+    assert!(is_running(&world));
+    assert_ne!(only(&world).0, first);
+    let starts = world.actions.iter().filter(|line| line.contains("start")).count();
+    let creates = world.actions.iter().filter(|line| line.contains("create")).count();
+    assert_eq!((creates, starts), (2, 2), "{:?}", world.actions);
+}

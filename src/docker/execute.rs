@@ -92,7 +92,8 @@ pub(super) async fn execute(
                 .call(&operation, change, |session| async move {
                     session.docker.start_container(container, None::<StartContainerOptions>).await
                 })
-                .await?;
+                .await
+                .map_err(conflict_if_exists)?;
             Ok(Done::AsAsked)
         }
         Action::StopContainer { container, drain, timeout, power: _, retired: _ } => {
@@ -207,6 +208,15 @@ async fn update(
     }
     let text = "a cpu limit cannot be lifted while the container lives";
     Err(error::new(DriverErrorKind::Refused, &operation, text))
+}
+
+/// Engine 20.10 says with an error of its own (500) that what it would have to make for a start is
+/// there already, left behind when it was killed. The next start ends no other way.
+fn conflict_if_exists(mut error: DriverError) -> DriverError {
+    if error.message.ends_with(": already exists") {
+        error.kind = DriverErrorKind::Conflict;
+    }
+    error
 }
 
 /// Takes the values of variables out of what the engine says.

@@ -407,6 +407,7 @@ impl Engine {
             step: action.verb().to_owned(),
             message: error.message.clone(),
             name_taken: error.kind == DriverErrorKind::Conflict && action.created().is_some(),
+            unstartable: error.kind == DriverErrorKind::Conflict && action.is_called("start"),
         };
         self.record(Entry::Failed { object: object.clone(), node: node.clone(), failure });
     }

@@ -279,6 +279,9 @@ impl<'a> Round<'a> {
         if self.rests(replica) {
             return self.rest(replica);
         }
+        if is_unstartable(replica, target) {
+            return self.make(replica, ChangeKind::Replace, Cause::Unfinished);
+        }
         let Instance { declared, limits, .. } = replica.instance;
         let want = Want {
             replica: replica.key,
@@ -496,6 +499,15 @@ impl<'a> Round<'a> {
 
 fn is_one(kept: Option<&Located>, located: &Located) -> bool {
     kept.is_some_and(|kept| kept.id == located.id)
+}
+
+/// Whether its engine does not start the container in force any more.
+fn is_unstartable(replica: &Replica<'_, '_>, target: &Located) -> bool {
+    let of_it = |record: &&ReplicaRecord| {
+        record.incarnation == target.container.identity.incarnation && !is_running(target)
+    };
+    let failure = replica.record.filter(of_it).and_then(|record| record.failure.as_ref());
+    failure.is_some_and(|failure| failure.unstartable)
 }
 
 /// Its earlier container serves on for so long.

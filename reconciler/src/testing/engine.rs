@@ -60,6 +60,8 @@ pub enum Fault {
     None,
     /// The engine refuses it.
     Refused,
+    /// The engine says that it cannot be done as things are.
+    Conflict,
     /// No answer comes, and it was not done.
     TimedOutUndone,
     /// No answer comes, and it was done.
@@ -242,6 +244,7 @@ impl FakeEngine {
         match self.faults.pop_front().unwrap_or(Fault::None) {
             Fault::None => self.obey(now, action),
             Fault::Refused => Err(error(DriverErrorKind::Refused, "out of luck".to_owned())),
+            Fault::Conflict => Err(error(DriverErrorKind::Conflict, "it exists".to_owned())),
             Fault::TimedOutUndone => Err(timed_out()),
             Fault::TimedOutDone => {
                 let _ = self.obey(now, action);

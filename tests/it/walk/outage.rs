@@ -217,9 +217,21 @@ impl<'e> Site<'e> {
 
     /// Whether all containers of an engine are of the `n`th revision.
     fn is_all_of(&self, engine: &Engine, n: u32) -> bool {
+        self.are_of(engine, n, "")
+    }
+
+    /// Whether what stays on each of these nodes is of the `n`th revision: what is spread waits for
+    /// its replica elsewhere, since nobody knows whether that one is ready.
+    fn others_go_on(&self, but: usize, n: u32) {
+        for (at, engine) in self.engines.iter().enumerate().filter(|(at, _)| *at != but) {
+            eventually("the others change", LONG, || self.are_of(engine, n, &format!("on{at}")));
+        }
+    }
+
+    fn are_of(&self, engine: &Engine, n: u32, name: &str) -> bool {
         let all = seen_on(engine, self.room.project());
         let variable = format!("N={n}");
-        all.values().all(|one| {
+        all.values().filter(|one| one.label("instance").starts_with(name)).all(|one| {
             let env = one.0["Config"]["Env"].as_array();
             env.is_some_and(|env| env.iter().any(|it| it.as_str() == Some(&variable)))
         })
@@ -248,8 +260,9 @@ impl<'e> Site<'e> {
     }
 }
 
-/// Kills one engine in the middle of a change, and again when nothing happens.
-fn an_engine_is_killed(at: usize) {
+/// Kills one engine in the middle of two changes, as these steps have begun, and again when nothing
+/// happens.
+fn an_engine_is_killed(at: usize, verbs: [&str; 2]) {
     let owned = match three() {
         Ok(engines) => engines,
         Err(reason) => skip!("{reason}"),
@@ -261,18 +274,13 @@ fn an_engine_is_killed(at: usize) {
     let lives_on = at == 1;
     let before = site.converged();
     let replica = format!("on{at}/0");
-    for (n, verb) in [(2, "create"), (3, "start")] {
+    for (n, verb) in (2..).zip(verbs) {
         site.change_in_the_middle(n, &replica, verb);
         // What it made until now is not told any more once it is dead.
         site.known.learn(&room, engine);
         engine.kill();
         wait_for_status(&site.held, &name, "Unknown");
-        // The others go on.
-        let others = site.engines.iter().enumerate().filter(|(other, _)| *other != at);
-        let others: Vec<&Engine> = others.map(|(_, engine)| *engine).collect();
-        for other in &others {
-            eventually("the others change", LONG, || site.is_all_of(other, n));
-        }
+        site.others_go_on(at, n);
         engine.start();
         wait_for_status(&site.held, &name, "Ready");
         eventually("all is changed", LONG, || {
@@ -298,12 +306,13 @@ fn an_engine_is_killed(at: usize) {
 
 #[test]
 fn an_engine_is_killed_and_its_containers_go() {
-    an_engine_is_killed(0);
+    // In a start, engine 20.10 may refuse for ever to start that container ("task already exists").
+    an_engine_is_killed(0, ["create", "start"]);
 }
 
 #[test]
 fn an_engine_is_killed_and_its_containers_live_on() {
-    an_engine_is_killed(1);
+    an_engine_is_killed(1, ["create", "start"]);
 }
 
 #[test]
@@ -323,9 +332,7 @@ fn a_node_is_cut_off_for_a_minute() {
     drop(site.held.reread());
     let silent = thread::spawn(|| thread::sleep(CUT_OFF));
     wait_for_status(&site.held, "n2", "Unknown");
-    for engine in &site.engines[..2] {
-        eventually("the others change", LONG, || site.is_all_of(engine, 2));
-    }
+    site.others_go_on(2, 2);
     let lives = |site: &Site<'_>| -> Vec<_> {
         seen_on(three, site.room.project()).values().map(super::room::Seen::life).collect()
     };
@@ -334,9 +341,8 @@ fn a_node_is_cut_off_for_a_minute() {
     let more = instance("more", &format!("{LIVE}\nenv: {{ N: '3' }}\nreplicas: 2"));
     room.spec("set.yaml", &(set(3) + &more));
     drop(site.held.reread());
-    for engine in &site.engines[..2] {
-        eventually("the others change", LONG, || site.is_all_of(engine, 3));
-    }
+    site.others_go_on(2, 3);
+    // No replica was moved, and none is there twice.
     let there = || seen_on(one, room.project()).len() + seen_on(two, room.project()).len();
     eventually("there are two of web, two that stay there, and two more", LONG, || there() == 6);
     silent.join().expect("a minute");
