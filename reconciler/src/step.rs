@@ -174,6 +174,8 @@ pub enum Action {
     StopContainer {
         /// Its id.
         container: String,
+        /// How long it is left alone before it is asked, so that those who talk to it are done.
+        drain: Span,
         /// The time.
         timeout: Span,
         /// Whether its spec says that it shall be stopped.

@@ -430,3 +430,46 @@ fn a_look_that_was_asked_for_is_waited_for() {
     world.run().unwrap();
     assert!(world.engine.is_refreshed());
 }
+
+#[test]
+fn what_is_done_late_beside_a_row_is_heard_of() {
+    // Whatever the row for the same replica does just then.
+    for verb in ["create", "stop", "start", "remove"] {
+        let mut spec = instance("web:1");
+        let mut world = world(&spec);
+        faults(&mut world, &[Fault::TimedOutLate]);
+        spec.env.insert("N".to_owned(), "2".to_owned());
+        world.declare(&[("web", spec.clone())]);
+        // The look after it comes, and the next try does not.
+        world.run().unwrap();
+        assert_eq!(world.actions, ["n1: create default/web/0"]);
+        world.actions.clear();
+        spec.env.insert("N".to_owned(), "3".to_owned());
+        world.declare(&[("web", spec)]);
+        let line = format!("n1: {verb} default/web/0");
+        while !world.actions.contains(&line) {
+            assert!(world.step(), "{:?}", world.actions);
+        }
+        world.disturb(&n1(), |now, engine| engine.catch_up(now));
+        // Sooner than anybody lists all containers.
+        run(&mut world, 10);
+        assert!(is_running(&world), "{verb}");
+    }
+}
+
+#[test]
+fn what_its_engine_starts_no_more_is_replaced() {
+    let mut spec = instance("web:1");
+    let mut world = world(&spec);
+    let (first, _) = only(&world);
+    // Another container is made, the first one is stopped, and the start leaves it behind.
+    faults(&mut world, &[Fault::None, Fault::None, Fault::Conflict]);
+    spec.env.insert("N".to_owned(), "2".to_owned());
+    world.declare(&[("web", spec)]);
+    run(&mut world, 10);
+    assert!(is_running(&world));
+    assert_ne!(only(&world).0, first);
+    let starts = world.actions.iter().filter(|line| line.contains("start")).count();
+    let creates = world.actions.iter().filter(|line| line.contains("create")).count();
+    assert_eq!((creates, starts), (2, 2), "{:?}", world.actions);
+}

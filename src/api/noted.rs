@@ -93,7 +93,16 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             (NotedKind::Done, of(&name(object)), Some(node), deed_words(deed))
         }
         Entry::Failed { object, node, failure } => {
-            let Failure { goal: _, count, at, retry_at, step, message, name_taken: _ } = failure;
+            let Failure {
+                goal: _,
+                count,
+                at,
+                retry_at,
+                step,
+                message,
+                name_taken: _,
+                unstartable: _,
+            } = failure;
             let times =
                 if *count == 1 { String::new() } else { format!(" {count} times in a row") };
             // What was tried stands before the reason.

@@ -53,6 +53,7 @@ fn failure() -> Failure {
         step: "create".to_owned(),
         message: "no such \"image\"\nat all: é".to_owned(),
         name_taken: false,
+        unstartable: false,
     }
 }
 

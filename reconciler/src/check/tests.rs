@@ -252,6 +252,7 @@ fn power_and_limits() {
     let timeout = Span::seconds(1);
     let stop = |power| Action::StopContainer {
         container: container.clone(),
+        drain: Span::default(),
         timeout,
         power,
         retired: false,
@@ -376,7 +377,13 @@ fn turns() {
         let mut step = bad.steps[0].clone();
         let container = snapshot.containers.values().next().unwrap()[0].id.to_string();
         let timeout = Span::seconds(1);
-        step.action = Action::StopContainer { container, timeout, power: false, retired: false };
+        step.action = Action::StopContainer {
+            container,
+            drain: Span::default(),
+            timeout,
+            power: false,
+            retired: false,
+        };
         step
     });
     broken(&snapshot, &bad, "2 replicas stay ready, and 3 have to");

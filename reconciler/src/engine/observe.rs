@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::chain::Chain;
+use super::chain::{Chain, ChainState};
 use super::{
     Effect, Engine, Happening, LATENCIES_KEPT, RELIST_AFTER, RETRY_NODE_AFTER,
     RETRY_NODE_AFTER_MAX, replica_of,
@@ -118,11 +118,21 @@ impl Engine {
             NodeEvent::Container { id, replica } => {
                 let replica = replica.or_else(|| replica_of(&self.snapshot, node, &id.0).cloned());
                 let object = replica.map(ObjectId::Replica);
-                let chain = object.and_then(|object| self.chains.get(&object));
-                // The end of a chain is looked at anyway. Once that look is on its way it may have
-                // missed this.
-                if chain.is_none_or(Chain::is_looking) {
-                    self.inspect_hinted(node, id.0.to_string());
+                let chain = object.and_then(|object| self.chains.get_mut(&object));
+                let id = id.0.to_string();
+                match chain.filter(|chain| chain.node == *node) {
+                    None => self.inspect_hinted(node, id),
+                    Some(chain) => match &mut chain.state {
+                        // It is looked at when the chain has come to its end.
+                        ChainState::Committing { .. } | ChainState::Running { .. } => {
+                            chain.heard_of.insert(id);
+                        }
+                        // That look is on its way, and may have missed this.
+                        ChainState::Looking { waiting, .. } => {
+                            waiting.insert(id.clone());
+                            self.inspect_hinted(node, id);
+                        }
+                    },
                 }
             }
         }

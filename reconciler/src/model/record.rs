@@ -247,6 +247,10 @@ pub struct Failure {
     /// that container, created after all, it is by somebody else's, and another number is tried.
     #[serde(default)]
     pub name_taken: bool,
+    /// Whether the engine says that the container cannot be started as things are: killed in the
+    /// middle of a start, older engines say so of that container for ever.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unstartable: bool,
 }
 
 impl Failure {

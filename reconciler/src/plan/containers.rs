@@ -6,6 +6,7 @@ use super::replica::Replica;
 use crate::diff::{Class, NetworkWant, is_as_wanted, is_of_a_network, left, network_of};
 use crate::model::ids::{Key, Name, ReplicaKey, Revision, is_link_network};
 use crate::model::observed::{Attachment, ContainerState};
+use crate::model::quantity::Span;
 use crate::model::snapshot::Located;
 use crate::model::spec::{FileSpec, InstanceSpec};
 use crate::step::{Action, Cause, FieldChange};
@@ -77,6 +78,7 @@ pub(super) enum StopFor {
 pub(super) fn stop(located: &Located, spec: &InstanceSpec, why: StopFor) -> Option<Action> {
     is_running(located).then(|| Action::StopContainer {
         container: id(located),
+        drain: Span::default(),
         timeout: spec.stop.timeout,
         power: why == StopFor::Power,
         retired: why == StopFor::Retirement,

@@ -16,11 +16,17 @@ use super::turns::serves;
 use super::{ChangeKind, Round};
 use crate::model::ids::Name;
 use crate::model::observed::{ContainerState, HealthState};
+use crate::model::quantity::Span;
 use crate::model::rollout::Outcome;
 use crate::model::snapshot::Located;
 use crate::model::spec::{InstanceSpec, Order};
 use crate::report::Reason;
 use crate::step::{Action, Cause};
+
+/// How long a container goes on after the last one who talks to it was told of its successor: who
+/// looked its address up just before that has connected by then, and has got an answer to what takes
+/// no longer. Longer ones are the program's own to finish, within its `stop.timeout`.
+const DRAIN: Span = Span::seconds(1);
 
 impl<'a> Round<'a> {
     /// The one of these containers that goes on while another one starts, if one does; those that
@@ -168,11 +174,23 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Ends and removes containers of the replica that nothing is expected of any more.
+    /// Ends and removes containers of the replica that nothing is expected of any more; those that
+    /// others know by name once they do no more.
     pub(super) fn retire(&mut self, replica: &Replica<'a, '_>, going: &[&'a Located]) {
+        let key = replica.instance.key;
+        if let Some(reason) = going.iter().find_map(|at| self.is_named(key, at)) {
+            return self.wait(replica.object, Some(replica.node), reason);
+        }
         let spec = &replica.instance.declared.spec;
+        let is_asked = self.snapshot.desired.links.values().any(|link| link.spec.to == *key);
         let row = going.iter().flat_map(|at| {
-            let stop = stop(at, spec, StopFor::Retirement);
+            let mut stop = stop(at, spec, StopFor::Retirement);
+            if let Some(Action::StopContainer { drain, .. }) = &mut stop
+                && is_asked
+                && at.may_be_ready()
+            {
+                *drain = DRAIN;
+            }
             stop.into_iter().chain([remove(at)])
         });
         self.tidy(replica, row.collect());

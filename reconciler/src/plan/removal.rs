@@ -405,6 +405,7 @@ fn stop_for_good(located: &Located, spec: Option<&InstanceSpec>) -> Option<Actio
         ContainerState::Running { .. } | ContainerState::Paused { .. } => {
             Some(Action::StopContainer {
                 container: located.id.0.to_string(),
+                drain: Span::default(),
                 timeout,
                 power: false,
                 retired: false,

@@ -102,7 +102,12 @@ impl<'a> Round<'a> {
             let containers = groups
                 .next_if(|(at, _)| at.ordinal == ordinal)
                 .map_or(&[][..], |(_, containers)| *containers);
+            let rows = self.plan.changes.len();
             self.replica(instance, &replica, containers, &mut known_revision);
+            let object = ObjectId::Replica(replica.clone());
+            if !self.plan.changes[rows..].iter().any(|change| change.object == object) {
+                self.rename_all(&replica, containers);
+            }
         }
         for (replica, containers) in groups {
             self.undeclared((*replica).clone()).containers = containers;
@@ -327,6 +332,9 @@ impl<'a> Round<'a> {
         if self.rests(replica) {
             return self.rest(replica);
         }
+        if is_unstartable(replica, target) {
+            return self.make(replica, ChangeKind::Replace, Cause::Unfinished);
+        }
         let declared = replica.instance.declared;
         let want = Want {
             replica: replica.key,
@@ -423,7 +431,7 @@ impl<'a> Round<'a> {
                 };
             }
         }
-        if let Some((field, action)) = self.renames(replica, target) {
+        if let Some((field, action)) = self.renames(replica.instance.key, target) {
             cause.get_or_insert_with(|| Cause::Changed { fields: vec![field] });
             actions.push(action);
         }
@@ -571,6 +579,15 @@ impl<'a> Round<'a> {
 
 fn is_one(kept: Option<&Located>, located: &Located) -> bool {
     kept.is_some_and(|kept| kept.id == located.id)
+}
+
+/// Whether its engine does not start the container in force any more.
+fn is_unstartable(replica: &Replica<'_, '_>, target: &Located) -> bool {
+    let of_it = |record: &&ReplicaRecord| {
+        record.incarnation == target.container.identity.incarnation && !is_running(target)
+    };
+    let failure = replica.record.filter(of_it).and_then(|record| record.failure.as_ref());
+    failure.is_some_and(|failure| failure.unstartable)
 }
 
 /// Its earlier container serves on for so long.

@@ -44,6 +44,8 @@ pub struct FakeEngine {
     pub log: Vec<String>,
     /// Limits of memory have no effect, as on kernels without that controller.
     pub drops_memory_limits: bool,
+    /// Nobody's hosts file can be written.
+    pub refuses_hosts: bool,
     /// Actions that it was asked for and did not do yet.
     late: Vec<Action>,
     id: String,
@@ -57,6 +59,8 @@ pub enum Fault {
     None,
     /// The engine refuses it.
     Refused,
+    /// The engine says that it cannot be done as things are.
+    Conflict,
     /// No answer comes, and it was not done.
     TimedOutUndone,
     /// No answer comes, and it was done.
@@ -90,6 +94,7 @@ impl FakeEngine {
             health: BTreeMap::new(),
             log: Vec::new(),
             drops_memory_limits: false,
+            refuses_hosts: false,
             late: Vec::new(),
             id: id.to_owned(),
             made: 0,
@@ -238,6 +243,7 @@ impl FakeEngine {
         match self.faults.pop_front().unwrap_or(Fault::None) {
             Fault::None => self.obey(now, action),
             Fault::Refused => Err(error(DriverErrorKind::Refused, "out of luck".to_owned())),
+            Fault::Conflict => Err(error(DriverErrorKind::Conflict, "it exists".to_owned())),
             Fault::TimedOutUndone => Err(timed_out()),
             Fault::TimedOutDone => {
                 let _ = self.obey(now, action);
@@ -312,6 +318,9 @@ impl FakeEngine {
                     Err(error(DriverErrorKind::Refused, reason.clone()))
                 }
             },
+            Action::SetHosts { .. } if self.refuses_hosts => {
+                Err(error(DriverErrorKind::Refused, "it cannot be written".to_owned()))
+            }
             Action::SetHosts { container, names } => self.change(container, |found| {
                 found.hosts = Some(names.clone());
                 true

@@ -187,7 +187,13 @@ pub(super) fn start(id: &ContainerId) -> Action {
 }
 
 pub(super) fn stop(id: &ContainerId, timeout: Span) -> Action {
-    Action::StopContainer { container: id.to_string(), timeout, power: true, retired: false }
+    Action::StopContainer {
+        container: id.to_string(),
+        drain: Span::default(),
+        timeout,
+        power: true,
+        retired: false,
+    }
 }
 
 pub(super) fn remove(id: &ContainerId) -> Action {

@@ -6,8 +6,9 @@
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
 //! [`fields`] (every field of a spec), [`networks`], [`links`], [`fence`] (who reaches whom),
 //! [`rules`] (what another hand does to that, and what becomes of connections), [`ports`] (that others have),
-//! [`nodes`] (several engines as one), [`surge`] (new ones start first), [`rollout`] (those that fail go
-//! back).
+//! [`nodes`] (several engines as one), [`outage`] (what may happen to one of them), [`surge`] (new ones start
+//! first), [`rollout`] (those that fail go back), [`requests`] (nobody notices). [`proxy`] stands between a
+//! test's loop and an engine.
 
 mod apply;
 mod crash;
@@ -25,8 +26,11 @@ mod links;
 mod links_elsewhere;
 mod networks;
 mod nodes;
+mod outage;
 mod plans;
 mod ports;
+mod proxy;
+mod requests;
 mod rollout;
 mod room;
 mod rules;
