@@ -486,6 +486,7 @@ impl FailureYaml {
             step: self.step.clone(),
             message: "out of luck".to_owned(),
             name_taken: self.name_taken,
+            unstartable: self.unstartable,
         }
     }
 }

@@ -146,6 +146,8 @@ pub(super) struct FailureYaml {
     pub(super) goal: String,
     #[serde(default)]
     pub(super) name_taken: bool,
+    #[serde(default)]
+    pub(super) unstartable: bool,
 }
 
 pub(super) fn n1() -> Name {

@@ -69,6 +69,7 @@ pub(super) fn subnets(snapshot: &mut Snapshot, observed: &Observed) {
                 step: "create network".to_owned(),
                 message: "Pool overlaps with other one on this address space".to_owned(),
                 name_taken: false,
+                unstartable: false,
             };
             record.failures.insert(n1(), failure);
         }
