@@ -72,7 +72,7 @@ fn container(world: &World, replica: &str, ordinal: u32) -> ObservedContainer {
 
 fn address(world: &World, replica: &str, ordinal: u32) -> Ipv4Addr {
     let container = container(world, replica, ordinal);
-    let (node, id) = (Name::new("n1").unwrap(), reconciler::model::ids::ContainerId("x".into()));
+    let (node, id) = (Name::new("n1").unwrap(), ContainerId("x".into()));
     address_of(&Located { node, id, container }).unwrap()
 }
 
@@ -401,7 +401,7 @@ fn who_can_be_told_nothing_holds_up_no_rollout() {
             world.nodes.values_mut().next().unwrap().refuses_hosts = true;
         }
         world.declare_set(rolling("web:2", instance("web:1")));
-        world.run_for(std::time::Duration::from_secs(20)).unwrap();
+        world.run_for(Duration::from_secs(20)).unwrap();
         for ordinal in 0..3 {
             let found = container(&world, "shop/db", ordinal);
             assert_eq!(found.image, container_image("web:2", &world));
