@@ -215,10 +215,9 @@ impl<'a> Round<'a> {
                 .take_while(|(replica, _)| replica.instance == link.to)
                 .filter_map(|(_, located)| {
                     let here = located.iter().filter(|at| at.node == *node);
-                    let known =
-                        here.filter_map(|at| Some((at, address_of(at)?))).filter(|(at, address)| {
-                            at.may_be_ready() || at.starts() && is_named(address)
-                        });
+                    let known = here.filter_map(|at| Some((at, address_of(at)?))).filter(
+                        |(at, address)| at.may_be_ready() || at.starts() && is_named(address),
+                    );
                     known.max_by_key(|(at, _)| {
                         let identity = &at.container.identity;
                         let is_current = wanted.as_ref() == Some(&identity.revision);
