@@ -135,13 +135,12 @@ fn listener(socket: &Path) -> Result<(i32, File), Lack> {
     for _ in 0..ATTEMPTS {
         let stream =
             UnixStream::connect(socket).map_err(|error| format!("connect to {shown}: {error}"))?;
-        let peer = socket_peercred(&stream).map_err(|error| match error.raw_os_error() {
-            // The kernel has no number for it here, and says so with 0.
-            0 => Lack::that_stays(format!(
-                "who listens on {shown} is no process that windlass can see; one in a container \
-                 has to share the process ids of the engine's host (`--pid=host`)"
-            )),
-            _ => Lack::from(format!("ask who listens on {shown}: {error}")),
+        // Nothing but this fails here: seen from another set of process ids it has no number.
+        let peer = socket_peercred(&stream).map_err(|_| {
+            Lack::that_stays(format!(
+                "who listens on {shown} is no process that windlass can see; in a container, \
+                 windlass has to share the process ids of the engine's host (`--pid=host`)"
+            ))
         })?;
         let pid = peer.pid.as_raw_nonzero().get();
         if let Ok(process) = File::open(format!("/proc/{pid}")) {

@@ -7,6 +7,7 @@ use super::fence::{SERVE, id, link, reaches};
 use super::hang::proxy;
 use super::links::{looked_up, variables};
 use super::room::{LONG, Loop, assert_settled, instance, one};
+use crate::lab::engine::as_root;
 use crate::lab::{Engine, Sandbox, docker, eventually};
 
 /// A sandbox on an engine that is elsewhere.
@@ -178,6 +179,36 @@ fn without_tools_a_link_has_a_network_on_20_10() {
     assert!(shown.stdout.contains("InForce"), "{shown:?}");
     assert!(reaches(engine, &id(&room, "web"), "db", 8080));
     assert_eq!(room.windlass(&["down", "-y"]).code, 0);
+}
+
+/// As in a container that has process ids of its own, where the engine's process has no number.
+#[test]
+fn where_the_engine_is_out_of_sight_a_link_has_a_network_on_20_10() {
+    let engine = engine!(V20_10);
+    let room = Sandbox::new(engine);
+    let declared = link("web-db", "{ from: web, to: db, ports: [8080] }");
+    room.spec("set.yaml", &(instance("web", SERVE) + &instance("db", SERVE) + &declared));
+    let apart = |args: &[&str]| {
+        let plain = room.command(args);
+        let mut command = as_root("unshare");
+        command.args(["--fork", "--pid", "--mount-proc"]).arg(plain.get_program());
+        command.args(plain.get_args()).current_dir(room.path());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let out = command.output().expect("it runs");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    apart(&["apply"]);
+    assert!(reaches(engine, &id(&room, "web"), "db", 8080));
+    let shown = apart(&["describe", "link", &format!("{}/web-db", room.project())]);
+    assert!(shown.contains("PortsNotEnforced") && shown.contains("--pid=host"), "{shown}");
+    apart(&["down", "-y"]);
+    assert_eq!(networks(&room), Vec::<String>::new());
 }
 
 #[test]
