@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::fence::{SERVE, id, link, reaches};
-use super::hang::proxy;
 use super::links::{looked_up, variables};
+use super::proxy::proxy;
 use super::room::{LONG, Loop, assert_settled, instance, one};
 use crate::lab::engine::as_root;
 use crate::lab::{Engine, Sandbox, docker, eventually};
