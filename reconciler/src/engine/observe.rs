@@ -28,7 +28,7 @@ pub(super) struct NodeState {
     list_again: bool,
     /// So many lists have to come before it is known how it stands since an operator asked. One that
     /// fails says so for all of them.
-    awaited: u8,
+    lists_due: u8,
     pub(super) relist_at: Timestamp,
     /// Lists that failed in a row.
     failures: u32,
@@ -68,7 +68,7 @@ impl Engine {
             endpoint: endpoint.clone(),
             listing: false,
             list_again: false,
-            awaited: 0,
+            lists_due: 0,
             relist_at: self.snapshot.now + RELIST_AFTER,
             failures: 0,
             latencies: VecDeque::new(),
@@ -86,7 +86,7 @@ impl Engine {
     pub(super) fn refresh(&mut self, node: &Name) {
         if let Some(state) = self.nodes.get_mut(node) {
             // One that is on its way says how it was before.
-            state.awaited = if state.listing { 2 } else { 1 };
+            state.lists_due = if state.listing { 2 } else { 1 };
         }
         self.list(node);
     }
@@ -94,7 +94,7 @@ impl Engine {
     /// Whether each node has answered, or failed to, since an operator last asked how it stands.
     #[must_use]
     pub fn is_refreshed(&self) -> bool {
-        self.nodes.values().all(|state| state.awaited == 0)
+        self.nodes.values().all(|state| state.lists_due == 0)
     }
 
     /// Asks for a list, or for another one if one is on its way.
@@ -193,7 +193,7 @@ impl Engine {
             backoff::wait(RELIST_AFTER / 5, RELIST_AFTER / 5, 1, &format!("{node} {}", now.0));
         state.relist_at = now + RELIST_AFTER - RELIST_AFTER / 10 + jitter;
         let again = std::mem::take(&mut state.list_again);
-        state.awaited = if result.is_ok() { state.awaited.saturating_sub(1) } else { 0 };
+        state.lists_due = if result.is_ok() { state.lists_due.saturating_sub(1) } else { 0 };
         match result {
             Ok(listing) => {
                 let took = u64::try_from(now.since(asked_at).as_millis()).unwrap_or(u64::MAX);

@@ -1,7 +1,7 @@
 //! Decides what to do: one function from a snapshot to a plan and a report.
 //!
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
-//! life of one replica; [`rest`] and [`settle`] are its ends), [`containers`] (which of them is in
+//! life of one replica; [`place`] says where; [`rest`] and [`settle`] are its ends), [`containers`] (which of them is in
 //! force), [`make`] (another container), [`exchange`] (how it takes the place of one that is there),
 //! [`turns`] (how many at once), [`rollout`] (what becomes of a revision), [`slots`] (with which host ports), [`power`] (whether it runs, rests
 //! or is started again), [`health`] (what is unhealthy gets another
@@ -24,6 +24,7 @@ mod make;
 mod memo;
 mod needs;
 mod own_network;
+mod place;
 mod power;
 mod ranges;
 mod removal;

@@ -265,14 +265,17 @@ fn roll_while_asked(engine: &Engine, networks: &str) -> Tally {
     let took = all.iter().map(|one| one.at).max().zip(all.iter().map(|one| one.at).min());
     let took = took.map_or(0, |(last, first)| (last - first) / 1_000_000);
     let tally = tally(all, &addresses, &served);
-    println!(
-        "{}: {} requests in {took} ms, {} failed: {} reached a replica that was ready, {} did not",
-        engine.version(),
-        tally.all,
-        tally.failed,
-        tally.broken.len(),
-        tally.led_astray.len()
-    );
+    #[expect(clippy::print_stdout, reason = "the figure is for whoever reads the run")]
+    {
+        println!(
+            "{}: {} requests in {took} ms, {} failed: {} reached a replica that was ready, {} did not",
+            engine.version(),
+            tally.all,
+            tally.failed,
+            tally.broken.len(),
+            tally.led_astray.len()
+        );
+    }
     held.stop();
     assert_settled(&room);
     tally
