@@ -35,6 +35,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
     check.places();
     check.rows();
     check.turns();
+    check.room();
     check.needs();
     check.removals();
     check.found
@@ -342,6 +343,13 @@ impl<'a> Check<'a> {
                     self.violation(step, format!("network {name} is there"));
                 }
             }
+            if let Action::ConnectNetwork { network, .. } = &step.action {
+                let is_there = seen.is_some_and(|seen| seen.networks.contains_key(network));
+                let is_made = made.contains(&(&step.node, network));
+                if network != DEFAULT_NETWORK && !is_there && !is_made {
+                    self.violation(step, format!("network {network} is not there"));
+                }
+            }
             if let Action::SetRules { rules, .. } = &step.action {
                 self.rules(step, rules);
             }
@@ -379,7 +387,7 @@ impl<'a> Check<'a> {
                     missing.push(format!("volume {volume}"));
                 }
             }
-            for network in config.more.attachments.keys() {
+            for network in config.attachments.keys() {
                 let is_there = network == DEFAULT_NETWORK
                     || seen.is_some_and(|seen| seen.networks.contains_key(network));
                 let makes = waits_for(&|object| {
@@ -464,7 +472,7 @@ impl<'a> Check<'a> {
                     }
                     let mut here =
                         snapshot.containers.values().flatten().filter(|at| at.node == step.node);
-                    if here.any(|at| at.container.config.more.attachments.contains_key(name)) {
+                    if here.any(|at| at.container.config.attachments.contains_key(name)) {
                         self.violation(step, "a container is on it");
                     }
                 }
@@ -522,6 +530,7 @@ fn is_of_container(action: &Action) -> bool {
 }
 
 mod decisions;
+mod room;
 mod turns;
 
 #[cfg(test)]

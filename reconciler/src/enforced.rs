@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::model::fence::{Fence, Way};
-use crate::model::ids::Key;
-use crate::model::observed::{EngineInfo, Limits, Missing, ObservedContainer};
-use crate::model::snapshot::Snapshot;
+use crate::model::ids::{Key, Name, ReplicaKey};
+use crate::model::observed::{ContainerState, EngineInfo, Limits, Missing, ObservedContainer};
+use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::{InstanceSpec, LinkSpec, ProjectSpec, Quota};
-use crate::plan::ways_of;
+use crate::plan::{link_network, ways_of};
 use crate::status::{Condition, Truth};
 use crate::want::is_on_own_network;
 
@@ -15,7 +15,7 @@ use crate::want::is_on_own_network;
 #[must_use]
 pub fn not_enforced(snapshot: &Snapshot, key: &Key) -> Vec<String> {
     let Some(declared) = snapshot.desired.instances.get(key) else { return Vec::new() };
-    let first = crate::model::ids::ReplicaKey::new(key.clone(), 0);
+    let first = ReplicaKey::new(key.clone(), 0);
     let containers = snapshot
         .containers
         .range(first..)
@@ -49,9 +49,10 @@ pub fn quota_not_enforced(project: &ProjectSpec) -> Option<Condition> {
 /// The condition of a link whose rules are all there.
 pub const LINK_IN_FORCE: &str = "InForce";
 
-/// Whether a link is in force: its rules are seen on each node that holds an instance of its own.
+/// Whether a link is in force: its rules are seen on each node that holds an instance of its own,
+/// or its network is there and both ends are on it.
 #[must_use]
-pub fn link(snapshot: &Snapshot, link: &LinkSpec) -> Condition {
+pub fn link(snapshot: &Snapshot, key: &Key, link: &LinkSpec) -> Condition {
     let told = |kind: &str, message: String| Condition {
         kind: kind.to_owned(),
         status: Truth::True,
@@ -79,8 +80,14 @@ pub fn link(snapshot: &Snapshot, link: &LinkSpec) -> Condition {
     let mut open = 0;
     for node in nodes {
         let Some(seen) = snapshot.nodes.get(node) else { continue };
+        if snapshot.records.nodes.get(node).is_some_and(|record| record.link_networks) {
+            return match joined(snapshot, node, key, link) {
+                Ok(()) => told("PortsNotEnforced", no_ports(node, &seen.fence)),
+                Err(missing) => told("Pending", format!("{missing} on node {node}")),
+            };
+        }
         match &seen.fence {
-            Fence::Unknown { reason } => {
+            Fence::Unknown { reason } | Fence::Elsewhere { reason } => {
                 return told("NotInForce", format!("on node {node}: {reason}"));
             }
             Fence::InForce { rules, .. } => {
@@ -99,6 +106,51 @@ pub fn link(snapshot: &Snapshot, link: &LinkSpec) -> Condition {
     }
     let ways = if open == 1 { "way" } else { "ways" };
     told(LINK_IN_FORCE, format!("{open} {ways} open"))
+}
+
+/// Whether a link's network is there, and all that run of its two ends are on it.
+///
+/// # Errors
+/// What is not.
+fn joined(snapshot: &Snapshot, node: &Name, key: &Key, link: &LinkSpec) -> Result<(), String> {
+    let network = link_network(snapshot, key, link);
+    let name = network.engine_name();
+    if !snapshot.nodes.get(node).is_some_and(|seen| seen.networks.contains_key(&name)) {
+        let record = snapshot.records.networks.get(&network);
+        let failure = record.and_then(|record| record.failures.get(node));
+        let why = failure.map(|failure| format!(": {}", failure.message)).unwrap_or_default();
+        return Err(format!("its network {name} is not there yet{why}"));
+    }
+    for end in [&link.from, &link.to] {
+        let first = ReplicaKey::new(end.clone(), 0);
+        let all = snapshot.containers.range(first..);
+        let all = all.take_while(|(replica, _)| replica.instance == *end);
+        let mut all = all.flat_map(|(_, located)| located).filter(|at| at.node == *node);
+        let is_off = |at: &&Located| {
+            let runs = matches!(at.container.state, ContainerState::Running { .. });
+            runs && !at.container.config.attachments.contains_key(&name)
+        };
+        if let Some(off) = all.find(is_off) {
+            return Err(format!("{} is not on its network {name} yet", off.container.name));
+        }
+    }
+    Ok(())
+}
+
+/// Says that a link opens more than it names, and why.
+fn no_ports(node: &Name, fence: &Fence) -> String {
+    let why = match fence {
+        Fence::Unknown { reason } | Fence::Elsewhere { reason } => {
+            format!("no rules can be set there: {reason}")
+        }
+        Fence::InForce { .. } => "rules can be set there by now; once no link is on \
+             that node, it goes over to them"
+            .to_owned(),
+    };
+    format!(
+        "its two ends reach each other on all ports, both ways, on a network of their own on node \
+         {node}; {why}"
+    )
 }
 
 fn of_container(

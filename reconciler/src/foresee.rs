@@ -5,6 +5,7 @@
 //! too, so the rounds are gone through here in a world of their own, in which each step does just
 //! what it says.
 
+use core::net::IpAddr;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -16,10 +17,9 @@ use crate::model::observed::{
     ObservedNode, ObservedVolume,
 };
 use crate::model::snapshot::{Located, Snapshot};
-use crate::model::sparse::Sparse;
 use crate::model::spec::{Condition, Restart};
 use crate::model::time::Timestamp;
-use crate::plan::{Change, Plan, plan};
+use crate::plan::{Change, Plan, plan, range_of};
 use crate::policy::Policies;
 use crate::report::{Reason, Report};
 use crate::rollout::overlay;
@@ -191,7 +191,7 @@ impl Snapshot {
                 // Where its file can be read, its engine writes it anew.
                 let is_fenced = self.nodes.get(node).is_some_and(|seen| match seen.fence {
                     Fence::InForce { .. } => true,
-                    Fence::Unknown { .. } => false,
+                    Fence::Unknown { .. } | Fence::Elsewhere { .. } => false,
                 });
                 if is_fenced && matches!(action, Action::StartContainer { .. }) {
                     container.hosts = Some(HostNames::new());
@@ -210,14 +210,16 @@ impl Snapshot {
             Action::RenameContainer { name, .. } => container.name.clone_from(name),
             Action::SetHosts { names, .. } => container.hosts = Some(names.clone()),
             Action::ConnectNetwork { network, attachment, .. } => {
-                let mut more = (*container.config.more).clone();
-                more.attachments.insert(network.clone(), attachment.clone());
-                container.config.more = Sparse::new(more);
+                container.config.attachments.insert(network.clone(), attachment.clone());
+                // Any address will do: what names it is listed, and not what it is.
+                let held = self.nodes.get(node).and_then(|seen| seen.networks.get(network));
+                let range = held.and_then(range_of);
+                let first = range.and_then(|range| range.hosts().nth(1));
+                container.addresses.extend(first.map(|at| (network.clone(), IpAddr::V4(at))));
             }
             Action::DisconnectNetwork { network, .. } => {
-                let mut more = (*container.config.more).clone();
-                more.attachments.remove(network);
-                container.config.more = Sparse::new(more);
+                container.config.attachments.remove(network);
+                container.addresses.remove(network);
             }
             Action::PutFiles { .. }
             | Action::SetRules { .. }

@@ -172,6 +172,8 @@ pub enum NodeEvent {
     Volumes,
     /// Networks changed.
     Networks,
+    /// Another hand changed what may talk to what.
+    Rules,
 }
 
 /// Why a driver could not do something.

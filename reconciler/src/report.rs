@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ids::{Digest, Name, ObjectId};
 use crate::model::time::Timestamp;
+use crate::plan::ChangeKind;
 use crate::step::FieldChange;
 
 /// The findings of one round.
@@ -34,6 +35,8 @@ pub struct Note {
     pub node: Option<Name>,
     /// Why.
     pub reason: Reason,
+    /// What will be done once that is over, if it is only a matter of waiting for others.
+    pub later: Option<ChangeKind>,
 }
 
 /// Why nothing happens.
@@ -200,6 +203,13 @@ pub struct Counts {
     /// Left alone, since an operator suspended them.
     #[serde(default)]
     pub suspended: u32,
+    /// Of those to be created, changed or replaced, the ones that wait for others first: they have
+    /// no steps yet.
+    #[serde(default)]
+    pub later: u32,
+    /// As declared but for their revision: an earlier one is held.
+    #[serde(default)]
+    pub behind: u32,
     /// As declared.
     pub settled: u32,
 }

@@ -428,6 +428,7 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
                     node,
                     incarnation,
                     address: _, // is chosen anew for what is made
+                    joined: _,  // containers show it
                     revision,
                     confirmed,
                     slot,
@@ -436,6 +437,7 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
                     restarts,
                     started_at: _, // says when, not what
                     replaced: _,   // how often says when, not what
+                    earlier: _,
                     failure: _,
                 } = record;
                 let made = (node, incarnation, revision, confirmed, slot);
@@ -465,8 +467,15 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
     }
     // A new state directory has no owner yet, and control groups are called after it.
     for (name, record) in nodes.iter().filter(|_| has_owner) {
-        let NodeRecord { engine, endpoint: _, cgroup_root, cordon: _, rules: _, failure: _ } =
-            record;
+        let NodeRecord {
+            engine,
+            endpoint: _,
+            cgroup_root,
+            cordon: _,
+            rules: _,
+            link_networks: _, // rests on what is seen
+            failure: _,
+        } = record;
         add(format!("node {name}"), seal.part(String::new(), &(engine, cgroup_root)));
     }
     for (name, record) in nodes {

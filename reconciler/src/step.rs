@@ -167,11 +167,15 @@ pub enum Action {
         restart: bool,
         /// Whether its earlier restarts still count.
         in_a_row: bool,
+        /// Whether it serves until its successor is ready: it is not the replica's newest one.
+        earlier: bool,
     },
     /// Ask a container to end, and kill it when the time is over.
     StopContainer {
         /// Its id.
         container: String,
+        /// How long it is left alone before it is asked, so that those who talk to it are done.
+        drain: Span,
         /// The time.
         timeout: Span,
         /// Whether its spec says that it shall be stopped.
@@ -247,8 +251,8 @@ impl Action {
                     slot: *slot,
                 }
             }
-            Self::StartContainer { restart, in_a_row, .. } => {
-                Deed::Start { restart: *restart, in_a_row: *in_a_row }
+            Self::StartContainer { container: _, restart, in_a_row, earlier } => {
+                Deed::Start { restart: *restart, in_a_row: *in_a_row, earlier: *earlier }
             }
             Self::StopContainer { power, retired, .. } => {
                 Deed::Stop { power: *power, retired: *retired }
@@ -303,11 +307,13 @@ impl Action {
         if let Self::CreateContainer { name, .. } = self { Some(name) } else { None }
     }
 
-    /// Whether `verb` is a word for it. A restart is a start.
+    /// Whether `verb` is a word for it. A restart is a start; that of an earlier container is not:
+    /// what hinders the one says nothing of the other.
     #[must_use]
     pub fn is_called(&self, verb: &str) -> bool {
         self.verb() == verb
-            || matches!(self, Self::StartContainer { .. }) && matches!(verb, "start" | "restart")
+            || matches!(self, Self::StartContainer { earlier: false, .. })
+                && matches!(verb, "start" | "restart")
     }
 
     /// The word for it in plans and progress lines.
@@ -328,6 +334,7 @@ impl Action {
             Self::SetRules { .. } => "set rules",
             Self::SetHosts { .. } => "set hosts",
             Self::CreateContainer { .. } => "create",
+            Self::StartContainer { earlier: true, .. } => "start again",
             Self::StartContainer { restart: false, .. } => "start",
             Self::StartContainer { restart: true, .. } => "restart",
             Self::StopContainer { .. } => "stop",

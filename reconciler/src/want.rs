@@ -2,9 +2,11 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 use std::collections::BTreeMap;
+use std::iter;
 
 use crate::links::Linked;
-use crate::model::ids::{Key, NAME_JOINT, Name, OwnerId, ReplicaKey, Revision};
+use crate::model::few::Few;
+use crate::model::ids::{Key, NAME_JOINT, Name, OWN_NETWORK_SUFFIX, OwnerId, ReplicaKey, Revision};
 use crate::model::observed::{
     Attachment, CgroupDriver, ContainerConfig, HealthCheck, HostPort, Limits, MoreConfig,
     MountFrom, MountPoint, PortBinding,
@@ -134,6 +136,22 @@ pub fn network_mode(spec: &InstanceSpec, project: &Name) -> String {
     }
 }
 
+/// Whether `text` is that network, without making a text.
+#[must_use]
+pub fn is_network_mode(text: &str, spec: &InstanceSpec, project: &Name) -> bool {
+    match spec.more.networks.first().map(|first| &first.network) {
+        Some(NetworkName::Declared(key)) => key.is_engine_name(text),
+        Some(NetworkName::Engine(name)) => name.as_str() == text,
+        None => is_own_network(text, project),
+    }
+}
+
+/// Whether `text` is the engine's name of a project's own network, without making a text.
+#[must_use]
+pub fn is_own_network(text: &str, project: &Name) -> bool {
+    text.strip_suffix(OWN_NETWORK_SUFFIX) == Some(project.as_str())
+}
+
 /// The networks that a container shall be on, by the engine's names. Those that have no endpoints,
 /// and the engine's `bridge` for one that is created on it, are left out.
 ///
@@ -145,14 +163,16 @@ pub fn attachments(
     spec: &InstanceSpec,
     replica: &ReplicaKey,
     linked: &Linked,
-) -> BTreeMap<String, Attachment> {
+) -> Few<String, Attachment> {
     let ReplicaKey { instance, ordinal } = replica;
     let mode = network_mode(spec, &instance.project);
     let own = [instance.name.to_string(), format!("{}-{ordinal}", instance.name)];
     if is_on_own_network(spec) {
         let attachment =
             Attachment { aliases: own.into(), address: None, links: linked.names_on(&mode) };
-        return BTreeMap::from([(mode, attachment)]);
+        let joins = linked.joins().iter();
+        let joins = joins.map(|(network, attachment)| (network.engine_name(), attachment.clone()));
+        return iter::once((mode, attachment)).chain(joins).collect();
     }
     let uses = spec.more.networks.iter().map(|one| {
         let own = match one.network {
@@ -233,6 +253,13 @@ pub fn config(
     address: Option<Ipv4Addr>,
     linked: &Linked,
 ) -> ContainerConfig {
+    let mut attachments = attachments(spec, replica, linked);
+    if is_on_own_network(spec) {
+        let own = Key::own_network(&replica.instance.project).engine_name();
+        if let Some(attachment) = attachments.get_mut(&own) {
+            attachment.address = address.map(IpAddr::V4);
+        }
+    }
     ContainerConfig {
         entrypoint: spec.command.clone(),
         cmd: spec.args.clone(),
@@ -264,16 +291,12 @@ pub fn config(
         cgroup_parent: cgroup_parent.to_owned(),
         restart_policy: RESTART_POLICY.to_owned(),
         network: network_mode(spec, &replica.instance.project),
-        more: more(spec, replica, address, linked),
+        attachments,
+        more: more(spec),
     }
 }
 
-fn more(
-    spec: &InstanceSpec,
-    replica: &ReplicaKey,
-    address: Option<Ipv4Addr>,
-    linked: &Linked,
-) -> Sparse<MoreConfig> {
+fn more(spec: &InstanceSpec) -> Sparse<MoreConfig> {
     let More {
         workdir,
         env_files: _, // stand in env
@@ -293,14 +316,7 @@ fn more(
         requests: _,  // asked of policies
         protected: _, // asked of policies
     } = &*spec.more;
-    let mut attachments = attachments(spec, replica, linked);
-    if is_on_own_network(spec) {
-        for attachment in attachments.values_mut() {
-            attachment.address = address.map(IpAddr::V4);
-        }
-    }
     Sparse::new(MoreConfig {
-        attachments,
         workdir: workdir.clone(),
         security: (**security).clone(),
         io: (*spec.resources.io).clone(),

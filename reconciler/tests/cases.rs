@@ -44,7 +44,8 @@ fn text(plan: &Plan, report: &Report) -> String {
         let node = note.node.as_ref().map_or("nowhere", |node| node.as_str());
         let what = reconciler::status::describe(&note.reason);
         let word = reconciler::status::reason_word(&note.reason);
-        writeln!(text, "note: {} on {node}: {word}: {what}", note.object).unwrap();
+        let later = note.later.map_or(String::new(), |kind| format!(", then {kind:?}"));
+        writeln!(text, "note: {} on {node}: {word}: {what}{later}", note.object).unwrap();
     }
     if let Some(held) = &report.held {
         let objects: Vec<String> = held.objects.iter().map(ToString::to_string).collect();
@@ -130,7 +131,7 @@ fn pairs(plan: &Plan, report: &Report) -> BTreeSet<String> {
 }
 
 /// Which causes an action can have.
-const POSSIBLE: [(&str, &[&str]); 22] = [
+const POSSIBLE: [(&str, &[&str]); 23] = [
     ("pull image", &["Needed"]),
     ("load image", &["Needed"]),
     ("import image", &["Needed"]),
@@ -185,6 +186,7 @@ const POSSIBLE: [(&str, &[&str]); 22] = [
         ],
     ),
     ("restart", &["Changed", "Drifted", "Ended"]),
+    ("start again", &["Ended"]),
     (
         "stop",
         &[

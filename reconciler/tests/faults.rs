@@ -9,6 +9,7 @@ use reconciler::model::observed::ContainerState;
 use reconciler::model::quantity::Bytes;
 use reconciler::model::spec::{InstanceSpec, Power, Restart};
 use reconciler::model::time::Timestamp;
+use reconciler::ports::NodeEvent;
 use reconciler::report::Reason;
 use reconciler::testing::{Fault, Hints, World, instance};
 
@@ -400,4 +401,75 @@ fn an_operator_who_asks_again_is_not_made_to_wait() {
     world.send(Event::Operator(Operator::Retry));
     world.run().unwrap();
     assert!(is_running(&world), "{:?}", world.engine.report());
+}
+
+#[test]
+fn a_look_that_was_asked_for_is_waited_for() {
+    let mut world = World::new(&["n1"]);
+    world.declare(&[("web", instance("web:1"))]);
+    world.run().unwrap();
+    assert!(world.engine.is_settled() && world.engine.is_refreshed());
+    // A list is under way, and another one is asked for: the first says nothing of that.
+    world.holds_lists = true;
+    world.send(Event::Hint { node: Name::new("n1").unwrap(), event: NodeEvent::Images });
+    world.send(Event::Operator(Operator::Refresh));
+    world.run().unwrap();
+    assert!(world.engine.is_settled() && !world.engine.is_refreshed());
+    world.release_lists();
+    world.run().unwrap();
+    assert!(!world.engine.is_refreshed());
+    world.holds_lists = false;
+    world.release_lists();
+    world.run().unwrap();
+    assert!(world.engine.is_settled() && world.engine.is_refreshed());
+    // One that fails is an answer.
+    world.nodes.values_mut().for_each(|engine| engine.reachable = false);
+    world.send(Event::Operator(Operator::Refresh));
+    world.step();
+    assert!(!world.engine.is_refreshed());
+    world.run().unwrap();
+    assert!(world.engine.is_refreshed());
+}
+
+#[test]
+fn what_is_done_late_beside_a_row_is_heard_of() {
+    // Whatever the row for the same replica does just then.
+    for verb in ["create", "stop", "start", "remove"] {
+        let mut spec = instance("web:1");
+        let mut world = world(&spec);
+        faults(&mut world, &[Fault::TimedOutLate]);
+        spec.env.insert("N".to_owned(), "2".to_owned());
+        world.declare(&[("web", spec.clone())]);
+        // The look after it comes, and the next try does not.
+        world.run().unwrap();
+        assert_eq!(world.actions, ["n1: create default/web/0"]);
+        world.actions.clear();
+        spec.env.insert("N".to_owned(), "3".to_owned());
+        world.declare(&[("web", spec)]);
+        let line = format!("n1: {verb} default/web/0");
+        while !world.actions.contains(&line) {
+            assert!(world.step(), "{:?}", world.actions);
+        }
+        world.disturb(&n1(), |now, engine| engine.catch_up(now));
+        // Sooner than anybody lists all containers.
+        run(&mut world, 10);
+        assert!(is_running(&world), "{verb}");
+    }
+}
+
+#[test]
+fn what_its_engine_starts_no_more_is_replaced() {
+    let mut spec = instance("web:1");
+    let mut world = world(&spec);
+    let (first, _) = only(&world);
+    // Another container is made, the first one is stopped, and the start leaves it behind.
+    faults(&mut world, &[Fault::None, Fault::None, Fault::Conflict]);
+    spec.env.insert("N".to_owned(), "2".to_owned());
+    world.declare(&[("web", spec)]);
+    run(&mut world, 10);
+    assert!(is_running(&world));
+    assert_ne!(only(&world).0, first);
+    let starts = world.actions.iter().filter(|line| line.contains("start")).count();
+    let creates = world.actions.iter().filter(|line| line.contains("create")).count();
+    assert_eq!((creates, starts), (2, 2), "{:?}", world.actions);
 }

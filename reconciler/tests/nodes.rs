@@ -2,7 +2,7 @@
 //! emptied.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +12,12 @@ use reconciler::model::cordon::NodeOrder;
 use reconciler::model::desired::{Declared, DesiredSet, Source};
 use reconciler::model::ids::{Key, Name};
 use reconciler::model::observed::{ContainerState, Exit, Reach};
-use reconciler::model::spec::{Endpoint, NodeSpec};
+use reconciler::model::quantity::Bytes;
+use reconciler::model::record::ReplicaRecord;
+use reconciler::model::sparse::Sparse;
+use reconciler::model::spec::{Endpoint, More, NodeSpec, Order, Update};
 use reconciler::ports::{DriverError, DriverErrorKind, NodeEvent};
+use reconciler::report::Reason;
 use reconciler::testing::{FakeEngine, World, instance};
 
 fn name(text: &str) -> Name {
@@ -33,10 +37,15 @@ fn settled(world: &mut World) {
 
 /// A set of instances with so many replicas each, on nodes at these endpoints.
 fn set(instances: &[u32], nodes: &[(&str, &str)]) -> DesiredSet {
+    set_with(instances, nodes, Update::default())
+}
+
+fn set_with(instances: &[u32], nodes: &[(&str, &str)], update: Update) -> DesiredSet {
     let mut desired = DesiredSet::default();
     for (at, replicas) in instances.iter().enumerate() {
         let mut spec = instance("web:1");
         spec.replicas = *replicas;
+        spec.more = Sparse::new(More { update: Some(update), ..More::default() });
         let key: Key = format!("shop/web-{at}").parse().unwrap();
         desired.instances.insert(key, Declared::new(spec, source()));
     }
@@ -66,6 +75,25 @@ fn places(world: &World) -> BTreeMap<String, Vec<String>> {
         }
     }
     places
+}
+
+/// The replicas of an instance that run, each as often as it does.
+fn running(world: &World, key: &str) -> Vec<u32> {
+    let all = world.nodes.values().flat_map(|engine| engine.containers.values());
+    let of_it = all.filter(|found| found.identity.replica.instance.to_string() == key);
+    let runs = of_it.filter(|found| matches!(found.state, ContainerState::Running { .. }));
+    runs.map(|found| found.identity.replica.ordinal).collect()
+}
+
+fn update() -> impl Strategy<Value = Update> {
+    let stop_first =
+        (1..3_u32).prop_map(|away| Update { max_unavailable: away, ..Update::default() });
+    let start_first = (0..3_u32, 1..3_u32).prop_map(|(away, beside)| Update {
+        max_unavailable: away,
+        max_surge: beside,
+        ..Update::usual(Order::StartFirst)
+    });
+    prop_oneof![stop_first, start_first]
 }
 
 #[test]
@@ -173,9 +201,15 @@ fn a_node_whose_clock_is_wrong_doubles_and_loses_nothing() {
 
 #[test]
 fn death_at_each_point_of_a_drain() {
+    dies_at_each_point(Update::default());
+    dies_at_each_point(Update::usual(Order::StartFirst));
+}
+
+/// Whatever it died at, the world itself looks after turns: `settled` asks for its faults.
+fn dies_at_each_point(update: Update) {
     for moment in 0..200 {
         let mut world = World::new(&["n1", "n2"]);
-        world.declare_set(set(&[3, 1], &[("n1", "/n1.sock"), ("n2", "/n2.sock")]));
+        world.declare_set(set_with(&[3, 1], &[("n1", "/n1.sock"), ("n2", "/n2.sock")], update));
         settled(&mut world);
         drain(&mut world, "n1");
         world.dies_after = Some(moment);
@@ -199,32 +233,33 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     /// A drained node ends empty where others have room, and nobody else moves; of a cordoned node
-    /// nobody does. In the midst of it none of an instance's replicas is away.
+    /// nobody does. In the midst of it no more replicas are away, and no more run, than the `update`
+    /// of their instance says.
     #[test]
     fn a_drain_empties_its_node_and_moves_nobody_else(
         instances in prop::collection::vec(1..5_u32, 1..5),
         nodes in 2..5_usize,
         drained in 0..5_usize,
         only_cordon in any::<bool>(),
+        update in update(),
     ) {
         let names: Vec<String> = (0..nodes).map(|at| format!("n{at}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let at: Vec<(&str, &str)> = names.iter().map(|name| (*name, *name)).collect();
         let mut world = World::new(&names);
-        world.declare_set(set(&instances, &at));
+        world.declare_set(set_with(&instances, &at, update));
         settled(&mut world);
         let before = places(&world);
         let node = names[drained % nodes];
         order(&mut world, node, NodeOrder::Cordon { drain: !only_cordon, why: None });
         while world.step() {
-            let runs = |engine: &FakeEngine, key: &str| {
-                engine.containers.values().any(|container| {
-                    container.identity.replica.to_string() == *key
-                        && matches!(container.state, ContainerState::Running { .. })
-                })
-            };
-            for replica in before.keys() {
-                prop_assert!(world.nodes.values().any(|engine| runs(engine, replica)), "{replica}");
+            for (at, replicas) in instances.iter().enumerate() {
+                let running = running(&world, &format!("shop/web-{at}"));
+                let distinct = running.iter().collect::<BTreeSet<_>>().len();
+                let least = (*replicas as usize).saturating_sub(update.max_unavailable as usize);
+                let most = *replicas as usize + update.max_surge as usize;
+                prop_assert!(distinct >= least, "{at}: {running:?} run, and {least} have to");
+                prop_assert!(running.len() <= most, "{at}: {running:?} run, and {most} may");
             }
         }
         settled(&mut world);
@@ -238,7 +273,7 @@ proptest! {
         // What is new goes elsewhere.
         let mut more = instances.clone();
         more.push(3);
-        world.declare_set(set(&more, &at));
+        world.declare_set(set_with(&more, &at, update));
         settled(&mut world);
         let added: Vec<_> = places(&world).into_iter().filter(|(key, _)| !before.contains_key(key)).collect();
         prop_assert_eq!(added.len(), 3);
@@ -247,5 +282,93 @@ proptest! {
         world.actions.clear();
         settled(&mut world);
         prop_assert!(world.actions.is_empty(), "nobody moves back: {:?}", world.actions);
+    }
+}
+
+/// Instances with this much memory each, on two nodes of 1 GiB.
+fn sized(memory: &[u64], image: &str) -> DesiredSet {
+    let mut desired = set(&vec![1; memory.len()], &[("n1", "/n1.sock"), ("n2", "/n2.sock")]);
+    for (declared, mebibytes) in desired.instances.values_mut().zip(memory) {
+        let mut spec = instance(image);
+        spec.resources.memory = Some(Bytes(mebibytes << 20));
+        *declared = Declared::new(spec, source());
+    }
+    for declared in desired.nodes.values_mut() {
+        let mut node = (*declared.spec).clone();
+        node.capacity.memory = Some(Bytes(1 << 30));
+        *declared = Declared::new(node, source());
+    }
+    desired
+}
+
+/// What the replicas of a node have, each once, while another container takes its place.
+fn memory_on(engine: &FakeEngine) -> u64 {
+    let mut of: BTreeMap<_, u64> = BTreeMap::new();
+    for found in engine.containers.values() {
+        let most = of.entry(&found.identity.replica).or_default();
+        *most = (*most).max(found.config.limits.memory);
+    }
+    of.values().sum()
+}
+
+/// Whether that is why a replica has not got what is declared for it. Removals of others may be held.
+fn says(reason: &Reason) -> bool {
+    matches!(reason, Reason::Stalled { .. } | Reason::Unplaced { .. } | Reason::WaitingOn { .. })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_limits_pass_what_is_declared_for_a_node(
+        changes in prop::collection::vec(
+            (prop::collection::vec(1..9_u64, 1..6), any::<bool>(), 0..40_usize),
+            1..8,
+        ),
+    ) {
+        let mut world = World::new(&["n1", "n2"]);
+        for (eighths, image, steps) in &changes {
+            let memory: Vec<u64> = eighths.iter().map(|eighths| eighths * 128).collect();
+            world.declare_set(sized(&memory, if *image { "web:1" } else { "web:2" }));
+            for _ in 0..*steps {
+                world.step();
+                for (node, engine) in &world.nodes {
+                    prop_assert!(memory_on(engine) <= 1 << 30, "{}: {:?}", node, world.actions);
+                }
+            }
+        }
+        world.run_for(Duration::from_secs(600)).unwrap();
+        prop_assert!(world.faults.is_empty(), "{:?}", world.faults);
+        prop_assert!(world.engine.is_settled(), "{}", world.engine.plan());
+        for (node, engine) in &world.nodes {
+            prop_assert!(memory_on(engine) <= 1 << 30, "{}: {:?}", node, world.actions);
+        }
+        // Who has other limits than declared says why, and there is no room for it.
+        let snapshot = world.engine.snapshot();
+        for (key, declared) in &snapshot.desired.instances {
+            let asked = declared.spec.resources.memory.unwrap().0;
+            let record = &snapshot.records.instances.get(key).and_then(|at| at.replicas.get(&0));
+            let on = record.and_then(|record| record.node.clone());
+            let found = on.as_ref().and_then(|on| {
+                let mut all = world.nodes[on].containers.values();
+                all.find(|at| at.identity.replica.instance == *key)
+            });
+            let memory = found.map(|found| found.config.limits.memory);
+            if memory == Some(asked) {
+                continue;
+            }
+            let is_said = world.engine.report().notes.iter().any(|note| {
+                note.object.to_string().starts_with(&format!("{key}/"))
+                    && says(&note.reason)
+            });
+            prop_assert!(is_said, "{}: {:?}", key, world.engine.report());
+            let (Some(on), Some(memory)) = (on, memory) else { continue };
+            // What is recorded as made keeps its room while it is away.
+            let gone = snapshot.records.instances.values().filter_map(|at| at.replicas.get(&0));
+            let of = |at: &ReplicaRecord| at.applied.memory;
+            let recorded: u64 = gone.filter(|at| at.node.as_ref() == Some(&on)).map(of).sum();
+            let used = recorded.max(memory_on(&world.nodes[&on]));
+            prop_assert!(used - memory + asked > 1 << 30, "{key}: {:?}", world.engine.report());
+        }
     }
 }

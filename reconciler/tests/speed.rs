@@ -111,7 +111,7 @@ fn settle(snapshot: &mut Snapshot) {
                 &reconciler::links::Linked::default(),
             ),
             address: None,
-            addresses: BTreeMap::new(),
+            addresses: Default::default(),
             created_at: snapshot.now,
             hosts_path: None,
             hosts: None,

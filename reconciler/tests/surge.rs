@@ -8,11 +8,12 @@ use std::time::Duration;
 use reconciler::engine::Event;
 use reconciler::model::ids::{ContainerId, Digest, Name};
 use reconciler::model::observed::{ContainerState, ObservedContainer};
+use reconciler::model::quantity::Span;
 use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{
-    InstanceSpec, More, Order, Port, PortRange, Protocol, Restart, Update,
+    Health, HealthProbe, InstanceSpec, More, Order, Port, PortRange, Protocol, Restart, Update,
 };
-use reconciler::testing::{World, instance};
+use reconciler::testing::{NEVER_WELL, World, instance};
 
 const REPLICAS: usize = 3;
 
@@ -191,6 +192,63 @@ fn what_ends_again_and_again_takes_nothing_with_it() {
         assert_eq!(ready(world), REPLICAS, "{}", world.engine.plan());
         assert!(running(world) <= REPLICAS + 1);
     });
+    assert_rolled_out(&world, "web:3", 4);
+}
+
+/// A revision with a check; the containers of `bad` ones never pass it.
+fn checked(image: &str, bad: bool) -> InstanceSpec {
+    let mut spec = spec(image, Update { health_timeout: Span::seconds(86_400), ..beside(1) });
+    spec.health = Some(Health {
+        check: HealthProbe::Tcp { port: 80 },
+        interval: Span::seconds(5),
+        timeout: Span::seconds(1),
+        retries: 3,
+        start_period: Span::seconds(80_000),
+    });
+    if bad {
+        spec.env.insert(NEVER_WELL.to_owned(), "yes".to_owned());
+    }
+    spec
+}
+
+#[test]
+fn what_serves_until_its_successor_is_ready_is_started_again() {
+    let mut world = world(beside(1));
+    world.declare(&[("web", checked("web:1", false))]);
+    world.run_for(Duration::from_secs(60)).unwrap();
+    let old: BTreeSet<ContainerId> = containers(&world).map(|(id, _)| id.clone()).collect();
+    world.declare(&[("web", checked("web:2", true))]);
+    world.run_for(Duration::from_secs(60)).unwrap();
+    let new = containers(&world).find(|(id, _)| !old.contains(*id)).unwrap();
+    let (replica, new) = (new.1.identity.replica.clone(), new.0.clone());
+    let serving = |world: &World| {
+        let mut serving = containers(world).filter(|(id, found)| {
+            old.contains(*id)
+                && found.identity.replica == replica
+                && matches!(found.state, ContainerState::Running { .. })
+        });
+        serving.next().map(|(id, _)| id.clone())
+    };
+    let old_one = serving(&world).unwrap();
+    // It ends again and again, also over a restart of windlass: each time it serves again, later
+    // and later, and never gives way to what is not ready.
+    for round in 0..8 {
+        let node = Name::new("n1").unwrap();
+        world.disturb(&node, |now, engine| engine.end(now, &old_one, 1));
+        if round == 4 {
+            world.restart();
+        }
+        world.run_for(Duration::from_secs(200)).unwrap();
+        assert_eq!(serving(&world), Some(old_one.clone()), "{}", world.engine.plan());
+        assert!(world.faults.is_empty(), "{:?}", world.faults);
+    }
+    assert_eq!(running(&world), REPLICAS + 1);
+    // None of that is held against the new one.
+    let records = &world.engine.snapshot().records.instances[&replica.instance];
+    assert_eq!(records.replicas[&replica.ordinal].restarts.total, 0);
+    assert!(containers(&world).any(|(id, _)| *id == new));
+    world.declare(&[("web", checked("web:3", false))]);
+    world.run_for(Duration::from_secs(300)).unwrap();
     assert_rolled_out(&world, "web:3", 4);
 }
 

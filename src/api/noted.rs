@@ -72,7 +72,19 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
         }
         Entry::Subnet { network, subnet } => {
             let message = format!("its network gets {subnet}");
-            (NotedKind::Decided, of(&format!("project {}", network.project)), None, message)
+            let whose = match network.link_of_network() {
+                Some((link, _)) => format!("link {link}"),
+                None => format!("project {}", network.project),
+            };
+            (NotedKind::Decided, of(&whose), None, message)
+        }
+        Entry::LinksBy { node, networks } => {
+            let message = if *networks {
+                "links have networks of their own here, since no rules can be set"
+            } else {
+                "no link is left here; how the next ones are put in force is decided anew"
+            };
+            (NotedKind::Decided, of(&format!("node {node}")), Some(node), message.to_owned())
         }
         Entry::Resolved { image, source: _, node, id, pinned } => {
             let content = pinned.as_deref().unwrap_or(&id.0);
@@ -87,7 +99,16 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             (NotedKind::Done, of(&name(object)), Some(node), deed_words(deed))
         }
         Entry::Failed { object, node, failure } => {
-            let Failure { goal: _, count, at, retry_at, step, message, name_taken: _ } = failure;
+            let Failure {
+                goal: _,
+                count,
+                at,
+                retry_at,
+                step,
+                message,
+                name_taken: _,
+                unstartable: _,
+            } = failure;
             let times =
                 if *count == 1 { String::new() } else { format!(" {count} times in a row") };
             // What was tried stands before the reason.
@@ -309,7 +330,7 @@ mod tests {
         let replica = ReplicaKey::new("shop/web".parse().expect("a key"), 0);
         let node = Name::new("n1").expect("a name");
         let object = ObjectId::Replica(replica.clone());
-        let deed = Deed::Start { restart: true, in_a_row: false };
+        let deed = Deed::Start { restart: true, in_a_row: false, earlier: false };
         let cause = "ended with exit code 1".to_owned();
         let intent = told(Entry::Intent { object, node, deed, cause, from: None });
         assert_eq!(intent.as_deref(), Some("shop/web/0: restart (ended with exit code 1)"));

@@ -11,6 +11,7 @@ use reconciler::model::spec::{
     BUILT_IN_FLAVORS, FlavorSpec, LinkSpec, NetworkName, PolicyBindingSpec, WaiverSpec,
 };
 use reconciler::status::{Condition, Truth};
+use reconciler::want::is_on_own_network;
 use serde::Serialize;
 
 use super::protocol::PlainStatus;
@@ -42,15 +43,21 @@ pub(super) fn networks(snapshot: &Snapshot) -> Vec<PlainStatus> {
         let name = key.engine_name();
         let holds = snapshot.nodes.iter().filter(|(_, seen)| seen.networks.contains_key(&name));
         let nodes: Vec<Name> = holds.map(|(node, _)| node.clone()).collect();
-        let on_it = snapshot.desired.instances.values().filter(|instance| {
+        let on_it = snapshot.desired.instances.iter().filter(|(user, instance)| {
             let of = |network: &NetworkName| *network == NetworkName::Declared(key.clone());
-            instance.spec.more.networks.iter().any(|one| of(&one.network))
+            let is_there = key.is_own_network()
+                && user.project == key.project
+                && is_on_own_network(&instance.spec);
+            is_there || instance.spec.more.networks.iter().any(|one| of(&one.network))
         });
         let record = snapshot.records.networks.get(key);
         let failure = record.and_then(|record| record.failures.values().next());
         let own = declared.is_some_and(|declared| declared.spec.is_engines_own());
         let message = match (declared, failure) {
             (_, Some(failure)) => Some(failure.message.clone()),
+            (None, None) if key.is_own_network() => {
+                Some("the project's own, for who names no networks".to_owned())
+            }
             (None, None) => Some("no longer declared".to_owned()),
             (Some(_), None) if own => Some("every engine has it".to_owned()),
             (Some(_), None) if nodes.is_empty() => {
@@ -69,7 +76,7 @@ pub(super) fn links(snapshot: &Snapshot) -> Vec<PlainStatus> {
     let status = |(key, declared): (&Key, &Declared<LinkSpec>)| {
         let LinkSpec { from, to, .. } = &*declared.spec;
         let gone = [from, to].into_iter().find(|key| !desired.instances.contains_key(*key));
-        let condition = enforced::link(snapshot, &declared.spec);
+        let condition = enforced::link(snapshot, key, &declared.spec);
         let message = match gone {
             Some(key) => Some(format!("Instance {key} is not declared")),
             None if condition.kind == enforced::LINK_IN_FORCE => None,

@@ -290,6 +290,9 @@ pub struct PlanRow {
     pub cause: Option<Cause>,
     /// Why nothing would.
     pub reason: Option<Reason>,
+    /// What would happen to it once that is over, if it only waits for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub later: Option<ChangeKind>,
     /// The same in words.
     pub why: String,
     /// What would be done, in order: `create`, `start`.

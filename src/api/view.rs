@@ -43,6 +43,7 @@ pub fn plan(engine: &Engine) -> PlanView {
             why: change.cause.to_string(),
             cause: Some(change.cause.clone()),
             reason: None,
+            later: None,
             steps: steps.remove(&change.object).unwrap_or_default(),
         });
     }
@@ -56,6 +57,7 @@ pub fn plan(engine: &Engine) -> PlanView {
             cause: None,
             why: status::explain(snapshot, &note.object, note.node.as_ref(), &note.reason),
             reason: Some(note.reason.clone()),
+            later: note.later,
             steps: Vec::new(),
         });
     }
@@ -270,7 +272,8 @@ pub fn nodes(snapshot: &Snapshot) -> Vec<NodeStatus> {
 pub fn outcome(engine: &Engine) -> Option<Outcome> {
     let report = engine.report();
     let degraded = engine.degraded();
-    if degraded.is_none() && !engine.is_settled() {
+    // What a node that hangs holds may be as declared, or not: it is waited for, or found missing.
+    if degraded.is_none() && !(engine.is_settled() && engine.is_refreshed()) {
         return None;
     }
     let is_passing = |reason: &Reason| match reason {

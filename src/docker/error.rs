@@ -11,7 +11,40 @@ const MESSAGE_CHARS_MAX: usize = 500;
 
 /// What `operation` failed with. `operation` names what was tried and on what.
 pub(super) fn driver_error(operation: &str, error: &Error) -> DriverError {
-    new(kind_of(error), operation, &text_of(error))
+    let text = text_of(error);
+    new(kind_of(error), operation, &taken_port(&text).unwrap_or(text))
+}
+
+/// What an engine means that could not listen on a host port: it tells of its endpoints and proxies,
+/// in other words with each version, and its user wants to know which port, and who has it.
+fn taken_port(text: &str) -> Option<String> {
+    let by = if text.contains("port is already allocated") {
+        "another container"
+    } else if text.contains("address already in use") {
+        "another process"
+    } else {
+        return None;
+    };
+    let port = text.split_whitespace().find_map(host_port)?;
+    Some(format!(
+        "host port {port} is taken by {by} on the node; free it there, or let `ports` of the instance \
+         name another `host` port"
+    ))
+}
+
+/// The port of `0.0.0.0:8080`, `[::]:8080/tcp`, or `0.0.0.0:8080:172.17.0.2:80/tcp`.
+fn host_port(word: &str) -> Option<u16> {
+    let word = word.trim_matches(|c| matches!(c, ':' | ',' | '(' | ')'));
+    let rest = match word.strip_prefix('[') {
+        Some(rest) => rest.split_once("]:")?.1,
+        None => {
+            let (address, rest) = word.split_once(':')?;
+            address.parse::<std::net::Ipv4Addr>().ok()?;
+            rest
+        }
+    };
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok().filter(|port| *port > 0)
 }
 
 /// An error with a text of our own.
@@ -131,6 +164,43 @@ mod tests {
             "start container web: the engine answered with status 503"
         );
         assert!(answered(500, &"é".repeat(600)).message.chars().count() < 540);
+    }
+
+    #[test]
+    fn a_taken_port_is_named_with_what_to_do() {
+        let endpoint = "driver failed programming external connectivity on endpoint shop.web.0.1 \
+                        (51d3fe1b9a0a)";
+        let process = [
+            format!(
+                "{endpoint}: Error starting userland proxy: listen tcp4 0.0.0.0:8080: bind: address \
+                 already in use"
+            ),
+            format!(
+                "{endpoint}: failed to bind port 0.0.0.0:8080/tcp: listen tcp4 0.0.0.0:8080: bind: \
+                 address already in use"
+            ),
+            format!(
+                "{endpoint}: failed to bind host port for 0.0.0.0:8080:172.17.0.2:80/tcp: address \
+                 already in use"
+            ),
+            "listen udp6 [::]:8080: bind: address already in use".to_owned(),
+        ];
+        let advice = "free it there, or let `ports` of the instance name another `host` port";
+        for text in process {
+            let expected = format!(
+                "start container web: host port 8080 is taken by another process on the node; \
+                 {advice}"
+            );
+            assert_eq!(answered(500, &text).message, expected, "{text}");
+        }
+        let text = format!("{endpoint}: Bind for 127.0.0.1:8080 failed: port is already allocated");
+        let expected = format!(
+            "start container web: host port 8080 is taken by another container on the node; {advice}"
+        );
+        assert_eq!(answered(500, &text).message, expected);
+        // What names no port is told as it is.
+        let text = "address already in use";
+        assert_eq!(answered(500, text).message, "start container web: address already in use");
     }
 
     #[test]

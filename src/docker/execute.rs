@@ -86,16 +86,18 @@ pub(super) async fn execute(
                 .map_err(|error| without_values(error, config.env.values()))?;
             Ok(Done::Container(ContainerId(created.id.into())))
         }
-        Action::StartContainer { container, restart: _, in_a_row: _ } => {
+        Action::StartContainer { container, restart: _, in_a_row: _, earlier: _ } => {
             let operation = format!("start container {container}");
             driver
                 .call(&operation, change, |session| async move {
                     session.docker.start_container(container, None::<StartContainerOptions>).await
                 })
-                .await?;
+                .await
+                .map_err(conflict_if_exists)?;
             Ok(Done::AsAsked)
         }
-        Action::StopContainer { container, timeout, power: _, retired: _ } => {
+        Action::StopContainer { container, drain, timeout, power: _, retired: _ } => {
+            tokio::time::sleep(drain.duration()).await;
             let operation = format!("stop container {container}");
             // The engine counts in seconds. Rounded up, nobody is killed early.
             let seconds = i32::try_from(timeout.0.div_ceil(1000)).unwrap_or(i32::MAX);
@@ -206,6 +208,15 @@ async fn update(
     }
     let text = "a cpu limit cannot be lifted while the container lives";
     Err(error::new(DriverErrorKind::Refused, &operation, text))
+}
+
+/// Engine 20.10 says with an error of its own (500) that what it would have to make for a start is
+/// there already, left behind when it was killed. The next start ends no other way.
+fn conflict_if_exists(mut error: DriverError) -> DriverError {
+    if error.message.ends_with(": already exists") {
+        error.kind = DriverErrorKind::Conflict;
+    }
+    error
 }
 
 /// Takes the values of variables out of what the engine says.

@@ -6,13 +6,54 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use reconciler::model::fence::Fence;
 use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// The longest list of network devices that is read; one takes a line of 120 bytes, and a node has
 /// a thousand of them at most.
 const DEVICES_BYTES_MAX: u64 = 1 << 20;
+
+/// So often an engine is asked for before a process that is not there counts as one of another host:
+/// the first one may just have ended.
+const ATTEMPTS: u32 = 2;
+
+/// Why the host of an engine cannot be had.
+#[derive(Debug)]
+pub(super) struct Lack {
+    /// Why, for people.
+    why: String,
+    /// Whether that stays so while windlass runs where it does, with the rights that it has.
+    stays: bool,
+}
+
+impl Lack {
+    /// One that stays.
+    pub(super) fn that_stays(why: String) -> Self {
+        Self { why, stays: true }
+    }
+
+    /// What is known of rules then.
+    pub(super) fn fence(self) -> Fence {
+        let Self { why: reason, stays } = self;
+        if stays { Fence::Elsewhere { reason } } else { Fence::Unknown { reason } }
+    }
+}
+
+/// One that may be over at the next look.
+impl From<String> for Lack {
+    fn from(why: String) -> Self {
+        Self { why, stays: false }
+    }
+}
+
+impl From<Lack> for String {
+    fn from(lack: Lack) -> Self {
+        lack.why
+    }
+}
 
 /// An engine whose process is on this host.
 #[derive(Debug)]
@@ -26,24 +67,19 @@ impl Host {
     /// if there are none to tell by.
     ///
     /// # Errors
-    /// Why it cannot be had, for people.
-    pub(super) fn of(socket: &Path, bridges: &[String]) -> Result<Self, String> {
+    /// Why it cannot be had.
+    pub(super) fn of(socket: &Path, bridges: &[String]) -> Result<Self, Lack> {
         let shown = socket.display();
-        let stream =
-            UnixStream::connect(socket).map_err(|error| format!("connect to {shown}: {error}"))?;
-        let peer = socket_peercred(&stream)
-            .map_err(|error| format!("ask who listens on {shown}: {error}"))?;
-        let pid = peer.pid.as_raw_nonzero().get();
+        let (pid, process) = listener(socket)?;
         // All is read below one open directory: it stays that of one process.
-        let process = File::open(format!("/proc/{pid}"))
-            .map_err(|_| format!("who listens on {shown} is no process of this host"))?;
         let open = |path: &str| {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC;
             openat(&process, path, flags, Mode::empty()).map(File::from).map_err(|error| {
-                format!(
+                let why = format!(
                     "open /proc/{pid}/{path} of the engine at {shown}: {error}; windlass has to be \
                      root on the engine's host"
-                )
+                );
+                Lack { why, stays: is_of_rights(error) }
             })
         };
         let mut devices = String::new();
@@ -58,11 +94,11 @@ impl Host {
                 .any(|name| name.trim() == bridge)
         };
         if !bridges.is_empty() && !bridges.iter().any(has) {
-            return Err(format!(
+            return Err(Lack::that_stays(format!(
                 "the network of process {pid}, which listens on {shown}, does not hold the \
-                 engine's bridges ({}): the engine is elsewhere",
+                 engine's bridges ({}): the engine is elsewhere, and windlass has to be where it is",
                 bridges.join(", ")
-            ));
+            )));
         }
         Ok(Self { pid, network: open("ns/net")? })
     }
@@ -71,21 +107,81 @@ impl Host {
     ///
     /// # Errors
     /// If it may not be entered, and what `work` says.
-    pub(super) fn inside<T>(&self, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-        move_into_link_name_space(self.network.as_fd(), Some(LinkNameSpaceType::Network)).map_err(
-            |error| {
-                format!(
-                    "enter the network of the engine, process {}: {error}; windlass has to be root \
-                     on the engine's host",
-                    self.pid
-                )
-            },
-        )?;
+    pub(super) fn inside<T, E: From<Lack>>(
+        &self,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let network = self.network.as_fd();
+        move_into_link_name_space(network, Some(LinkNameSpaceType::Network)).map_err(|error| {
+            let why = format!(
+                "enter the network of the engine, process {}: {error}; windlass has to be root on \
+                 the engine's host",
+                self.pid
+            );
+            Lack { why, stays: is_of_rights(error) }
+        })?;
         work()
     }
 
     /// A file of the engine, as we see it. Never one of a container: what lies there is its own.
     pub(super) fn file(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.pid))
+    }
+}
+
+/// The process that listens on a socket, and its directory.
+fn listener(socket: &Path) -> Result<(i32, File), Lack> {
+    let shown = socket.display();
+    for _ in 0..ATTEMPTS {
+        let stream =
+            UnixStream::connect(socket).map_err(|error| format!("connect to {shown}: {error}"))?;
+        // Nothing but this fails here: seen from another set of process ids it has no number.
+        let peer = socket_peercred(&stream).map_err(|_| {
+            Lack::that_stays(format!(
+                "who listens on {shown} is no process that windlass can see; in a container, \
+                 windlass has to share the process ids of the engine's host (`--pid=host`)"
+            ))
+        })?;
+        let pid = peer.pid.as_raw_nonzero().get();
+        if let Ok(process) = File::open(format!("/proc/{pid}")) {
+            return Ok((pid, process));
+        }
+    }
+    Err(Lack::that_stays(format!("who listens on {shown} is no process of this host")))
+}
+
+/// Whether it is the rights of windlass that something fails for.
+fn is_of_rights(error: Errno) -> bool {
+    matches!(error, Errno::ACCESS | Errno::PERM)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// What is known of rules where nothing can be had.
+    fn fence(socket: &Path, bridges: &[&str]) -> Fence {
+        let bridges: Vec<String> = bridges.iter().map(|name| (*name).to_owned()).collect();
+        Host::of(socket, &bridges).expect_err("it is no engine's").fence()
+    }
+
+    #[test]
+    fn who_is_elsewhere_is_told_from_who_does_not_answer() {
+        let room = tempfile::tempdir().expect("a directory");
+        let socket = room.path().join("engine.sock");
+        assert!(matches!(fence(&socket, &["wdl-x"]), Fence::Unknown { .. }));
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        let Fence::Elsewhere { reason } = fence(&socket, &["wdl-x"]) else {
+            panic!("{listener:?}")
+        };
+        assert!(reason.contains("the engine is elsewhere"), "{reason}");
+        // Where there is nothing to tell by, any process will do.
+        let own = i32::try_from(std::process::id()).expect("a number");
+        for bridges in [vec![], vec!["wdl-none".to_owned(), "lo".to_owned()]] {
+            let host = Host::of(&socket, &bridges).map(|host| host.pid);
+            assert!(matches!(host, Ok(pid) if pid == own) || !rustix::process::geteuid().is_root());
+        }
     }
 }

@@ -3,9 +3,10 @@
 //!
 //! [`Fenced`] stands before a node's driver. What the engine has no word for it sees and does
 //! itself, where it can: [`host`] finds the engine's process and its network, [`rules`] knows how
-//! rules are written, [`tables`] runs the tools that hold them, [`hosts`] writes names. Everything
-//! else goes on to the driver.
+//! rules are written, [`tables`] runs the tools that hold them, [`ear`] hears of changes that
+//! another hand makes, [`hosts`] writes names. Everything else goes on to the driver.
 
+mod ear;
 mod host;
 mod hosts;
 mod rules;
@@ -13,7 +14,7 @@ mod tables;
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reconciler::model::fence::{Fence, HostNames, Rules, chain};
@@ -26,17 +27,30 @@ use reconciler::ports::{
     LogQuery, NodeEvent, Progress, Usage,
 };
 use reconciler::step::Action;
+use tokio::net::UnixDatagram;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use self::host::Host;
+use self::ear::Ear;
+use self::host::{Host, Lack};
 
 /// How long all of one look or change may take: the tools need milliseconds, and wait for others
 /// who use them as long as [`tables::LOCK_WAIT_S`] says.
 const DEADLINE: Duration = Duration::from_secs(15);
 
+/// A command that looks once, or does one thing, has ended by then, without a process for nothing.
+const LISTEN_AFTER: Duration = Duration::from_secs(1);
+
 /// A driver whose node is fenced.
 pub struct Fenced {
     inner: Arc<dyn Driver>,
     socket: PathBuf,
+    /// The bridges that the last list found. Each list says so anew.
+    bridges: watch::Sender<Vec<String>>,
+    /// What the loop knows of the rules, and when they were looked at for that.
+    known: Mutex<Option<(Fence, Instant)>>,
+    /// Held while rules are set: what is seen in the middle of that says nothing.
+    setting: tokio::sync::Mutex<()>,
 }
 
 impl Fenced {
@@ -44,7 +58,13 @@ impl Fenced {
     #[must_use]
     pub fn new(inner: Arc<dyn Driver>, endpoint: &Endpoint) -> Self {
         let Endpoint::Unix(path) = endpoint;
-        Self { inner, socket: PathBuf::from(path) }
+        Self {
+            inner,
+            socket: PathBuf::from(path),
+            bridges: watch::Sender::new(Vec::new()),
+            known: Mutex::new(None),
+            setting: tokio::sync::Mutex::new(()),
+        }
     }
 
     async fn list(&self, owner: &OwnerId) -> Result<NodeListing, DriverError> {
@@ -52,6 +72,7 @@ impl Fenced {
         let bridges: Vec<String> =
             listing.networks.values().filter_map(bridge).map(str::to_owned).collect();
         if bridges.is_empty() {
+            self.bridges.send_replace(bridges);
             return Ok(listing);
         }
         let files: Vec<(ContainerId, Arc<str>)> = listing
@@ -59,18 +80,17 @@ impl Fenced {
             .iter()
             .filter_map(|(id, container)| Some((id.clone(), hosts_path(container)?)))
             .collect();
-        let (socket, chain) = (self.socket.clone(), chain(owner));
+        let (socket, chain, asked_at) = (self.socket.clone(), chain(owner), Instant::now());
+        let named = bridges.clone();
         let looked = apart(move || {
-            let host = match Host::of(&socket, &bridges) {
+            let host = match Host::of(&socket, &named) {
                 Ok(host) => host,
-                Err(reason) => return (Fence::Unknown { reason }, Vec::new()),
+                Err(lack) => return (lack.fence(), Vec::new()),
             };
             let names = files.into_iter().map(|(id, path)| (id, hosts::read(&host, &path)));
             let names: Vec<_> = names.collect();
-            match host.inside(|| tables::look(&chain)) {
-                Ok(fence) => (fence, names),
-                Err(reason) => (Fence::Unknown { reason }, names),
-            }
+            let looked = host.inside(|| tables::look(&chain).map_err(tables::lack));
+            (looked.unwrap_or_else(Lack::fence), names)
         });
         match looked.await {
             Ok((fence, names)) => {
@@ -83,7 +103,79 @@ impl Fenced {
             }
             Err(reason) => listing.fence = Fence::Unknown { reason },
         }
+        self.know(listing.fence.clone(), asked_at);
+        self.bridges.send_replace(bridges);
         Ok(listing)
+    }
+
+    fn known(&self) -> Option<(Fence, Instant)> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn know(&self, fence: Fence, asked_at: Instant) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some((fence, asked_at));
+    }
+
+    /// Tells `sink` when rules are no longer those that the loop knows. It looks at rules only, so
+    /// the engine is asked nothing.
+    async fn guard(&self, owner: &OwnerId, sink: &(dyn Fn(NodeEvent) + Send + Sync)) -> ! {
+        let chain = chain(owner);
+        let mut bridges = self.bridges.subscribe();
+        loop {
+            tokio::time::sleep(LISTEN_AFTER).await;
+            let named = bridges.borrow_and_update().clone();
+            if !named.is_empty()
+                && let Some((host, ear)) = self.listen(&chain, named).await
+            {
+                // What changed before it listened.
+                self.look_again(&host, &chain, Instant::now(), sink).await;
+                while !bridges.borrow_and_update().is_empty() {
+                    let heard_at = ear.hear().await;
+                    self.look_again(&host, &chain, heard_at, sink).await;
+                }
+            }
+            // With the next list things may be otherwise. The sender is a part of `self`.
+            let _ = bridges.changed().await;
+        }
+    }
+
+    async fn listen(&self, chain: &str, bridges: Vec<String>) -> Option<(Arc<Host>, Ear)> {
+        let socket = self.socket.clone();
+        let opened = apart(move || {
+            let host = Host::of(&socket, &bridges)?;
+            let socket = host.inside(|| match tables::are_told_of()? {
+                true => ear::socket().map(Some).map_err(|error| error.to_string()),
+                false => Ok(None),
+            })?;
+            Ok::<_, String>((Arc::new(host), socket))
+        });
+        let (host, socket) = opened.await.and_then(|opened| opened).ok()?;
+        let Some(socket) = socket else { return Some((host, Ear::Deaf)) };
+        let socket = UnixDatagram::from_std(socket).ok()?;
+        Some((host, Ear::Told { socket, chains: tables::chains(chain) }))
+    }
+
+    async fn look_again(
+        &self,
+        host: &Arc<Host>,
+        chain: &str,
+        heard_at: Instant,
+        sink: &(dyn Fn(NodeEvent) + Send + Sync),
+    ) {
+        let _settled = self.setting.lock().await;
+        if self.known().is_some_and(|(_, asked_at)| asked_at > heard_at) {
+            return;
+        }
+        let (host, chain) = (Arc::clone(host), chain.to_owned());
+        let looked = apart(move || {
+            let looked = host.inside(|| tables::look(&chain).map_err(tables::lack));
+            looked.unwrap_or_else(Lack::fence)
+        });
+        let fence = looked.await.unwrap_or_else(|reason| Fence::Unknown { reason });
+        if self.known().is_some_and(|(known, _)| known != fence) {
+            sink(NodeEvent::Rules);
+        }
     }
 
     async fn inspect(
@@ -126,11 +218,20 @@ impl Fenced {
     async fn set_rules(&self, chain: &str, rules: &Rules) -> Result<(), String> {
         let (socket, chain, rules) = (self.socket.clone(), chain.to_owned(), rules.clone());
         let bridges: Vec<String> = rules.closed.iter().map(ToString::to_string).collect();
+        let expected = Fence::InForce { rules: rules.clone(), intact: true };
+        let _setting = self.setting.lock().await;
+        let leads = match self.known() {
+            Some((Fence::InForce { rules, intact }, _)) => intact && !rules.is_empty(),
+            Some((Fence::Unknown { .. } | Fence::Elsewhere { .. }, _)) | None => false,
+        };
         apart(move || {
             let host = Host::of(&socket, &bridges)?;
-            host.inside(|| tables::set(&chain, &rules))
+            host.inside(|| tables::set(&chain, &rules, leads))
         })
-        .await?
+        .await??;
+        // A list follows, and sees what another hand changed until then.
+        self.know(expected, Instant::now());
+        Ok(())
     }
 
     async fn set_hosts(&self, container: &str, names: &HostNames) -> Result<(), String> {
@@ -151,7 +252,7 @@ fn hosts_path(container: &ObservedContainer) -> Option<Arc<str>> {
     let runs =
         matches!(container.state, ContainerState::Running { .. } | ContainerState::Paused { .. });
     let own = Key::own_network(&container.identity.replica.instance.project);
-    let is_on = container.config.more.attachments.contains_key(&own.engine_name());
+    let is_on = container.config.attachments.contains_key(&own.engine_name());
     container.hosts_path.clone().filter(|_| runs && is_on)
 }
 
@@ -202,7 +303,12 @@ impl Driver for Fenced {
         owner: &'a OwnerId,
         sink: &'a (dyn Fn(NodeEvent) + Send + Sync),
     ) -> Pin<Box<dyn Future<Output = DriverError> + Send + 'a>> {
-        self.inner.watch(owner, sink)
+        Box::pin(async move {
+            tokio::select! {
+                lost = self.inner.watch(owner, sink) => lost,
+                never = self.guard(owner, sink) => never,
+            }
+        })
     }
 
     fn pid<'a>(&'a self, container: &'a str) -> Answer<'a, Option<u32>> {

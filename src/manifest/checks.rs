@@ -1,6 +1,7 @@
 //! What only the whole set can tell: objects declared twice, references that lead nowhere, and
 //! host ports that two instances want.
 
+mod networks;
 mod nodes;
 
 use std::cell::OnceCell;
@@ -155,6 +156,7 @@ impl<'a> Checker<'_, 'a> {
         for used in &instance.networks {
             self.named(member, Kind::Network, used.span, &used.key);
         }
+        self.engines_own(member, instance);
     }
 
     /// What an instance waits for has to be declared, and must not wait for it.

@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use reconciler::model::ids::{Key, Name};
-use reconciler::model::spec::{InstanceSpec, LinkPort, NetworkName};
+use reconciler::model::spec::{InstanceSpec, LinkPort, LinkSpec, NetworkName};
 
 use super::checks::{Checker, Target};
 use super::decode::{Body, Identity, InstanceDraft, Kind, LinkDraft};
@@ -24,8 +24,23 @@ pub(super) struct Links<'u, 'a> {
     waits: OnceCell<Waits>,
 }
 
-/// What each instance waits for, and the name of the link that says so, if it is one.
-type Waits = BTreeMap<Key, Vec<(Key, Option<Name>)>>;
+/// What each instance waits for, and the link that says so, if it is one.
+type Waits = BTreeMap<Key, Vec<(Key, Option<Waiting>)>>;
+
+/// A link that has its user wait.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    link: Name,
+    /// Only since its variables name an address, which the target has once it runs.
+    for_address: bool,
+}
+
+impl Waiting {
+    fn of(link: &Name, spec: &LinkSpec) -> Option<Self> {
+        let for_address = spec.condition.is_none();
+        (!for_address || spec.env).then(|| Self { link: link.clone(), for_address })
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Link<'a> {
@@ -57,7 +72,7 @@ impl<'u, 'a> Links<'u, 'a> {
 
     /// The way from one instance to another by what each waits for. It begins with `from`; each
     /// step names the link that leads there, if it is one.
-    pub(super) fn way(&self, from: &Key, to: &Key) -> Option<Vec<(Key, Option<Name>)>> {
+    pub(super) fn way(&self, from: &Key, to: &Key) -> Option<Vec<(Key, Option<Waiting>)>> {
         let waits = self.waits.get_or_init(|| waits(self.universe));
         if waits.is_empty() {
             return None;
@@ -115,9 +130,9 @@ fn waits(universe: &Universe<'_>) -> Waits {
             waits.entry(own).or_default().extend(used);
         }
         if let Some(Body::Link(draft)) = &member.draft.body
-            && draft.spec.condition.is_some()
+            && let Some(waiting) = Waiting::of(name, &draft.spec)
         {
-            let next = (draft.spec.to.clone(), Some(name.clone()));
+            let next = (draft.spec.to.clone(), Some(waiting));
             waits.entry(draft.spec.from.clone()).or_default().push(next);
         }
     }
@@ -157,10 +172,10 @@ impl Checker<'_, '_> {
         }
         self.alias(links, member, link);
         self.reachable(links, member, link);
-        if spec.condition.is_some()
+        if let Some(waiting) = Waiting::of(&member.draft.identity.name, spec)
             && let Some(way) = links.way(&spec.to, &spec.from)
         {
-            let own = (spec.to.clone(), Some(member.draft.identity.name.clone()));
+            let own = (spec.to.clone(), Some(waiting));
             self.circle(
                 member,
                 link.to,
@@ -184,20 +199,26 @@ impl Checker<'_, '_> {
         member: &Member<'_>,
         span: Span,
         own: &Key,
-        way: impl Iterator<Item = (Key, Option<Name>)>,
+        way: impl Iterator<Item = (Key, Option<Waiting>)>,
     ) {
         let mut circle = own.to_string();
-        let mut linked = false;
-        for (key, link) in way {
+        let (mut linked, mut for_address) = (false, false);
+        for (key, waiting) in way {
             circle.push_str(&format!(" -> {key}"));
-            if let Some(link) = link {
-                linked = true;
-                circle.push_str(&format!(" (Link {link})"));
+            if let Some(Waiting { link, for_address: its }) = waiting {
+                (linked, for_address) = (true, for_address | its);
+                let why = if its { ", for its address" } else { "" };
+                circle.push_str(&format!(" (Link {link}{why})"));
             }
         }
         let problem = Problem::new(span, "instances that wait for each other")
             .label(format!("none of them would ever start: {circle}"));
-        let help = "a link with `condition: none` waits for nothing";
+        let help = if for_address {
+            "variables of a link (`env: true`) name the address of what runs already; a link with \
+             `condition: none` and no `env` waits for nothing"
+        } else {
+            "a link with `condition: none` waits for nothing"
+        };
         self.note(member, if linked { problem.help(help) } else { problem });
     }
 

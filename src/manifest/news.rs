@@ -245,12 +245,19 @@ fn same_uses(old: &InstanceDraft, new: &InstanceDraft) -> bool {
             .map(|placement| (placement.node.clone(), placement.spread.is_some()));
         (ports, names, more.hostname.clone(), networks, node)
     };
+    // On the node's own network, by whatever name, ports are had once.
+    let on_networks = |draft: &InstanceDraft| {
+        let InstanceSpec { more, replicas, ports, .. } = &*draft.spec;
+        let named = !more.networks.is_empty();
+        named.then(|| (*replicas, draft.spec.update().order, ports.is_empty()))
+    };
     // Its limits have to be as much as is requested.
     let flavor = |draft: &InstanceDraft| {
         let requests = draft.spec.more.requests;
         draft.flavor.as_ref().map(|used| (used.text.clone(), used.keys.clone(), requests))
     };
     networks(old) == networks(new)
+        && on_networks(old) == on_networks(new)
         && to_links(old) == to_links(new)
         && depends_on(old) == depends_on(new)
         && flavor(old) == flavor(new)

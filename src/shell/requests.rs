@@ -213,7 +213,8 @@ impl Shell {
                     return false;
                 }
                 let counts = self.engine.report().counts;
-                let open = counts.denied + counts.unknown + counts.held + counts.waiting;
+                let open =
+                    counts.denied + counts.unknown + counts.held + counts.waiting + counts.later;
                 let is_settled = self.engine.plan().is_empty() && open == 0;
                 finish(&waiting.answer, Frame::Refused { changes, is_settled });
                 self.watchers.retain(|watcher| !watcher.same_channel(&waiting.answer));

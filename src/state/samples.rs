@@ -56,6 +56,7 @@ fn failure() -> Failure {
         step: "create".to_owned(),
         message: "no such \"image\"\nat all: é".to_owned(),
         name_taken: false,
+        unstartable: false,
     }
 }
 
@@ -153,6 +154,12 @@ pub(crate) fn entries() -> Vec<Entry> {
         intent(&network, Deed::CreateNetwork),
         done(&network, Deed::CreateNetwork),
         Entry::Addressed { replica: web.clone(), address: "10.144.8.1".parse().unwrap() },
+        Entry::LinksBy { node: node.clone(), networks: true },
+        Entry::Subnet {
+            network: Key::link_network(&key("shop/web-db"), 28),
+            subnet: "10.144.16.0/28".parse().unwrap(),
+        },
+        done(&object, Deed::Connect { network: "shop._web-db".to_owned() }),
         intent(&fence, Deed::SetRules { rules: Digest::of(b"rules"), ways: 1 }),
         done(&fence, Deed::SetRules { rules: Digest::of(b"rules"), ways: 1 }),
         Entry::Failed { object: fence, node: node.clone(), failure: failure() },
@@ -173,8 +180,9 @@ pub(crate) fn entries() -> Vec<Entry> {
             },
         },
         done(&object, create),
-        intent(&object, Deed::Start { restart: false, in_a_row: false }),
-        intent(&object, Deed::Start { restart: true, in_a_row: true }),
+        intent(&object, Deed::Start { restart: false, in_a_row: false, earlier: false }),
+        intent(&object, Deed::Start { restart: true, in_a_row: true, earlier: false }),
+        intent(&object, Deed::Start { restart: true, in_a_row: true, earlier: true }),
         intent(&object, Deed::SetHosts),
         intent(&object, Deed::Update { limits: limits() }),
         intent(&object, Deed::Pause),
@@ -323,7 +331,7 @@ pub(crate) fn containers() -> BTreeMap<ContainerId, ObservedContainer> {
         image: ImageId(Arc::from("sha256:abc")),
         config: ContainerConfig { limits: limits(), ..ContainerConfig::default() },
         address: Some("10.0.0.2".to_owned()),
-        addresses: BTreeMap::new(),
+        addresses: Default::default(),
         created_at: Timestamp(2),
         hosts_path: Some(Arc::from("/data/hosts")),
         hosts: Some([("db".to_owned(), BTreeSet::from(["10.144.8.2".parse().unwrap()]))].into()),

@@ -4,7 +4,7 @@ use super::{Check, Violation};
 use crate::model::ids::{Name, ObjectId};
 use crate::model::journal::Entry;
 use crate::model::snapshot::Located;
-use crate::plan::address_of;
+use crate::plan::{address_of, has_rules};
 
 impl Check<'_> {
     /// Decisions place a replica once, and forget none that is declared or still there.
@@ -61,6 +61,13 @@ impl Check<'_> {
                         .any(|(_, record)| record.subnet.is_some_and(|it| it.overlaps(*subnet)))
                     {
                         let what = format!("network {network} is given {subnet}, which is taken");
+                        self.found.push(Violation(what));
+                    }
+                }
+                Entry::LinksBy { node, networks } => {
+                    let has_rules = self.snapshot.records.nodes.get(node).is_some_and(has_rules);
+                    if *networks && has_rules {
+                        let what = format!("links on {node} have rules, and are given networks");
                         self.found.push(Violation(what));
                     }
                 }

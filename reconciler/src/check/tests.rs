@@ -7,7 +7,7 @@ use crate::model::journal::Entry;
 use crate::model::observed::HealthState;
 use crate::model::quantity::{Bytes, Span};
 use crate::model::sparse::Sparse;
-use crate::model::spec::{More, Update};
+use crate::model::spec::{More, Room, Update};
 use crate::plan::{Plan, plan};
 use crate::policy::Policies;
 use crate::testing::{World, instance};
@@ -252,6 +252,7 @@ fn power_and_limits() {
     let timeout = Span::seconds(1);
     let stop = |power| Action::StopContainer {
         container: container.clone(),
+        drain: Span::default(),
         timeout,
         power,
         retired: false,
@@ -268,8 +269,38 @@ fn power_and_limits() {
         spec.power = Power::Stopped;
         declared.spec = Arc::new(spec);
     }
-    let start = Action::StartContainer { container, restart: false, in_a_row: false };
+    let start =
+        Action::StartContainer { container, restart: false, in_a_row: false, earlier: false };
     broken(&stopped, &with(start), "nothing says that it shall run");
+}
+
+#[test]
+fn room() {
+    let mut world = world();
+    let larger = |memory: u64| {
+        let mut job = instance("job:1");
+        job.resources.memory = Some(Bytes(memory << 20));
+        job
+    };
+    world.declare(&[("web", instance("web:1")), ("job", larger(64))]);
+    world.run().unwrap();
+    world.declare(&[("web", instance("web:1")), ("job", larger(128))]);
+    world.step();
+    let (snapshot, plan) = planned(world.engine.snapshot().clone());
+    let with = |capacity: Room| {
+        let mut other = snapshot.clone();
+        for declared in other.desired.nodes.values_mut() {
+            let mut node = (*declared.spec).clone();
+            node.capacity = capacity;
+            declared.spec = Arc::new(node);
+        }
+        other
+    };
+    let memory = |memory: u64| Room { memory: Some(Bytes(memory << 20)), ..Room::default() };
+    assert_eq!(check(&with(memory(128)), &plan), []);
+    broken(&with(memory(127)), &plan, "with more memory n1 has 134217728 of 133169152 in use");
+    // Where nothing of it grows, it may pass what there is.
+    assert_eq!(check(&with(Room { pids: Some(0), ..Room::default() }), &plan), []);
 }
 
 #[test]
@@ -346,7 +377,13 @@ fn turns() {
         let mut step = bad.steps[0].clone();
         let container = snapshot.containers.values().next().unwrap()[0].id.to_string();
         let timeout = Span::seconds(1);
-        step.action = Action::StopContainer { container, timeout, power: false, retired: false };
+        step.action = Action::StopContainer {
+            container,
+            drain: Span::default(),
+            timeout,
+            power: false,
+            retired: false,
+        };
         step
     });
     broken(&snapshot, &bad, "2 replicas stay ready, and 3 have to");

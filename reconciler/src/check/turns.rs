@@ -2,7 +2,7 @@
 //! `maxSurge` containers run beside those that the replicas have.
 //!
 //! Rows run at once, and each may be cut off at its worst place, so each replica counts as it is at
-//! the worst moment of its row.
+//! the worst moment of its row. On which nodes its containers are makes no difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,14 +88,8 @@ fn worst(located: &[Located], row: &[&Step]) -> Worst {
             .collect()
     };
     let mut ready = of(&Located::may_be_ready);
-    // One on a node that the replica leaves is not beside it: moves have turns of their own.
-    let node = row.first().map(|step| &step.node);
     let mut live = of(&|at| {
-        node.is_none_or(|node| at.node == *node)
-            && matches!(
-                at.container.state,
-                ContainerState::Running { .. } | ContainerState::Paused { .. }
-            )
+        matches!(at.container.state, ContainerState::Running { .. } | ContainerState::Paused { .. })
     });
     let was_ready = !ready.is_empty();
     let mut worst = Worst { is_taken: false, most: live.len(), starts_beside: false };

@@ -22,8 +22,8 @@ use crate::model::observed::{Limits, ObservedContainer};
 use crate::model::spec::InstanceSpec;
 use crate::step::FieldChange;
 
-pub(crate) use self::network::is_as_wanted;
 pub use self::network::is_of_a_network;
+pub(crate) use self::network::{NetworkWant, is_as_wanted, is_of_network, left, network_of};
 pub use self::resources::{CPUS, CPUSET};
 pub use self::usual::short_id;
 
@@ -86,7 +86,7 @@ const fn ignored(name: &'static str, normalised: &'static str) -> Row {
 }
 
 /// Fields that every container has.
-const USUAL: [Row; 23] = [
+const USUAL: [Row; 24] = [
     replace("image", usual::image, "by the image's id on the node"),
     replace("command", usual::command, "the image's own if not said"),
     replace("args", usual::args, "the image's own if neither they nor a command are said"),
@@ -108,14 +108,14 @@ const USUAL: [Row; 23] = [
     in_place("resources.memorySwap", resources::memory_swap, "twice the memory if not said"),
     in_place("resources.pids", resources::pids, "0 is no limit"),
     in_place("engine restart policy", usual::restart_policy, "always `no`: windlass restarts"),
+    in_place("networks", network::attachments, "the engine's own aliases left out"),
     ignored("flavor", "stands in resources"),
     ignored("replicas", "says how many, not what"),
     ignored("power", "a state that is held, not a setting"),
 ];
 
 /// Fields that most containers leave out: compared only where spec or container has one.
-const RARE: [Row; 41] = [
-    in_place("networks", network::attachments, "the engine's own aliases left out"),
+const RARE: [Row; 40] = [
     replace("workdir", rare::workdir, "the image's own if not said"),
     revised("files", "by digest, in the revision: engines do not tell what a file holds"),
     revised("userData", "as files"),

@@ -275,7 +275,7 @@ fn links_bring_variables_that_the_spec_goes_before_and_names_that_wait() {
     assert_eq!(have.config.env["DB_PORT"], "mine");
     assert_eq!(have.config.env["DB_PORT_80_TCP_ADDR"], "10.144.8.2");
     assert_eq!(have.config.env["DB_NAME"], "/shop.web.0/db");
-    let names = have.config.more.attachments["shop._"].links.clone();
+    let names = have.config.attachments["shop._"].links.clone();
     assert_eq!(names, BTreeMap::from([("db".to_owned(), "db".to_owned())]));
     let limits = want::limits(&spec.resources);
     let found = |linked: &Linked| -> Vec<String> {

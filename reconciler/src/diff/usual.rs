@@ -163,10 +163,7 @@ pub(super) fn volumes(
         let same = present.is_some_and(|point| {
             point.read_only == mount.read_only
                 && match (&mount.source, &point.source) {
-                    (MountSource::Volume(key), MountFrom::Volume(name)) => {
-                        name.split_once(crate::model::ids::NAME_JOINT)
-                            == Some((key.project.as_str(), key.name.as_str()))
-                    }
+                    (MountSource::Volume(key), MountFrom::Volume(name)) => key.is_engine_name(name),
                     (MountSource::Bind(path), MountFrom::Bind(bound)) => path == bound,
                     (MountSource::Tmpfs(size), MountFrom::Tmpfs(limit)) => {
                         size.map_or(0, |size| size.0) == *limit

@@ -139,6 +139,8 @@ impl Engine {
             steps,
             state: ChainState::Committing { ticket },
             touched: BTreeSet::new(),
+            known: BTreeSet::new(),
+            heard_of: BTreeSet::new(),
         };
         self.chains.insert(change.object.clone(), chain);
     }
@@ -323,10 +325,16 @@ impl Engine {
                 let (image, source, node) = (image.clone(), goal.clone(), node.clone());
                 self.record(Entry::Resolved { image, source, node, id, pinned });
             }
-            (ObjectId::Replica(replica), _) => {
+            (ObjectId::Replica(replica), done) => {
+                if let Done::Container(id) = done
+                    && let Some(chain) = self.chains.get_mut(object)
+                {
+                    chain.known.insert(id.0.to_string());
+                }
                 if let Action::RemoveContainer { container, .. } = action {
                     if let Some(chain) = self.chains.get_mut(object) {
                         chain.touched.remove(container);
+                        chain.known.insert(container.clone());
                     }
                     self.drop_container(replica, node, container);
                 }
@@ -402,6 +410,7 @@ impl Engine {
             step: action.verb().to_owned(),
             message: error.message.clone(),
             name_taken: error.kind == DriverErrorKind::Conflict && action.created().is_some(),
+            unstartable: error.kind == DriverErrorKind::Conflict && action.is_called("start"),
         };
         self.record(Entry::Failed { object: object.clone(), node: node.clone(), failure });
     }
@@ -410,7 +419,9 @@ impl Engine {
     fn look(&mut self, object: &ObjectId) {
         let now = self.snapshot.now;
         let Some(chain) = self.chains.get_mut(object) else { return };
-        let waiting = std::mem::take(&mut chain.touched);
+        let mut waiting = std::mem::take(&mut chain.touched);
+        let heard_of = std::mem::take(&mut chain.heard_of);
+        waiting.extend(heard_of.into_iter().filter(|id| !chain.known.contains(id)));
         let node = chain.node.clone();
         let list = !matches!(object, ObjectId::Replica(_));
         chain.state = ChainState::Looking { since: now, waiting: waiting.clone(), list };

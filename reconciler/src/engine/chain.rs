@@ -20,6 +20,11 @@ pub(super) struct Chain {
     pub(super) state: ChainState,
     /// Containers that were touched, by the id or name that the steps used.
     pub(super) touched: BTreeSet<String>,
+    /// Containers that its steps made or removed, by their ids: what is heard of them is no news.
+    pub(super) known: BTreeSet<String>,
+    /// Containers of its replica that something happened to meanwhile, by their ids. Most are those
+    /// that it touched; one that is not was made by an earlier call that nobody waited for any more.
+    pub(super) heard_of: BTreeSet<String>,
 }
 
 /// How far a chain has come.
@@ -41,11 +46,6 @@ impl Chain {
                 *since = now.min(*since);
             }
         }
-    }
-
-    /// Whether its steps are over, and what they touched is being looked at.
-    pub(super) fn is_looking(&self) -> bool {
-        matches!(self.state, ChainState::Looking { .. })
     }
 
     /// Whether its steps were over before that instant.

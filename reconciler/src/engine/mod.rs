@@ -392,7 +392,7 @@ impl Engine {
             }
             Operator::Refresh => {
                 for node in self.nodes.keys().cloned().collect::<Vec<_>>() {
-                    self.list(&node);
+                    self.refresh(&node);
                 }
             }
         }
@@ -472,6 +472,7 @@ impl Engine {
             | Entry::Owner { .. }
             | Entry::Node { .. }
             | Entry::NodeOrder { .. }
+            | Entry::LinksBy { .. }
             | Entry::Resolved { .. }
             | Entry::Approved { .. }
             | Entry::Retried

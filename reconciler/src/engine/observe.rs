@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::chain::Chain;
+use super::chain::{Chain, ChainState};
 use super::{
     Effect, Engine, Happening, LATENCIES_KEPT, RELIST_AFTER, RETRY_NODE_AFTER,
     RETRY_NODE_AFTER_MAX, replica_of,
@@ -26,6 +26,9 @@ pub(super) struct NodeState {
     listing: bool,
     /// Another list is wanted after that.
     list_again: bool,
+    /// So many lists have to come before it is known how it stands since an operator asked. One that
+    /// fails says so for all of them.
+    lists_due: u8,
     pub(super) relist_at: Timestamp,
     /// Lists that failed in a row.
     failures: u32,
@@ -65,6 +68,7 @@ impl Engine {
             endpoint: endpoint.clone(),
             listing: false,
             list_again: false,
+            lists_due: 0,
             relist_at: self.snapshot.now + RELIST_AFTER,
             failures: 0,
             latencies: VecDeque::new(),
@@ -76,6 +80,21 @@ impl Engine {
         self.memo.forget();
         self.snapshot.nodes.entry(node.clone()).or_default().reach = Reach::Unseen;
         self.effects.push(Effect::Connect { node: node.clone(), endpoint });
+    }
+
+    /// Asks for a list that somebody waits for.
+    pub(super) fn refresh(&mut self, node: &Name) {
+        if let Some(state) = self.nodes.get_mut(node) {
+            // One that is on its way says how it was before.
+            state.lists_due = if state.listing { 2 } else { 1 };
+        }
+        self.list(node);
+    }
+
+    /// Whether each node has answered, or failed to, since an operator last asked how it stands.
+    #[must_use]
+    pub fn is_refreshed(&self) -> bool {
+        self.nodes.values().all(|state| state.lists_due == 0)
     }
 
     /// Asks for a list, or for another one if one is on its way.
@@ -91,17 +110,29 @@ impl Engine {
 
     pub(super) fn hint(&mut self, node: &Name, event: NodeEvent) {
         match event {
-            NodeEvent::Opened | NodeEvent::Images | NodeEvent::Volumes | NodeEvent::Networks => {
-                self.list(node)
-            }
+            NodeEvent::Opened
+            | NodeEvent::Images
+            | NodeEvent::Volumes
+            | NodeEvent::Networks
+            | NodeEvent::Rules => self.list(node),
             NodeEvent::Container { id, replica } => {
                 let replica = replica.or_else(|| replica_of(&self.snapshot, node, &id.0).cloned());
                 let object = replica.map(ObjectId::Replica);
-                let chain = object.and_then(|object| self.chains.get(&object));
-                // The end of a chain is looked at anyway. Once that look is on its way it may have
-                // missed this.
-                if chain.is_none_or(Chain::is_looking) {
-                    self.inspect_hinted(node, id.0.to_string());
+                let chain = object.and_then(|object| self.chains.get_mut(&object));
+                let id = id.0.to_string();
+                match chain.filter(|chain| chain.node == *node) {
+                    None => self.inspect_hinted(node, id),
+                    Some(chain) => match &mut chain.state {
+                        // It is looked at when the chain has come to its end.
+                        ChainState::Committing { .. } | ChainState::Running { .. } => {
+                            chain.heard_of.insert(id);
+                        }
+                        // That look is on its way, and may have missed this.
+                        ChainState::Looking { waiting, .. } => {
+                            waiting.insert(id.clone());
+                            self.inspect_hinted(node, id);
+                        }
+                    },
                 }
             }
         }
@@ -162,6 +193,7 @@ impl Engine {
             backoff::wait(RELIST_AFTER / 5, RELIST_AFTER / 5, 1, &format!("{node} {}", now.0));
         state.relist_at = now + RELIST_AFTER - RELIST_AFTER / 10 + jitter;
         let again = std::mem::take(&mut state.list_again);
+        state.lists_due = if result.is_ok() { state.lists_due.saturating_sub(1) } else { 0 };
         match result {
             Ok(listing) => {
                 let took = u64::try_from(now.since(asked_at).as_millis()).unwrap_or(u64::MAX);

@@ -109,6 +109,7 @@ impl Engine {
             step: row.first().map_or("", |step| step.action.verb()).to_owned(),
             message,
             name_taken: false,
+            unstartable: false,
         };
         let (object, node) = (change.object.clone(), change.node.clone());
         self.record(Entry::Failed { object, node, failure });

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::DesiredSet;
 use crate::model::ids::{Key, ReplicaKey};
+use crate::model::observed::Attachment;
 use crate::model::snapshot::Located;
 use crate::model::spec::{InstanceSpec, LinkSpec};
 use crate::want;
@@ -28,6 +29,8 @@ pub struct Linked {
     /// What it calls its targets on each network that it shares with them, by the engine's name of
     /// the network: the alias, and the name that all know the target by.
     names: BTreeMap<String, BTreeMap<String, String>>,
+    /// The networks of links that it is put on, and how.
+    joins: BTreeMap<Key, Attachment>,
 }
 
 impl Linked {
@@ -74,11 +77,41 @@ impl Linked {
         self.named.contains(alias)
     }
 
+    /// The same where links have networks of their own: names lead to those, and to none on the
+    /// project's network, which is `own` to the engine.
+    #[must_use]
+    pub fn by_networks(&self, own: &str, joins: BTreeMap<Key, Attachment>) -> Self {
+        let mut linked = Self { joins, ..self.clone() };
+        linked.names.remove(own);
+        linked
+    }
+
+    /// The networks of links that it is put on, and how.
+    #[must_use]
+    pub fn joins(&self) -> &BTreeMap<Key, Attachment> {
+        &self.joins
+    }
+
+    /// Whether an alias is what it calls a target on the network of a link.
+    #[must_use]
+    pub fn joins_call(&self, alias: &str) -> bool {
+        self.joins.values().any(|attachment| attachment.links.contains_key(alias))
+    }
+
     /// What targets are called on a network.
     #[must_use]
     pub fn names_on(&self, network: &str) -> BTreeMap<String, String> {
         self.names.get(network).cloned().unwrap_or_default()
     }
+}
+
+/// Whether both ends of a link are on their projects' own networks, where a link is what lets them
+/// talk.
+#[must_use]
+pub fn are_on_own_networks(desired: &DesiredSet, link: &LinkSpec) -> bool {
+    [&link.from, &link.to]
+        .into_iter()
+        .all(|end| desired.instances.get(end).is_some_and(|one| want::is_on_own_network(&one.spec)))
 }
 
 /// The links of an instance, by their names.
@@ -109,7 +142,7 @@ pub fn shared_networks(one: (&Key, &InstanceSpec), two: (&Key, &InstanceSpec)) -
 pub fn address_on(located: &Located, networks: &[String]) -> Option<IpAddr> {
     let container = &located.container;
     networks.iter().find_map(|network| {
-        let asked = container.config.more.attachments.get(network).and_then(|at| at.address);
+        let asked = container.config.attachments.get(network).and_then(|at| at.address);
         asked.or_else(|| container.addresses.get(network).copied())
     })
 }

@@ -74,8 +74,14 @@ pub enum Fence {
         /// passes is led through them.
         intact: bool,
     },
-    /// Nobody can tell, or rules cannot be set.
+    /// Nobody can tell just now, or rules cannot be set as things are.
     Unknown {
+        /// Why, and what to do about it.
+        reason: String,
+    },
+    /// Rules cannot be had from where windlass runs: it is not on the engine's host, or lacks the
+    /// rights or the tools. That does not change by itself.
+    Elsewhere {
         /// Why, and what to do about it.
         reason: String,
     },

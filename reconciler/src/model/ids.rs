@@ -1,10 +1,13 @@
 //! How objects are named: validated names, keys, and the ids that steps and containers carry.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use super::subnet::LINK_BITS;
 
 /// The project of objects that name none.
 pub const DEFAULT_PROJECT: &str = "default";
@@ -20,6 +23,10 @@ pub(crate) const OWN_NETWORK_SUFFIX: &str = "._";
 
 /// Stands where the name of a network of a project's own stands: no user can give that name.
 const OWN_NETWORK: &str = "_";
+
+/// Begins the name of a link's network, which is the link's name behind it; one that is larger than
+/// usual has its size behind another of these.
+const LINK_NETWORK: char = '_';
 
 /// Why a text is not a [`Name`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,9 +48,23 @@ pub enum NameError {
 /// A DNS label: `a-z`, `0-9` and inner hyphens, 1 to 63 characters.
 ///
 /// Cheap to clone: large sets hold the same project name thousands of times.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(Arc<str>);
+
+/// By the text. Clones are told by where it is, as `==` does: sorted sets compare the same project
+/// with itself again and again.
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Name {
     /// Checks `text` and makes a name of it.
@@ -79,13 +100,17 @@ impl Name {
         Self(Arc::from("local"))
     }
 
-    /// Reads a name that windlass wrote itself, in a journal or on a label. That of a project's own
-    /// network is one of these, and only of these.
+    /// Reads a name that windlass wrote itself, in a journal or on a label. Those of a project's own
+    /// network and of a link's are of these, and only of these.
     ///
     /// # Errors
     /// As [`new`](Self::new).
     pub fn recorded(text: &str) -> Result<Self, NameError> {
-        if text == OWN_NETWORK { Ok(Self(Arc::from(text))) } else { Self::new(text) }
+        if text == OWN_NETWORK || link_and_bits(text).is_some() {
+            Ok(Self(Arc::from(text)))
+        } else {
+            Self::new(text)
+        }
     }
 
     /// The text of the name.
@@ -93,6 +118,22 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The link whose network has this name, and the size of that network.
+fn link_and_bits(network: &str) -> Option<(Name, u8)> {
+    let rest = network.strip_prefix(LINK_NETWORK)?;
+    let (link, bits) = match rest.split_once(LINK_NETWORK) {
+        Some((link, bits)) => (link, bits.parse().ok()?),
+        None => (rest, LINK_BITS),
+    };
+    Some((Name::new(link).ok()?, bits))
+}
+
+/// Whether an engine's name of a network is that of a link's.
+pub(crate) fn is_link_network(engine_name: &str) -> bool {
+    let name = engine_name.split_once(NAME_JOINT).map_or("", |(_, name)| name);
+    link_and_bits(name).is_some()
 }
 
 impl fmt::Display for Name {
@@ -152,6 +193,29 @@ impl Key {
         Self { project: project.clone(), name: Name(Arc::from(OWN_NETWORK)) }
     }
 
+    /// The network that the two ends of a link are on, where rules cannot be set: with addresses
+    /// that share `bits` leading bits.
+    #[must_use]
+    pub fn link_network(link: &Key, bits: u8) -> Self {
+        let size = if bits == LINK_BITS { String::new() } else { format!("{LINK_NETWORK}{bits}") };
+        let name = format!("{LINK_NETWORK}{}{size}", link.name);
+        Self { project: link.project.clone(), name: Name(Arc::from(name)) }
+    }
+
+    /// The link whose network it is, and the length of what its addresses share; `None` for any
+    /// other network.
+    #[must_use]
+    pub fn link_of_network(&self) -> Option<(Key, u8)> {
+        let (name, bits) = link_and_bits(self.name.as_str())?;
+        Some((Self { project: self.project.clone(), name }, bits))
+    }
+
+    /// Whether it is a network that windlass makes by itself: a project's own, or a link's.
+    #[must_use]
+    pub fn is_built_in_network(&self) -> bool {
+        self.name.as_str().starts_with(LINK_NETWORK)
+    }
+
     /// Sorts before all keys of a project.
     pub(crate) fn first_of(project: &Name) -> Self {
         Self { project: project.clone(), name: Name(Arc::from("")) }
@@ -167,6 +231,12 @@ impl Key {
     #[must_use]
     pub fn engine_name(&self) -> String {
         format!("{}{NAME_JOINT}{}", self.project, self.name)
+    }
+
+    /// Whether `text` is the engine's name of the object, without making a text.
+    #[must_use]
+    pub fn is_engine_name(&self, text: &str) -> bool {
+        text.split_once(NAME_JOINT) == Some((self.project.as_str(), self.name.as_str()))
     }
 }
 
@@ -328,7 +398,10 @@ impl fmt::Display for ObjectId {
             Self::Network { network, .. } if network.is_own_network() => {
                 f.pad(&format!("network of project {}", network.project))
             }
-            Self::Network { network, .. } => f.pad(&format!("network {network}")),
+            Self::Network { network, .. } => match network.link_of_network() {
+                Some((link, _)) => f.pad(&format!("network of link {link}")),
+                None => f.pad(&format!("network {network}")),
+            },
             Self::Fence { node } => f.pad(&format!("rules of {node}")),
             Self::Replica(replica) => replica.fmt(f),
         }
@@ -437,10 +510,30 @@ mod tests {
     }
 
     #[test]
+    fn nobody_can_name_a_links_network() {
+        let link: Key = "shop/web-db".parse().expect("a key");
+        for (bits, text) in [(28, "shop._web-db"), (26, "shop._web-db_26")] {
+            let key = Key::link_network(&link, bits);
+            assert_eq!(key.engine_name(), text);
+            assert_eq!(key.link_of_network(), Some((link.clone(), bits)));
+            assert!(key.is_built_in_network() && !key.is_own_network());
+            assert!(text.replace('.', "/").parse::<Key>().is_err());
+            let text = serde_json::to_string(&key).expect("a text");
+            assert_eq!(serde_json::from_str::<Key>(&text).expect("a key"), key);
+        }
+        assert_eq!(link.link_of_network(), None);
+        assert_eq!(Key::own_network(&link.project).link_of_network(), None);
+        for bad in ["__", "_web_", "_web_x", "_Web", "_web_28_1"] {
+            assert!(Name::recorded(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_key_without_project_is_in_default() {
         let key: Key = "web".parse().expect("a key");
         assert_eq!(key.to_string(), "default/web");
         assert_eq!(key.engine_name(), "default.web");
+        assert!(key.is_engine_name("default.web") && !key.is_engine_name("default.web.0"));
         assert_eq!(ReplicaKey::new(key, 2).container_name(7), "default.web.2.7");
     }
 }

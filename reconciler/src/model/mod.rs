@@ -3,12 +3,14 @@
 //! Read in this order: [`ids`] (how things are named), [`quantity`] and [`time`] (how they are
 //! measured), [`spec`] (what a user declares), [`desired`] (the set of all declarations),
 //! [`observed`] (what the nodes hold), [`record`] (what only windlass knows), [`fence`] (what may talk to what), [`journal`] (the
-//! entries that change records), [`snapshot`] (all of it at one instant). [`policies`] are their texts, [`subnet`] counts addresses, [`glob`] is a pattern of
-//! names, and [`sparse`] keeps what is rarely said out of memory.
+//! entries that change records), [`snapshot`] (all of it at one instant). [`policies`] are their texts, [`subnet`] counts
+//! addresses, [`glob`] is a pattern of names, and [`sparse`] and [`few`] keep what is rarely said, or said once or twice,
+//! from taking more memory than it needs.
 
 pub mod cordon;
 pub mod desired;
 pub mod fence;
+pub mod few;
 pub mod glob;
 pub mod health;
 pub mod ids;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::fence::{Fence, HostNames};
+use super::few::Few;
 use super::ids::{ContainerId, ImageId, Key, ReplicaKey, Revision};
 use super::sparse::{Sparse, empty};
 use super::spec::{BlockIo, Dns, Log, NetworkSpec, Protocol, Security};
@@ -145,7 +146,7 @@ pub struct ObservedContainer {
     pub address: Option<String>,
     /// Its addresses on networks, by the engine's names, while it has them.
     #[serde(default)]
-    pub addresses: BTreeMap<String, IpAddr>,
+    pub addresses: Few<String, IpAddr>,
     /// When it was created.
     pub created_at: Timestamp,
     /// Where its engine keeps the hosts file that is mounted into it; as that engine names files.
@@ -262,6 +263,10 @@ pub struct ContainerConfig {
     /// The network mode: the engine's name of the network that it was created on, or `host`, or
     /// `none`.
     pub network: String,
+    /// The networks that it is on, by the engine's names; those that have no endpoints of their
+    /// own (`host`, `none`) and the engine's `bridge` alone are not listed.
+    #[serde(skip_serializing_if = "Few::is_empty")]
+    pub attachments: Few<String, Attachment>,
     /// What most containers do not have.
     #[serde(skip_serializing_if = "Sparse::is_empty")]
     pub more: Sparse<MoreConfig>,
@@ -271,9 +276,6 @@ pub struct ContainerConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MoreConfig {
-    /// The networks that it is on, by the engine's names; those that have no endpoints of their
-    /// own (`host`, `none`) and the engine's `bridge` alone are not listed.
-    pub attachments: BTreeMap<String, Attachment>,
     /// The folder that the command starts in.
     pub workdir: Option<String>,
     /// What it may do.

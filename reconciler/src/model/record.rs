@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cordon::Cordon;
 use super::desired::RootIdentity;
+use super::few::Few;
 use super::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, Revision};
 use super::journal::Checkout;
 use super::observed::Limits;
@@ -106,7 +107,7 @@ pub struct InstanceRecord {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub addresses: Addresses,
     /// Its replicas, by ordinal.
-    pub replicas: BTreeMap<u32, ReplicaRecord>,
+    pub replicas: Few<u32, ReplicaRecord>,
 }
 
 /// A revision that was rolled out.
@@ -138,6 +139,10 @@ pub struct ReplicaRecord {
     /// to have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv4Addr>,
+    /// The networks of links that its newest container was put on, by the engine's names: others
+    /// are drift.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub joined: BTreeSet<String>,
     /// What that incarnation was made from.
     pub revision: Option<Revision>,
     /// Whether the engine confirmed that incarnation. Until then the same number is tried again,
@@ -160,6 +165,9 @@ pub struct ReplicaRecord {
     /// Replacements of containers of this revision that were unhealthy.
     #[serde(skip_serializing_if = "Restarts::is_none")]
     pub replaced: Restarts,
+    /// Restarts of an earlier container, which serves until one of this revision is ready.
+    #[serde(skip_serializing_if = "Restarts::is_none")]
+    pub earlier: Restarts,
     /// The failure that it is backing off from.
     pub failure: Option<Failure>,
 }
@@ -202,6 +210,12 @@ pub struct Restarts {
 }
 
 impl Restarts {
+    /// Those that still count: all of them, or none of those in a row.
+    #[must_use]
+    pub fn continued(self, in_a_row: bool) -> Self {
+        Self { streak: if in_a_row { self.streak } else { 0 }, ..self }
+    }
+
     /// Counts one more, which was asked for at `at`.
     #[must_use]
     pub fn and_one(self, at: Timestamp) -> Self {
@@ -234,6 +248,10 @@ pub struct Failure {
     /// that container, created after all, it is by somebody else's, and another number is tried.
     #[serde(default)]
     pub name_taken: bool,
+    /// Whether the engine says that the container cannot be started as things are: killed in the
+    /// middle of a start, older engines say so of that container for ever.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unstartable: bool,
 }
 
 impl Failure {
@@ -283,7 +301,7 @@ pub struct NetworkRecord {
     pub nodes: BTreeSet<Name>,
     /// The failure that each node is backing off from.
     pub failures: BTreeMap<Name, Failure>,
-    /// Its range, if we chose it: that of a project's own network.
+    /// Its range, if we chose it: that of a project's own network, or of a link's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subnet: Option<Net>,
 }
@@ -304,6 +322,10 @@ pub struct NodeRecord {
     /// The rules that were last asked for: others are drift.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules: Option<Digest>,
+    /// Whether links are put in force there by networks of their own, since no rules can be set. It
+    /// stays so while any link is there.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub link_networks: bool,
     /// The failure that setting rules is backing off from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,

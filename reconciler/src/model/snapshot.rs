@@ -93,6 +93,12 @@ impl Located {
         self.is_ready() || self.runs() && self.container.health == HealthState::Unknown
     }
 
+    /// Whether it runs, and is not known yet to be ready.
+    #[must_use]
+    pub fn starts(&self) -> bool {
+        self.runs() && self.container.health == HealthState::Starting
+    }
+
     fn runs(&self) -> bool {
         matches!(self.container.state, ContainerState::Running { .. })
     }

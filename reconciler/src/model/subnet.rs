@@ -13,6 +13,12 @@ pub const RANGE_DEFAULT: Net = Net { base: 0x0a90_0000, bits: 12 };
 /// A project's network is so large: 2,046 addresses for us, and as many for the engine.
 pub const PROJECT_BITS: u8 = 20;
 
+/// The network of a link is so large, if that is enough: 13 addresses beside the engine's own.
+pub const LINK_BITS: u8 = 28;
+
+/// Addresses of a range that no container gets: the first, the last, and the engine's own.
+const RESERVED: u64 = 3;
+
 /// The smallest range that can be split in two halves with an address each.
 const BITS_MAX: u8 = 28;
 
@@ -47,6 +53,41 @@ impl Net {
         (first..end)
             .step_by(usize::try_from(step).unwrap_or(usize::MAX))
             .filter_map(move |base| Some(Net { base: u32::try_from(base).ok()?, bits }))
+    }
+
+    /// How long the leading part of a link's network is that so many containers are on at most.
+    #[must_use]
+    pub fn bits_for(containers: u64) -> u8 {
+        let fits = |bits: &u8| (1u64 << (32 - bits)) - RESERVED >= containers;
+        (PROJECT_BITS..=LINK_BITS).rev().find(fits).unwrap_or(PROJECT_BITS)
+    }
+
+    /// Its first address and its last one, as numbers.
+    #[must_use]
+    pub fn bounds(self) -> (u32, u32) {
+        (self.base, self.base | u32::MAX.checked_shr(u32::from(self.bits)).unwrap_or(0))
+    }
+
+    /// How many ranges of `bits` it is made of; one if it is no longer than that.
+    #[must_use]
+    pub fn parts(self, bits: u8) -> u32 {
+        1 << (bits.max(self.bits) - self.bits)
+    }
+
+    /// The range of `bits` at `index` among those that it is made of.
+    #[must_use]
+    pub fn part(self, bits: u8, index: u32) -> Self {
+        let bits = bits.max(self.bits);
+        Self { base: self.base | index.checked_shl(32 - u32::from(bits)).unwrap_or(0), bits }
+    }
+
+    /// Which of the ranges of its own length that `whole` is made of it is.
+    #[must_use]
+    pub fn index_in(self, whole: Net) -> Option<u32> {
+        whole.contains(Ipv4Addr::from_bits(self.base)).then(|| {
+            let offset = self.base - whole.base;
+            offset.checked_shr(32 - u32::from(self.bits)).unwrap_or(0)
+        })
     }
 
     /// Its lower half, which is the engine's, and its upper half, which is ours.
@@ -135,6 +176,29 @@ mod tests {
         assert_eq!(upper.hosts().next(), Some(Ipv4Addr::new(10, 144, 24, 1)));
         assert!(upper.contains(Ipv4Addr::new(10, 144, 31, 254)));
         assert!(!upper.contains(Ipv4Addr::new(10, 144, 23, 255)));
+    }
+
+    #[test]
+    fn parts_are_those_that_it_is_split_into() {
+        let whole = net("10.144.0.0/20");
+        let all: Vec<Net> = whole.split(28).collect();
+        assert_eq!(all.len(), whole.parts(28) as usize);
+        for (index, part) in all.iter().enumerate() {
+            let index = u32::try_from(index).expect("few");
+            assert_eq!((whole.part(28, index), part.index_in(whole)), (*part, Some(index)));
+            let (first, last) = part.bounds();
+            assert_eq!(last - first, 15);
+        }
+        assert_eq!(net("10.145.0.0/28").index_in(whole), None);
+        assert_eq!((whole.parts(20), whole.part(16, 0)), (1, whole));
+    }
+
+    #[test]
+    fn a_links_network_has_room_for_all_and_no_more_than_that() {
+        let sizes = [(0, 28), (13, 28), (14, 27), (29, 27), (30, 26), (4093, 20), (9999, 20)];
+        for (containers, bits) in sizes {
+            assert_eq!(Net::bits_for(containers), bits, "{containers}");
+        }
     }
 
     #[test]

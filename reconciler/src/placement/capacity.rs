@@ -63,6 +63,26 @@ impl Amounts {
         }
     }
 
+    /// The larger of both, one by one.
+    pub(super) fn max(self, other: Self) -> Self {
+        Self {
+            cpus: self.cpus.max(other.cpus),
+            memory: self.memory.max(other.memory),
+            pids: self.pids.max(other.pids),
+            instances: self.instances.max(other.instances),
+        }
+    }
+
+    /// What is more of it than of `other`, none of them a replica.
+    pub(super) fn beyond(self, other: Self) -> Self {
+        Self {
+            cpus: self.cpus.saturating_sub(other.cpus),
+            memory: self.memory.saturating_sub(other.memory),
+            pids: self.pids.saturating_sub(other.pids),
+            instances: 0,
+        }
+    }
+
     /// Whether none of it is less than in `other`.
     pub(super) fn is_at_least(self, other: Self) -> bool {
         self.cpus >= other.cpus
@@ -145,6 +165,11 @@ impl Capacity {
         self.memory
     }
 
+    /// Whether any of it is a border.
+    pub(super) fn is_declared(&self) -> bool {
+        !self.hard.is_empty()
+    }
+
     /// Whether `ask` fits beside what is used. What is not asked for always fits.
     pub(super) fn fits(&self, used: Amounts, ask: Amounts) -> bool {
         let fits = |border: Option<u64>, used: u64, ask: u64| {
@@ -210,6 +235,17 @@ pub struct Used {
 }
 
 impl Used {
+    /// Has a replica that was counted with `has` ask for so much `more`.
+    pub(super) fn grow(&mut self, has: Amounts, more: Amounts) {
+        self.amounts = self.amounts.and(more);
+        let weight = |all: u64, usual: u64, has: u64, more: u64| {
+            let counted = if has == 0 && more > 0 { usual } else { 0 };
+            all.saturating_add(more).saturating_sub(counted)
+        };
+        self.weight_cpus = weight(self.weight_cpus, CPUS_WEIGHT, has.cpus, more.cpus);
+        self.weight_memory = weight(self.weight_memory, MEMORY_WEIGHT, has.memory, more.memory);
+    }
+
     pub(super) fn add(&mut self, ask: Amounts) {
         self.amounts = self.amounts.and(ask);
         let weight = |ask: u64, usual: u64| if ask == 0 { usual } else { ask };

@@ -8,6 +8,7 @@
 //! replicas, then the first by name. What is linked is [placed together](together).
 
 pub mod capacity;
+mod growth;
 mod spread;
 pub mod together;
 
@@ -15,6 +16,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use self::capacity::{Amounts, Capacity, Used};
+pub use self::growth::NoRoom;
 use self::spread::{Counts, Placed, value};
 use crate::model::ids::{Name, ReplicaKey};
 use crate::model::observed::Reach;
@@ -44,6 +46,8 @@ pub struct Load<'a> {
     index: BTreeMap<&'a Name, usize>,
     pools: BTreeMap<PoolKey, Pool>,
     placed: Placed,
+    /// Replicas that have a node without room for what is declared for them.
+    no_room: BTreeMap<ReplicaKey, NoRoom>,
 }
 
 #[derive(Debug)]
@@ -88,18 +92,31 @@ impl<'a> Load<'a> {
         });
         let nodes: Vec<_> = nodes.collect();
         let index = nodes.iter().enumerate().map(|(at, node)| (node.name, at)).collect();
-        let (pools, placed) = (BTreeMap::new(), Placed::default());
-        let mut load = Self { snapshot, nodes, index, pools, placed };
+        let (pools, placed, no_room) = (BTreeMap::new(), Placed::default(), BTreeMap::new());
+        let mut load = Self { snapshot, nodes, index, pools, placed, no_room };
+        let (mut given, mut growing) = (Vec::new(), Vec::new());
         for (key, record) in &snapshot.records.instances {
             let declared = snapshot.desired.instances.get(key);
             let asked = declared.map(|declared| Amounts::of(&declared.spec.resources));
-            for replica in record.replicas.values() {
-                if let Some(node) = &replica.node {
-                    let ask = asked.unwrap_or_else(|| Amounts::of_limits(&replica.applied));
-                    load.add(node, ask);
+            for (ordinal, replica) in &record.replicas {
+                let Some(node) = &replica.node else { continue };
+                // What was made has its limits until others are in force.
+                let has = load.has(key, *ordinal, replica, node);
+                let asks = |asked| growth::Asks { key, ordinal: *ordinal, node, has, asked };
+                match asked {
+                    Some(asked) if replica.incarnation == 0 => given.push(asks(asked)),
+                    Some(asked) => {
+                        load.add(node, has);
+                        if asked != has {
+                            growing.push(asks(asked));
+                        }
+                    }
+                    None => load.add(node, has),
                 }
             }
         }
+        load.keep(&given);
+        load.grow(&growing);
         // Records may be lost; then containers say where their replicas are.
         for (key, located) in &snapshot.containers {
             let record = snapshot.records.instances.get(&key.instance);
@@ -120,6 +137,12 @@ impl<'a> Load<'a> {
         };
         node.used.add(ask);
         node.replicas = node.replicas.saturating_add(1);
+    }
+
+    /// Why a replica cannot have on its node what is declared for it, if so.
+    #[must_use]
+    pub fn no_room(&self, replica: &ReplicaKey) -> Option<&NoRoom> {
+        self.no_room.get(replica)
     }
 
     /// How many replicas a node holds, what they use, and of what.
@@ -167,7 +190,7 @@ impl<'a> Load<'a> {
             let pool = self.pool(wish.placement);
             self.pools.insert(key.clone(), pool);
         }
-        let Self { snapshot, nodes, pools, placed, index } = self;
+        let Self { snapshot, nodes, pools, placed, index, no_room: _ } = self;
         let pool = pools.get_mut(&key)?;
         if pool.full_for.iter().any(|full| wish.ask.is_at_least(*full)) {
             return None;

@@ -3,9 +3,10 @@
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::replica::Replica;
-use crate::diff::{Class, is_as_wanted, is_of_a_network};
-use crate::model::ids::{Name, ReplicaKey, Revision};
+use crate::diff::{Class, NetworkWant, is_as_wanted, is_of_a_network, left, network_of};
+use crate::model::ids::{Key, Name, ReplicaKey, Revision, is_link_network};
 use crate::model::observed::{Attachment, ContainerState};
+use crate::model::quantity::Span;
 use crate::model::snapshot::Located;
 use crate::model::spec::{FileSpec, InstanceSpec};
 use crate::step::{Action, Cause, FieldChange};
@@ -22,17 +23,19 @@ pub(super) fn in_force<'a>(
     revision: Option<&Revision>,
 ) -> (Option<&'a Located>, Vec<&'a Located>) {
     let here = containers.iter().filter(|at| at.node == *node);
+    let rank = |at: &&'a Located| {
+        let first = revision.is_none() && is_running(at);
+        let incarnation = at.container.identity.incarnation;
+        // Of copies, the one that has its name counts.
+        let named = want::is_container_name(&at.container.name, replica, incarnation);
+        (first, incarnation, named, &at.id)
+    };
     let target = here
         .clone()
         .filter(|at| !matches!(at.container.state, ContainerState::Removing))
         .filter(|at| revision.is_none_or(|revision| at.container.identity.revision == *revision))
-        .max_by_key(|at| {
-            let first = revision.is_none() && is_running(at);
-            let incarnation = at.container.identity.incarnation;
-            // Of copies, the one that has its name counts.
-            let named = want::is_container_name(&at.container.name, replica, incarnation);
-            (first, incarnation, named, &at.id)
-        });
+        // By two at a time: nearly always there is one, and nothing is asked of it.
+        .max_by(|one, two| rank(one).cmp(&rank(two)));
     let is_target = |at: &&Located| target.is_some_and(|target| target.id == at.id);
     let mut others: Vec<&Located> = here.filter(|at| !is_target(at)).collect();
     others.sort_by_key(|at| (at.container.identity.incarnation, &at.id));
@@ -57,7 +60,7 @@ pub(super) fn id(located: &Located) -> String {
 }
 
 pub(super) fn start(container: String) -> Action {
-    Action::StartContainer { container, restart: false, in_a_row: false }
+    Action::StartContainer { container, restart: false, in_a_row: false, earlier: false }
 }
 
 /// What a container is stopped for.
@@ -75,6 +78,7 @@ pub(super) enum StopFor {
 pub(super) fn stop(located: &Located, spec: &InstanceSpec, why: StopFor) -> Option<Action> {
     is_running(located).then(|| Action::StopContainer {
         container: id(located),
+        drain: Span::default(),
         timeout: spec.stop.timeout,
         power: why == StopFor::Power,
         retired: why == StopFor::Retirement,
@@ -120,23 +124,45 @@ pub(super) fn can_be_left_out(action: &Action) -> bool {
 /// Steps that put a container on the networks that it shall be on, and take it off all others.
 fn joins(replica: &Replica<'_, '_>, target: &Located, address: Option<Ipv4Addr>) -> Vec<Action> {
     let spec = &replica.instance.declared.spec;
-    let wanted = want::attachments(spec, replica.key, replica.instance.linked);
-    let present = &target.container.config.more.attachments;
+    let linked = replica.instance.linked;
+    let wanted = want::attachments(spec, replica.key, linked);
+    let want = NetworkWant { spec, key: replica.key, linked };
+    let present = &target.container.config.attachments;
     let stays = |network: &String| match (wanted.get(network), present.get(network)) {
-        (Some(wanted), Some(present)) => is_as_wanted(spec, wanted, present),
+        (Some(wanted), Some(present)) => is_as_wanted(&want, (network, wanted), present),
         (Some(_) | None, _) => false,
     };
+    let own = Key::own_network(&replica.key.instance.project).engine_name();
     let leave = present.keys().filter(|network| !stays(network)).map(|network| {
         Action::DisconnectNetwork { container: id(target), network: network.clone() }
     });
     let join = wanted.iter().filter(|(network, _)| !stays(network)).map(|(network, attachment)| {
         let mut attachment = attachment.clone();
-        if want::is_on_own_network(spec) {
+        if want::is_on_own_network(spec) && **network == own {
             attachment.address = address.map(IpAddr::V4);
         }
         connect(id(target), network, &attachment)
     });
     leave.chain(join).collect()
+}
+
+/// What takes a container that rests off the networks of links that are gone, which would stay there
+/// for it. It joins none: it talks to nobody.
+pub(super) fn stale_joins(
+    replica: &Replica<'_, '_>,
+    target: &Located,
+) -> Option<(Vec<FieldChange>, Vec<Action>)> {
+    let wanted = replica.instance.linked.joins();
+    let is_wanted = |name: &String| wanted.keys().any(|network| network.engine_name() == *name);
+    let present = target.container.config.attachments.keys();
+    let stale = present.filter(|name| is_link_network(name) && !is_wanted(name));
+    let (fields, actions): (Vec<_>, Vec<_>) = stale
+        .map(|network| {
+            let (container, network) = (id(target), network.clone());
+            (left(&network), Action::DisconnectNetwork { container, network })
+        })
+        .unzip();
+    (!actions.is_empty()).then_some((fields, actions))
 }
 
 pub(super) fn connect(container: String, network: &str, attachment: &Attachment) -> Action {
@@ -157,7 +183,7 @@ pub(super) fn in_place(
     found: Vec<(Class, FieldChange)>,
     address: Option<Ipv4Addr>,
 ) -> Option<(Cause, Vec<Action>)> {
-    let limits = replica.instance.limits;
+    let limits = replica.limits;
     let mut names = Vec::new();
     let mut actions = Vec::new();
     let incarnation = target.container.identity.incarnation;
@@ -184,7 +210,13 @@ pub(super) fn in_place(
         .instance
         .record
         .is_some_and(|record| record.digest.as_ref() != Some(&replica.instance.declared.digest));
-    let joins = is_new && found.iter().any(|(_, change)| is_of_a_network(change));
+    // But of those of links records tell: where they agree with what is there, links changed.
+    let joins = found.iter().any(|(_, change)| {
+        let Some(network) = network_of(change) else { return false };
+        let is_on = target.container.config.attachments.contains_key(network);
+        let is_recorded = replica.record.is_some_and(|record| record.joined.contains(network));
+        is_new || is_link_network(network) && is_on == is_recorded
+    });
     let fields = found.into_iter().map(|(_, change)| change);
     let asked = replica.record.is_none_or(|record| record.applied == *limits);
     let cause = if asked && !joins {

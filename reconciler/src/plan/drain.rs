@@ -1,16 +1,21 @@
-//! Off a node that shall be empty: what can be elsewhere is made elsewhere, and once it is ready
-//! there, what is left on the drained node is stopped and removed. Until then it serves.
+//! Off a node that shall be empty: what can be elsewhere is made elsewhere. How it takes the place
+//! of what is left on the drained node is what the instance's `update` says, as on one node
+//! ([`super::exchange`]): with `start-first` the old one serves until the new one is ready there; with
+//! `stop-first` it serves until the new one is made, and stops before that starts.
 //!
 //! A move is a replica with another node in its record, so a restart in its middle goes on, and a
 //! node that takes new things again in its middle calls nothing back.
 
 use super::Round;
 use super::containers::is_running;
+use super::exchange::starts_first;
 use super::replica::{Instance, Replica};
+use super::turns::serves;
 use crate::model::ids::{Name, ReplicaKey};
+use crate::model::observed::ContainerState;
 use crate::model::record::ReplicaRecord;
 use crate::model::snapshot::Located;
-use crate::model::spec::{InstanceSpec, MountSource, Restart};
+use crate::model::spec::{Condition, InstanceSpec, MountSource, Restart};
 use crate::report::Reason;
 
 /// What becomes of a replica on a node.
@@ -65,7 +70,8 @@ impl<'a> Round<'a> {
             );
             return Move::Stays(Reason::Stays { message });
         }
-        if runs && let Err(reason) = self.turn_to_move(instance, key, node) {
+        let is_ready = here().any(Located::may_be_ready);
+        if runs && let Err(reason) = self.turn_to_move(instance, key, node, is_ready) {
             return Move::Stays(reason);
         }
         match self.choose_node(instance, key) {
@@ -81,12 +87,13 @@ impl<'a> Round<'a> {
     }
 
     /// Whether it is this replica's turn: no more of an instance than may be away for an update are
-    /// on their way at once.
+    /// on their way at once, and there is room for it to be away, or for another container beside.
     fn turn_to_move(
-        &self,
+        &mut self,
         instance: Instance<'_, '_>,
         key: &ReplicaKey,
         node: &Name,
+        is_ready: bool,
     ) -> Result<(), Reason> {
         let update = instance.declared.spec.update();
         let most = update.max_unavailable.saturating_add(update.max_surge);
@@ -104,9 +111,34 @@ impl<'a> Round<'a> {
         match moving.first() {
             Some(other) if moving.len() >= usize::try_from(most).unwrap_or(usize::MAX) => {
                 let what = format!("{other} to have left {node}");
-                Err(Reason::WaitingOn { what })
+                return Err(Reason::WaitingOn { what });
             }
-            Some(_) | None => Ok(()),
+            Some(_) | None => {}
+        }
+        let spec = &instance.declared.spec;
+        let beside = starts_first(spec) && self.room_beside(instance, key, false).is_ok();
+        if beside || !serves(spec) || !is_ready {
+            return Ok(());
+        }
+        self.room_to_be_away(instance, key).map_err(|reason| self.never(instance, node, reason))
+    }
+
+    /// A wait for one that does not get ready may never end: nobody shall sit and wait for that.
+    fn never(&self, instance: Instance<'_, '_>, node: &Name, reason: Reason) -> Reason {
+        let Reason::WaitingOn { what } = &reason else { return reason };
+        let Instance { key, declared, record, .. } = instance;
+        let most = self.snapshot.config.crash_loop_restarts;
+        let mut replicas = record.into_iter().flat_map(|record| record.replicas.values());
+        let trouble = if replicas.any(|replica| replica.replaced.streak >= most) {
+            Some("is unhealthy again and again".to_owned())
+        } else {
+            self.trouble(key, declared, Condition::Started)
+        };
+        match trouble {
+            Some(trouble) => Reason::Stalled {
+                message: format!("node {node} is drained; waits for {what}, and {key} {trouble}"),
+            },
+            None => reason,
         }
     }
 }
@@ -133,6 +165,17 @@ fn stuck(spec: &InstanceSpec, node: &Name) -> Option<String> {
 }
 
 impl Round<'_> {
+    /// The drained node that a replica moves away from, if its container on another one was made for
+    /// that and not started yet.
+    pub(super) fn moved_from<'r>(
+        &self,
+        replica: &'r Replica<'_, '_>,
+        target: &Located,
+    ) -> Option<&'r Name> {
+        let left = replica.all.iter().find(|at| self.is_left(replica, at))?;
+        (target.container.state == ContainerState::Created).then_some(&left.node)
+    }
+
     /// Whether a container was left on a drained node by a replica that is on another one now.
     pub(super) fn is_left(&self, replica: &Replica<'_, '_>, at: &Located) -> bool {
         at.node != *replica.node && self.snapshot.is_drained(&at.node)

@@ -8,17 +8,22 @@ use core::net::Ipv4Addr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::goal::revision_now;
 use super::own_network::{address_of, bridge};
 use super::replica::Replica;
-use super::{Change, ChangeKind, Round};
+use super::{Change, ChangeKind, Round, goal};
 use crate::model::fence::{Fence, HostNames, Rules, Way, chain};
 use crate::model::ids::{Key, Name, ObjectId, ReplicaKey};
 use crate::model::observed::{ContainerState, Reach};
+use crate::model::record::Failure;
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::LinkSpec;
 use crate::report::Reason;
 use crate::step::{Action, Cause, FieldChange};
 use crate::want;
+
+/// What a failure to tell names is called.
+const SET_HOSTS: &str = "set hosts";
 
 /// What this round knows of links.
 #[derive(Debug, Default)]
@@ -53,6 +58,9 @@ impl<'a> Round<'a> {
     pub(super) fn fences(&mut self) {
         let snapshot = self.snapshot;
         for (node, seen) in &snapshot.nodes {
+            if self.by_networks.holds(node) {
+                continue;
+            }
             let is_bare =
                 matches!(&seen.fence, Fence::InForce { rules, intact: true } if rules.is_empty());
             if snapshot.desired.links.is_empty() && is_bare || seen.reach != Reach::Reachable {
@@ -69,7 +77,7 @@ impl<'a> Round<'a> {
         let object = ObjectId::Fence { node: node.clone() };
         let (rules, intact) = match fence {
             Fence::InForce { rules, intact } => (rules, *intact),
-            Fence::Unknown { reason } => {
+            Fence::Unknown { reason } | Fence::Elsewhere { reason } => {
                 if !wanted.open.is_empty() {
                     let message = format!("links are not in force on node {node}: {reason}");
                     self.wait(&object, Some(node), Reason::Stalled { message });
@@ -93,12 +101,7 @@ impl<'a> Round<'a> {
             return self.wait(&object, Some(node), super::needs::backing_off(failure));
         }
         let Some(owner) = &snapshot.records.owner else { return };
-        let count = |rules: &Rules| {
-            let count = rules.open.len();
-            format!("{count} {}", if count == 1 { "way" } else { "ways" })
-        };
-        let (from, to) = (count(rules), count(wanted));
-        let fields = vec![FieldChange { field: "open".to_owned(), from, to }];
+        let fields = changes(rules, wanted);
         let was_asked_for =
             record.and_then(|record| record.rules.as_ref()).is_some_and(|asked| *asked == goal);
         let cause = if was_asked_for || !intact {
@@ -129,7 +132,7 @@ impl<'a> Round<'a> {
         let seen = snapshot.nodes.get(node);
         let present = match seen.map(|seen| &seen.fence) {
             Some(Fence::InForce { rules, .. }) => Some(rules),
-            Some(Fence::Unknown { .. }) | None => None,
+            Some(Fence::Unknown { .. } | Fence::Elsewhere { .. }) | None => None,
         };
         // From a project's first link on, what was open once is cut off where it is open no longer.
         for held in seen.into_iter().flat_map(|seen| seen.networks.values()) {
@@ -156,9 +159,9 @@ impl<'a> Round<'a> {
         let Some(address) = address.filter(|_| self.links.talks(&replica.key.instance)) else {
             return Ok(());
         };
-        let Some(Fence::InForce { rules, .. }) =
-            self.snapshot.nodes.get(replica.node).map(|seen| &seen.fence)
-        else {
+        let fence = self.snapshot.nodes.get(replica.node).map(|seen| &seen.fence);
+        let fence = fence.filter(|_| !self.by_networks.holds(replica.node));
+        let Some(Fence::InForce { rules, .. }) = fence else {
             return Ok(());
         };
         let wanted = self.links.wanted.get(replica.node);
@@ -184,20 +187,45 @@ impl<'a> Round<'a> {
         !failed && bridge.is_some_and(|bridge| rules.name(bridge))
     }
 
-    /// The names that a replica shall know; `None` where it cannot be told them.
-    pub(super) fn host_names(&self, replica: &Replica<'_, '_>) -> Option<HostNames> {
-        if !want::is_on_own_network(&replica.instance.declared.spec) {
+    /// The names that containers of an instance shall know on a node, and know by now; `None` where they
+    /// cannot be told them. They lead to who is ready. Who was, and may be: after a restart of windlass
+    /// it takes a while to know, and until then names stay. Of a replica that has two ready containers
+    /// the one that stays is named, so that nobody is led to the other one when it ends.
+    fn host_names(&self, key: &Key, node: &Name, present: &HostNames) -> Option<HostNames> {
+        let snapshot = self.snapshot;
+        let declared = snapshot.desired.instances.get(key)?;
+        if !want::is_on_own_network(&declared.spec) {
             return None;
         }
         let mut names = HostNames::new();
-        for link in self.links.by_user.get(&replica.key.instance).into_iter().flatten() {
+        if self.by_networks.holds(node) {
+            // The engine's names lead to another network.
+            return Some(names);
+        }
+        for link in self.links.by_user.get(key).into_iter().flatten() {
+            let target = snapshot.desired.instances.get(&link.to);
+            let wanted = target.and_then(|target| {
+                revision_now(&snapshot.desired, &snapshot.records, &link.to, target)
+            });
+            let named = present.get(&link.alias);
+            let is_named = |address: &Ipv4Addr| named.is_some_and(|named| named.contains(address));
             let first = ReplicaKey::new(link.to.clone(), 0);
-            let targets = self.snapshot.containers.range(first..);
-            let targets = targets
-                .take_while(|(key, _)| key.instance == link.to)
-                .flat_map(|(_, located)| located)
-                .filter(|at| at.node == *replica.node && at.may_be_ready());
-            let known: BTreeSet<Ipv4Addr> = targets.filter_map(address_of).collect();
+            let replicas = snapshot.containers.range(first..);
+            let known: BTreeSet<Ipv4Addr> = replicas
+                .take_while(|(replica, _)| replica.instance == link.to)
+                .filter_map(|(_, located)| {
+                    let here = located.iter().filter(|at| at.node == *node);
+                    let known = here.filter_map(|at| Some((at, address_of(at)?))).filter(
+                        |(at, address)| at.may_be_ready() || at.starts() && is_named(address),
+                    );
+                    known.max_by_key(|(at, _)| {
+                        let identity = &at.container.identity;
+                        let is_current = wanted.as_ref() == Some(&identity.revision);
+                        (at.may_be_ready(), is_current, identity.incarnation, &at.id)
+                    })
+                })
+                .map(|(_, address)| address)
+                .collect();
             if !known.is_empty() {
                 names.entry(link.alias.clone()).or_default().extend(known);
             }
@@ -206,17 +234,13 @@ impl<'a> Round<'a> {
     }
 
     /// What tells a container that runs the names that it shall know, if it knows others.
-    pub(super) fn renames(
-        &self,
-        replica: &Replica<'_, '_>,
-        target: &Located,
-    ) -> Option<(FieldChange, Action)> {
-        let ContainerState::Running { .. } = target.container.state else { return None };
-        let present = target.container.hosts.as_ref()?;
-        if present.is_empty() && !self.links.talks(&replica.key.instance) {
+    pub(super) fn renames(&self, key: &Key, at: &Located) -> Option<(FieldChange, Action)> {
+        let ContainerState::Running { .. } = at.container.state else { return None };
+        let present = at.container.hosts.as_ref()?;
+        if present.is_empty() && !self.links.talks(key) {
             return None;
         }
-        let wanted = self.host_names(replica)?;
+        let wanted = self.host_names(key, &at.node, present)?;
         if *present == wanted {
             return None;
         }
@@ -232,8 +256,76 @@ impl<'a> Round<'a> {
         };
         let field =
             FieldChange { field: "hosts".to_owned(), from: words(present), to: words(&wanted) };
-        let container = target.id.0.to_string();
+        let container = at.id.0.to_string();
         Some((field, Action::SetHosts { container, names: wanted }))
+    }
+
+    /// Tells all containers of a replica that run the names that they shall know, in a row of its
+    /// own: whatever else the replica waits for, others wait until it knows them.
+    pub(super) fn rename_all(&mut self, key: &ReplicaKey, containers: &[Located]) {
+        let object = ObjectId::Replica(key.clone());
+        let (mut fields, mut actions) = (Vec::new(), Vec::new());
+        let mut on: Option<&Name> = None;
+        for at in containers {
+            if on.is_none_or(|node| *node == at.node)
+                && let Some((field, action)) = self.renames(&key.instance, at)
+            {
+                on = Some(&at.node);
+                fields.push(field);
+                actions.push(action);
+            }
+        }
+        let Some(node) = on else { return };
+        let snapshot = self.snapshot;
+        if self.under_way(&object).is_some()
+            || self.suspended(&object).is_some()
+            || self.blocked_node(node).is_some()
+        {
+            return;
+        }
+        let Some(goal) = goal::now(snapshot, &object) else { return };
+        if let Some(failure) = self.cannot_be_told(key) {
+            return self.report.wake(failure.retry_at);
+        }
+        let (node, kind, cause) = (node.clone(), ChangeKind::InPlace, Cause::Changed { fields });
+        self.chain(Change { object, node, kind, cause, goal }, actions, &[]);
+    }
+
+    /// The failure for which a replica is not told names now.
+    fn cannot_be_told(&self, key: &ReplicaKey) -> Option<&'a Failure> {
+        let snapshot = self.snapshot;
+        let record = snapshot.records.instances.get(&key.instance)?;
+        let failure = record.replicas.get(&key.ordinal)?.failure.as_ref()?;
+        (failure.step == SET_HOSTS && failure.waits(snapshot.now)).then_some(failure)
+    }
+
+    /// Why a container shall not be stopped yet: somebody who talks to it still knows it by name, and
+    /// is about to be told of another one. Who cannot be told is not waited for.
+    pub(super) fn is_named(&self, instance: &Key, going: &Located) -> Option<Reason> {
+        let address = address_of(going).filter(|_| going.may_be_ready())?;
+        let snapshot = self.snapshot;
+        let users = snapshot.desired.links.values().filter(|link| link.spec.to == *instance);
+        for user in users.map(|link| &link.spec.from) {
+            let replicas = snapshot.desired.instances.get(user)?.spec.replicas;
+            let range = ReplicaKey::new(user.clone(), 0)..ReplicaKey::new(user.clone(), replicas);
+            for (key, containers) in snapshot.containers.range(range) {
+                let knows = |at: &Located| {
+                    let names = at.container.hosts.as_ref();
+                    let runs = matches!(at.container.state, ContainerState::Running { .. });
+                    let known = names.into_iter().flat_map(BTreeMap::values).flatten();
+                    runs && at.node == going.node && known.into_iter().any(|of| *of == address)
+                };
+                let is_left_alone = || {
+                    self.suspended(&ObjectId::Replica(key.clone())).is_some()
+                        || self.cannot_be_told(key).is_some()
+                };
+                if containers.iter().any(knows) && !is_left_alone() {
+                    let what = format!("{key} to know {} no more", going.container.name);
+                    return Some(Reason::WaitingOn { what });
+                }
+            }
+        }
+        None
     }
 
     /// The step that tells a container the names that it shall know, right after its start: its
@@ -248,9 +340,42 @@ impl<'a> Round<'a> {
         }
         let fence = self.snapshot.nodes.get(replica.node).map(|seen| &seen.fence)?;
         let Fence::InForce { .. } = fence else { return None };
-        let names = self.host_names(replica).filter(|names| !names.is_empty())?;
+        let names = self.host_names(&replica.key.instance, replica.node, &HostNames::new())?;
+        if names.is_empty() {
+            return None;
+        }
         Some(Action::SetHosts { container: container.to_owned(), names })
     }
+}
+
+/// What makes rules others than those that are wanted.
+fn changes(present: &Rules, wanted: &Rules) -> Vec<FieldChange> {
+    let change = |field: &str, from: String, to: String| {
+        let field = field.to_owned();
+        FieldChange { field, from, to }
+    };
+    let count = |number: usize, noun: &str| {
+        format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+    };
+    let mut fields = Vec::new();
+    if present.open != wanted.open {
+        let new = wanted.open.difference(&present.open).count();
+        let all = wanted.open.len();
+        let to = match new {
+            0 => count(all, "way"),
+            new if new == all && present.open.is_empty() => count(all, "way"),
+            new => format!("{}, {new} of them new", count(all, "way")),
+        };
+        fields.push(change("open", count(present.open.len(), "way"), to));
+    }
+    if present.closed != wanted.closed {
+        let networks = |rules: &Rules| count(rules.closed.len(), "network");
+        fields.push(change("fenced", networks(present), networks(wanted)));
+    }
+    if fields.is_empty() {
+        fields.push(change("rules", "another hand's".to_owned(), "as declared".to_owned()));
+    }
+    fields
 }
 
 /// The ways that a link opens on a node.

@@ -91,7 +91,19 @@ impl<'a> Round<'a> {
         }
         let snapshot = self.snapshot;
         let Some(target) = snapshot.desired.instances.get(&link.to) else { return earlier };
-        let networks = shared_networks((key, spec), (&link.to, &target.spec));
+        let (networks, earlier) = match self.network_named(link) {
+            None => (shared_networks((key, spec), (&link.to, &target.spec)), earlier),
+            Some(network) => {
+                // An address of another network is one that nobody reaches by this link.
+                let record = snapshot.records.networks.get(&network);
+                let range = record.and_then(|record| record.subnet);
+                let is_of_it = |address: &Option<IpAddr>| match (address, range) {
+                    (Some(IpAddr::V4(address)), Some(range)) => range.contains(*address),
+                    (Some(_) | None, _) => false,
+                };
+                (vec![network.engine_name()], earlier.filter(is_of_it))
+            }
+        };
         let ready = || {
             let ready = self.containers_of(&link.to).filter(|at| at.is_ready());
             ready.filter_map(|at| Some((at, address_on(at, &networks)?)))
@@ -129,7 +141,8 @@ impl<'a> Round<'a> {
         {
             let target = self.snapshot.desired.instances.get(&link.to);
             let Some(target) = target else { continue };
-            if shared_networks((key, spec), (&link.to, &target.spec)).is_empty() {
+            let shared = shared_networks((key, spec), (&link.to, &target.spec));
+            if shared.is_empty() && self.network_named(link).is_none() {
                 let message = format!(
                     "its variables shall name the address of {}, and the two share no network; put \
                      both on one, or take `env` out of the link",

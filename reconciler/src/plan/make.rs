@@ -4,6 +4,7 @@
 //! one stopped. While the new one cannot be made, the old one is kept alive.
 
 use super::containers::{StopFor, connect, is_running, put_files, remove, start, stop};
+use super::exchange::stop_first;
 use super::needs::{Need, networks_of};
 use super::power::PowerWork;
 use super::replica::{Instance, Replica, Work};
@@ -26,7 +27,7 @@ impl<'a> Round<'a> {
         if let Err(reason) = done
             && !self.keep_alive(replica)
         {
-            self.wait(replica.object, Some(replica.node), reason);
+            self.wait_to(kind, replica.object, Some(replica.node), reason);
         }
     }
 
@@ -40,8 +41,13 @@ impl<'a> Round<'a> {
         kind: ChangeKind,
         cause: Cause,
     ) -> Result<Work, Reason> {
-        let Instance { key, declared, limits, .. } = replica.instance;
+        let Instance { key, declared, .. } = replica.instance;
         let spec = &*declared.spec;
+        let recorded = replica.record.and_then(|record| record.revision.as_ref());
+        if let Some(reason) = replica.tight.as_ref().filter(|_| recorded != replica.revision) {
+            // What is declared belongs together: it comes as a whole, or not yet.
+            return Err(reason.clone());
+        }
         let subject = Subject::Revision { instance: key, declared };
         if let Verdict::Deny { policy, message } = self.policies.judge(&subject) {
             return Err(Reason::Denied { policy, message });
@@ -54,7 +60,7 @@ impl<'a> Round<'a> {
                 needs.push(self.need_volume(volume, replica.node, key));
             }
         }
-        for network in networks_of(spec, key) {
+        for network in networks_of(&replica.instance) {
             needs.push(self.need_network(&network, replica.node, key));
         }
         for need in needs {
@@ -85,11 +91,11 @@ impl<'a> Round<'a> {
         }
         let present: Vec<&Located> = replica.others.iter().copied().chain(replica.target).collect();
         let goes_on = self.goes_on(replica, &present, false)?;
-        let going: Vec<&Located> = present
-            .into_iter()
-            .filter(|at| goes_on.is_none_or(|goes_on| goes_on.id != at.id))
-            .collect();
-        let slot = self.slot(replica, goes_on)?;
+        let ended = replica.target.and_then(|target| self.ended_early(replica, target));
+        let stay: Vec<&Located> = goes_on.into_iter().chain(ended).collect();
+        let going: Vec<&Located> =
+            present.into_iter().filter(|at| stay.iter().all(|stays| stays.id != at.id)).collect();
+        let slot = self.slot(replica, &stay)?;
         let incarnation = next_incarnation(replica, revision);
         let name = replica.key.container_name(incarnation);
         let uid = self.uid(replica.instance);
@@ -103,10 +109,9 @@ impl<'a> Round<'a> {
             address,
             replica.instance.linked,
         );
-        config.limits.clone_from(limits);
+        config.limits.clone_from(replica.limits);
         // The network mode is joined with the create; older engines take no other one there.
-        let joined =
-            config.more.attachments.iter().filter(|(network, _)| **network != config.network);
+        let joined = config.attachments.iter().filter(|(network, _)| **network != config.network);
         let joins: Vec<Action> = joined
             .map(|(network, attachment)| connect(name.clone(), network, attachment))
             .collect();
@@ -122,6 +127,10 @@ impl<'a> Round<'a> {
             slot: Some(slot).filter(|slot| *slot != replica.key.ordinal),
         }];
         actions.extend(joins);
+        if spec.power != Power::Stopped && !stop_first(replica, goes_on).is_empty() {
+            // What is left on another node stops before this one starts.
+            return Ok(Work { kind, cause, actions, after });
+        }
         actions.extend(put_files(spec, &name));
         actions.extend(going.iter().filter_map(|at| stop(at, spec, StopFor::Successor)));
         let names = self.names_after_start(replica, &name);
@@ -171,11 +180,11 @@ impl<'a> Round<'a> {
     }
 
     pub(super) fn why_replaced(&self, replica: &Replica<'_, '_>, present: &Located) -> Cause {
-        let Instance { declared, limits, record, .. } = replica.instance;
+        let Instance { declared, record, .. } = replica.instance;
         let want = Want {
             replica: replica.key,
             spec: &declared.spec,
-            limits,
+            limits: replica.limits,
             linked: replica.instance.linked,
             image: replica.image,
         };

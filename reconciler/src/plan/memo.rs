@@ -5,7 +5,7 @@
 //! It is a shortcut and nothing else: a round with a memo gives the same plan and the same report as
 //! one without. A build with assertions makes both, and compares.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::Round;
 use crate::model::ids::Key;
@@ -15,9 +15,10 @@ use crate::report::{Counts, Report};
 /// What is known from earlier rounds. A new one knows nothing: all is planned.
 #[derive(Debug, Clone, Default)]
 pub struct Memo {
-    /// Instances for which nothing was to be done.
-    quiet: BTreeMap<Key, Quiet>,
-    /// All other instances that are declared or left over.
+    /// The instances that are declared, by key, and what was found of those for which nothing was
+    /// to be done. A round of all of them comes in that order, so it is a list that is added to.
+    found: Vec<(Key, Option<Quiet>)>,
+    /// All others of them, and what is left over.
     busy: BTreeSet<Key>,
     /// When something about a quiet one changes by itself.
     wakes: BTreeSet<(Timestamp, Key)>,
@@ -49,10 +50,22 @@ impl Memo {
     }
 
     fn forget_one(&mut self, instance: &Key) {
-        let Some(Quiet { settled, wake_at }) = self.quiet.remove(instance) else { return };
+        let Ok(index) = self.index(instance) else { return };
+        let found = self.found.get_mut(index).and_then(|(_, quiet)| quiet.take());
+        let Some(Quiet { settled, wake_at }) = found else { return };
         self.settled -= settled;
         if let Some(at) = wake_at {
             self.wakes.remove(&(at, instance.clone()));
+        }
+    }
+
+    /// Where an instance stands in the list, or is to be put.
+    fn index(&self, instance: &Key) -> Result<usize, usize> {
+        match self.found.last() {
+            Some((last, _)) if last >= instance => {
+                self.found.binary_search_by(|(key, _)| key.cmp(instance))
+            }
+            Some(_) | None => Err(self.found.len()),
         }
     }
 
@@ -86,15 +99,25 @@ impl Memo {
 
     /// What came of an instance in this round.
     fn note(&mut self, instance: &Key, quiet: Option<Quiet>) {
-        let Some(found) = quiet else {
-            self.busy.insert(instance.clone());
-            return;
-        };
-        self.settled += found.settled;
-        if let Some(at) = found.wake_at {
-            self.wakes.insert((at, instance.clone()));
+        match quiet {
+            None => {
+                self.busy.insert(instance.clone());
+            }
+            Some(Quiet { settled, wake_at }) => {
+                self.settled += settled;
+                if let Some(at) = wake_at {
+                    self.wakes.insert((at, instance.clone()));
+                }
+            }
         }
-        self.quiet.insert(instance.clone(), found);
+        match self.index(instance) {
+            Ok(index) => {
+                if let Some((_, found)) = self.found.get_mut(index) {
+                    *found = quiet;
+                }
+            }
+            Err(index) => self.found.insert(index, (instance.clone(), quiet)),
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! Decides what to do: one function from a snapshot to a plan and a report.
 //!
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
-//! life of one replica; [`rest`] and [`settle`] are its ends), [`containers`] (which of them is in
+//! life of one replica; [`place`] says where; [`rest`] and [`settle`] are its ends), [`containers`] (which of them is in
 //! force), [`make`] (another container), [`exchange`] (how it takes the place of one that is there),
 //! [`turns`] (how many at once), [`rollout`] (what becomes of a revision), [`slots`] (with which host ports), [`power`] (whether it runs, rests
 //! or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
 //! instances that do), [`links`] (what they bring), [`own_network`] (projects' networks and addresses),
-//! [`fence`] (links in force), [`drain`] (off a node that shall be empty), [`removal`] (what is no
+//! [`ranges`] (which ranges networks get), [`fence`] (links in force by rules), [`link_network`] (by
+//! networks of their own, where there can be no rules), [`drain`] (off a node that shall be empty), [`removal`] (what is no
 //! longer declared, and the guard that holds removals back), [`memo`] (who need not be planned again).
 
 mod containers;
@@ -17,12 +18,15 @@ mod exchange;
 mod fence;
 pub mod goal;
 mod health;
+mod link_network;
 mod links;
 mod make;
 mod memo;
 mod needs;
 mod own_network;
+mod place;
 mod power;
+mod ranges;
 mod removal;
 mod replica;
 mod rest;
@@ -49,8 +53,10 @@ use crate::report::{Note, Reason, Report};
 use crate::step::{Action, Cause, Step, StepId};
 
 pub use fence::ways_of;
+pub use link_network::{has_rules, link_network, link_network_spec};
 pub use memo::Memo;
 pub use own_network::{BRIDGE_PREFIX, address_of, bridge, own_network_spec};
+pub use ranges::range_of;
 pub use removal::managed;
 
 /// What to do, as data. Steps of one object stand in a row; steps of different objects may run at
@@ -139,6 +145,7 @@ pub fn plan(snapshot: &Snapshot, policies: &Policies) -> (Plan, Report) {
 #[must_use]
 pub fn plan_again(snapshot: &Snapshot, policies: &Policies, memo: &mut Memo) -> (Plan, Report) {
     let mut round = Round::new(snapshot, policies);
+    round.decide_links_by();
     round.fences();
     if snapshot.down {
         memo.forget();
@@ -165,6 +172,8 @@ struct Round<'a> {
     images: BTreeMap<&'a ImageName, needs::ImageState<'a>>,
     needs: BTreeMap<ObjectId, needs::Need>,
     own: own_network::Own,
+    ranges: ranges::Ranges,
+    by_networks: link_network::ByNetworks<'a>,
     /// The links of each instance that has any.
     links_by_user: BTreeMap<&'a Key, Vec<&'a LinkSpec>>,
     load: Option<Load<'a>>,
@@ -194,6 +203,8 @@ impl<'a> Round<'a> {
             images: BTreeMap::new(),
             needs: BTreeMap::new(),
             own: own_network::Own::default(),
+            ranges: ranges::Ranges::default(),
+            by_networks: link_network::ByNetworks::default(),
             links_by_user: links::by_user(&snapshot.desired),
             links: fence::Links::of(snapshot),
             load: None,
@@ -214,7 +225,12 @@ impl<'a> Round<'a> {
         let mut group: Group<'a> = Vec::new();
         if !snapshot.down {
             for (key, declared) in &snapshot.desired.instances {
-                self.left_over_before(memo, Some(key), &mut records, &mut containers);
+                // Hardly ever is anything left over: one look at each says so.
+                if records.peek().is_some_and(|(at, _)| *at < key)
+                    || containers.peek().is_some_and(|(at, _)| at.instance < *key)
+                {
+                    self.left_over_before(memo, Some(key), &mut records, &mut containers);
+                }
                 let record = records.next_if(|(at, _)| *at == key).map(|(_, record)| record);
                 group.clear();
                 while let Some((replica, located)) =
@@ -339,21 +355,45 @@ impl<'a> Round<'a> {
             });
             last = Some(id);
         }
+        self.count(change.kind);
+        self.plan.changes.push(change);
+        last
+    }
+
+    /// Counts a change that is to be made, now or later.
+    fn count(&mut self, kind: ChangeKind) {
         let counts = &mut self.report.counts;
-        match change.kind {
+        match kind {
             ChangeKind::Create => counts.add += 1,
             ChangeKind::InPlace | ChangeKind::Power | ChangeKind::Restart => counts.change += 1,
             ChangeKind::Replace => counts.replace += 1,
             ChangeKind::Destroy => counts.destroy += 1,
             ChangeKind::Prepare | ChangeKind::Tidy => {}
         }
-        self.plan.changes.push(change);
-        last
     }
 
     fn note(&mut self, object: &ObjectId, node: Option<&Name>, reason: Reason) {
         let (object, node) = (object.clone(), node.cloned());
-        self.report.notes.push(Note { object, node, reason });
+        self.report.notes.push(Note { object, node, reason, later: None });
+    }
+
+    /// Notes why a replica gets no step now that is to be changed so. One that only waits for others
+    /// is changed later.
+    fn wait_to(
+        &mut self,
+        kind: ChangeKind,
+        object: &ObjectId,
+        node: Option<&Name>,
+        reason: Reason,
+    ) {
+        let waits = matches!(reason, Reason::WaitingOn { .. });
+        if !waits || matches!(kind, ChangeKind::Prepare | ChangeKind::Tidy) {
+            return self.wait(object, node, reason);
+        }
+        self.count(kind);
+        self.report.counts.later += 1;
+        let (object, node, later) = (object.clone(), node.cloned(), Some(kind));
+        self.report.notes.push(Note { object, node, reason, later });
     }
 
     /// Notes why a replica that is not as declared gets no step.
@@ -366,10 +406,10 @@ impl<'a> Round<'a> {
             Reason::Completed | Reason::Retained | Reason::Failed { .. } | Reason::Stays { .. } => {
                 self.report.counts.settled += 1;
             }
-            // They stand beside what is settled.
-            Reason::SetAside { .. } | Reason::Undone { .. } => self.report.counts.settled += 1,
+            Reason::SetAside { .. } | Reason::Undone { .. } | Reason::RolloutPaused { .. } => {
+                self.report.counts.behind += 1;
+            }
             Reason::InFlight { .. }
-            | Reason::RolloutPaused { .. }
             | Reason::RolloutFailed { .. }
             | Reason::Unplaced { .. }
             | Reason::WaitingOn { .. }

@@ -1,15 +1,17 @@
 //! Images, volumes and networks: what has to be on a node before a container that needs it.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::sync::Arc;
 
+use super::replica::Instance;
 use super::{Change, ChangeKind, Round};
 use crate::model::desired::Declared;
 use crate::model::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId};
 use crate::model::journal::Entry;
 use crate::model::observed::ObservedImage;
 use crate::model::record::{Failure, ImageRecord};
-use crate::model::spec::{ImageSource, InstanceSpec, NetworkName, NetworkSpec, Pull, Subnet};
+use crate::model::spec::{ImageSource, NetworkName, NetworkSpec, Pull, Subnet};
 use crate::report::Reason;
 use crate::step::{Action, Cause, StepId};
 use crate::want::{self, LABEL_PREFIX};
@@ -81,6 +83,11 @@ impl<'a> Round<'a> {
             };
             ImageState { source, record, fresh: None, found: BTreeMap::new() }
         })
+    }
+
+    /// What the image's content is known by on record.
+    pub(super) fn recorded_content(&mut self, name: &'a ImageName) -> Option<&'a str> {
+        self.image_state(name).record?.content.as_deref()
     }
 
     /// What the image's content is known by, and its id on `node`, as far as they are known.
@@ -313,7 +320,8 @@ impl<'a> Round<'a> {
             return need.clone();
         }
         let present = snapshot.nodes.get(node).and_then(|seen| seen.networks.get(&name));
-        let own = match network.is_own_network().then(|| self.own_network(network, node)) {
+        let is_ours = network.is_built_in_network();
+        let own = match is_ours.then(|| self.built_in_network(network, node)) {
             None => None,
             Some(Ok(declared)) => Some(declared),
             Some(Err(reason)) => {
@@ -326,7 +334,9 @@ impl<'a> Round<'a> {
             (Some(present), Some(declared)) => match differs(&declared.spec, &present.spec) {
                 None => Need::Ready,
                 Some(what) => {
-                    let way_out = if network.is_own_network() {
+                    let way_out = if network.link_of_network().is_some() {
+                        "take the link away"
+                    } else if network.is_own_network() {
                         "take what is on it down"
                     } else {
                         "give it another name, or take all instances off it"
@@ -418,9 +428,11 @@ impl<'a> Round<'a> {
 }
 
 /// The networks of ours that an instance is on.
-pub(super) fn networks_of(spec: &InstanceSpec, instance: &Key) -> Vec<Key> {
+pub(super) fn networks_of(instance: &Instance<'_, '_>) -> Vec<Key> {
+    let spec = &*instance.declared.spec;
     if want::is_on_own_network(spec) {
-        return vec![Key::own_network(&instance.project)];
+        let own = Key::own_network(&instance.key.project);
+        return iter::once(own).chain(instance.linked.joins().keys().cloned()).collect();
     }
     let declared = spec.more.networks.iter().filter_map(|one| match &one.network {
         NetworkName::Declared(network) => Some(network.clone()),

@@ -6,18 +6,16 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::Round;
 use super::replica::Replica;
-use crate::model::desired::{Declared, Source};
 use crate::model::fence::Fence;
 use crate::model::ids::{Digest, Key, Name, ReplicaKey};
 use crate::model::journal::Entry;
 use crate::model::observed::ObservedNetwork;
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::{NetworkSpec, Subnet};
-use crate::model::subnet::{Net, PROJECT_BITS};
+use crate::model::subnet::Net;
 use crate::report::Reason;
 use crate::want;
 
@@ -34,13 +32,9 @@ pub const BRIDGE_PREFIX: &str = "wdl-";
 /// Digits of a digest in the name of a bridge.
 const BRIDGE_DIGITS: usize = 10;
 
-/// What engines say of a range that they cannot give.
-const OVERLAP: &str = "overlap";
-
 /// What this round knows and decided of own networks.
 #[derive(Debug, Default)]
 pub(super) struct Own {
-    subnets: BTreeMap<Name, Net>,
     addresses: BTreeMap<(Name, Name), Addresses>,
     /// Given out just now, and not on record yet.
     chosen: Option<(ReplicaKey, Ipv4Addr)>,
@@ -66,9 +60,9 @@ pub fn bridge(network: &ObservedNetwork) -> Option<&str> {
 /// The address that a container has on its project's own network.
 #[must_use]
 pub fn address_of(located: &Located) -> Option<Ipv4Addr> {
-    let network = Key::own_network(&located.container.identity.replica.instance.project);
-    let attachments = &located.container.config.more.attachments;
-    match attachments.get(&network.engine_name())?.address {
+    let project = &located.container.identity.replica.instance.project;
+    let mut attachments = located.container.config.attachments.iter();
+    match attachments.find(|(network, _)| want::is_own_network(network, project))?.1.address {
         Some(IpAddr::V4(address)) => Some(address),
         Some(IpAddr::V6(_)) | None => None,
     }
@@ -101,95 +95,6 @@ pub fn own_network_spec(owner: &str, project: &Name, subnet: Net) -> NetworkSpec
 }
 
 impl Round<'_> {
-    /// What a project's own network shall be, in the form of a declaration.
-    pub(super) fn own_network(
-        &mut self,
-        network: &Key,
-        node: &Name,
-    ) -> Result<Declared<NetworkSpec>, Reason> {
-        let subnet = self.subnet(network, node)?;
-        Ok(self.own_declaration(&network.project, subnet))
-    }
-
-    fn own_declaration(&self, project: &Name, subnet: Net) -> Declared<NetworkSpec> {
-        let owner = self.snapshot.records.owner.as_ref().map_or("", |owner| owner.0.as_str());
-        let spec = own_network_spec(owner, project, subnet);
-        Declared::new(spec, Source { file: Arc::from("(built in)"), line: 0, column: 0 })
-    }
-
-    fn own_network_goal(&self, project: &Name, subnet: Net) -> Digest {
-        self.own_declaration(project, subnet).digest
-    }
-
-    /// The range of a project's own network: the recorded one, that of a network which is there, or
-    /// the next free one.
-    fn subnet(&mut self, network: &Key, node: &Name) -> Result<Net, Reason> {
-        if let Some(known) = self.own.subnets.get(&network.project) {
-            return Ok(*known);
-        }
-        let snapshot = self.snapshot;
-        let record = snapshot.records.networks.get(network);
-        let recorded = record.and_then(|record| record.subnet);
-        let failure = record.and_then(|record| record.failures.get(node));
-        let refused = recorded.zip(failure).is_some_and(|(recorded, failure)| {
-            // One that was refused before says nothing of the one that is tried now.
-            failure.message.contains(OVERLAP)
-                && failure.goal == self.own_network_goal(&network.project, recorded)
-        });
-        let present = snapshot.nodes.values().find_map(|seen| {
-            let held = seen.networks.get(&network.engine_name())?;
-            range_of(held)
-        });
-        let subnet = match (present, recorded) {
-            (Some(present), _) => present,
-            (None, Some(recorded)) if !refused => recorded,
-            (None, recorded) => self.free_subnet(network, recorded)?,
-        };
-        if recorded != Some(subnet) {
-            self.decide(Entry::Subnet { network: network.clone(), subnet });
-        }
-        self.own.subnets.insert(network.project.clone(), subnet);
-        Ok(subnet)
-    }
-
-    /// The first free range, or the first one behind `refused` and then round from the start.
-    fn free_subnet(&self, network: &Key, refused: Option<Net>) -> Result<Net, Reason> {
-        let snapshot = self.snapshot;
-        let recorded = snapshot.records.networks.iter().filter(|(key, _)| *key != network);
-        let recorded = recorded.filter_map(|(_, record)| record.subnet);
-        let held = snapshot.nodes.values().flat_map(|seen| seen.networks.values());
-        let held = held.flat_map(|held| &held.spec.subnets);
-        let held = held.filter_map(|range| range.subnet.parse::<Net>().ok());
-        let given = self.own.subnets.values().copied();
-        let taken: Vec<Net> = recorded.chain(held).chain(given).collect();
-        let range = snapshot.config.addresses;
-        let is_free = |net: &Net| !taken.iter().any(|other| net.overlaps(*other));
-        // Several owners may share an engine, and each begins elsewhere: they seldom meet.
-        let owner = snapshot.records.owner.as_ref().map_or("", |owner| owner.0.as_str());
-        let count = range.split(PROJECT_BITS).count().max(1);
-        let start =
-            usize::from_str_radix(&Digest::of(owner.as_bytes()).0[..8], 16).unwrap_or(0) % count;
-        let all = || range.split(PROJECT_BITS);
-        let row = all().skip(start).chain(all().take(start));
-        // What was refused, and what was tried before it, comes last.
-        let row: Vec<Net> = match refused {
-            Some(refused) => {
-                let row: Vec<Net> = row.collect();
-                let at = row.iter().position(|net| *net == refused).map_or(0, |at| at + 1);
-                row[at..].iter().chain(&row[..at.saturating_sub(1)]).copied().collect()
-            }
-            None => row.collect(),
-        };
-        row.into_iter().find(is_free).ok_or_else(|| {
-            let message = format!(
-                "no range is left for the network of project {} in {range}: name another range \
-                 with --addresses, or put its instances on a network that is declared",
-                network.project
-            );
-            Reason::Stalled { message }
-        })
-    }
-
     /// The address of a replica's next container on its project's own network, if it is on that, and
     /// whether it was given out just now.
     pub(super) fn address(
@@ -274,7 +179,7 @@ impl Addresses {
         let fence = snapshot.nodes.get(node).map(|seen| &seen.fence);
         let ruled = fence.into_iter().flat_map(|fence| match fence {
             Fence::InForce { rules, .. } => rules.open.iter(),
-            Fence::Unknown { .. } => Default::default(),
+            Fence::Unknown { .. } | Fence::Elsewhere { .. } => Default::default(),
         });
         let ruled = ruled.flat_map(|way| [way.from, way.to]);
         let named = snapshot
@@ -295,8 +200,4 @@ fn of_project<'m, V>(
     project: &Name,
 ) -> impl Iterator<Item = (&'m Key, &'m V)> {
     map.range(Key::first_of(project)..).take_while(move |(key, _)| key.project == *project)
-}
-
-fn range_of(network: &ObservedNetwork) -> Option<Net> {
-    network.spec.subnets.first()?.subnet.parse().ok()
 }

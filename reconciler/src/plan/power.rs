@@ -7,7 +7,7 @@ use super::{ChangeKind, Round};
 use crate::backoff;
 use crate::model::journal::Entry;
 use crate::model::observed::{ContainerState, Exit};
-use crate::model::record::Life;
+use crate::model::record::{Life, Restarts};
 use crate::model::snapshot::Located;
 use crate::model::spec::{Power, Restart};
 use crate::report::Reason;
@@ -33,13 +33,13 @@ impl<'a> Round<'a> {
         target: &'a Located,
     ) -> Result<Option<PowerWork>, Reason> {
         let spec = &replica.instance.declared.spec;
-        let container = id(target);
+        let container = || id(target);
         let power = |to: &str, actions, starts| {
             let (from, to) = (state_word(&target.container.state).to_owned(), to.to_owned());
             let cause = Cause::Power { from, to };
             Ok(Some(PowerWork { kind: ChangeKind::Power, cause, actions, starts }))
         };
-        let pause = |container: &String| Action::PauseContainer { container: container.clone() };
+        let pause = || Action::PauseContainer { container: container() };
         match (&target.container.state, spec.power) {
             (ContainerState::Removing, _) => {
                 Err(Reason::WaitingOn { what: "its removal by the engine".to_owned() })
@@ -48,32 +48,32 @@ impl<'a> Round<'a> {
             | (ContainerState::Paused { .. }, Power::Paused)
             | (ContainerState::Created | ContainerState::Exited(_), Power::Stopped) => Ok(None),
             (ContainerState::Paused { .. }, Power::Running) => {
-                power("running", vec![Action::UnpauseContainer { container }], false)
+                power("running", vec![Action::UnpauseContainer { container: container() }], false)
             }
             (ContainerState::Running { .. }, Power::Paused) => {
-                power("paused", vec![pause(&container)], false)
+                power("paused", vec![pause()], false)
             }
             (ContainerState::Running { .. } | ContainerState::Paused { .. }, Power::Stopped) => {
                 power("stopped", stop(target, spec, StopFor::Power).into_iter().collect(), false)
             }
             (ContainerState::Created, Power::Running) => {
                 let (kind, cause) = (ChangeKind::Create, Cause::Unfinished);
-                let actions = put_files(spec, &container).into_iter().chain([start(container)]);
+                let actions = put_files(spec, &target.id.0).into_iter().chain([start(container())]);
                 Ok(Some(PowerWork { kind, cause, actions: actions.collect(), starts: true }))
             }
             (ContainerState::Created, Power::Paused) => {
-                let actions = [start(container.clone()), pause(&container)];
-                let actions = put_files(spec, &container).into_iter().chain(actions).collect();
+                let actions = [start(container()), pause()];
+                let actions = put_files(spec, &target.id.0).into_iter().chain(actions).collect();
                 power("paused", actions, true)
             }
             (ContainerState::Exited(_), Power::Paused) => {
-                let actions = vec![start(container.clone()), pause(&container)];
+                let actions = vec![start(container()), pause()];
                 power("paused", actions, true)
             }
             (ContainerState::Exited(exit), Power::Running) => {
                 let life = replica.record.map(|record| &record.life);
                 if life == Some(&Life::Stopped) && !is_superseded(replica, target) {
-                    return power("running", vec![start(container)], true);
+                    return power("running", vec![start(container())], true);
                 }
                 self.ended(replica, target, exit).map(Some)
             }
@@ -111,27 +111,43 @@ impl<'a> Round<'a> {
             }
             return Err(reason);
         }
-        let config = &self.snapshot.config;
         let restarts = replica.record.map(|record| record.restarts).unwrap_or_default();
-        let stable = exit.finished_at.since(exit.started_at) >= config.stable_run;
-        let streak = if stable { 0 } else { restarts.streak };
-        if streak > 0 {
-            let (base, max) = (config.backoff_base, config.backoff_max);
-            let wait = backoff::wait(base, max, streak, &replica.key.to_string());
-            // Counted by our own clock: the node's may be wrong.
-            let retry_at = restarts.last_at + wait;
-            // A restart later than now was stamped before the clock was put back.
-            if restarts.last_at <= self.snapshot.now && retry_at > self.snapshot.now {
-                let crash_loop = streak >= config.crash_loop_restarts;
-                self.report.wake(retry_at);
-                return Err(Reason::Restarting { code: exit.code, streak, retry_at, crash_loop });
-            }
-        }
+        let in_a_row = self.restarted_now(replica, exit, restarts)?;
         let container = id(target);
         let actions =
-            vec![Action::StartContainer { container, restart: true, in_a_row: streak > 0 }];
+            vec![Action::StartContainer { container, restart: true, in_a_row, earlier: false }];
         let cause = Cause::Ended { code: exit.code, oom_killed: exit.oom_killed };
         Ok(PowerWork { kind: ChangeKind::Restart, cause, actions, starts: true })
+    }
+
+    /// Whether a container that ended is started again now; if so, whether the `restarts` before
+    /// still count.
+    ///
+    /// # Errors
+    /// That it is too early.
+    pub(super) fn restarted_now(
+        &mut self,
+        replica: &Replica<'_, '_>,
+        exit: &Exit,
+        restarts: Restarts,
+    ) -> Result<bool, Reason> {
+        let config = &self.snapshot.config;
+        let stable = exit.finished_at.since(exit.started_at) >= config.stable_run;
+        let streak = if stable { 0 } else { restarts.streak };
+        if streak == 0 {
+            return Ok(false);
+        }
+        let (base, max) = (config.backoff_base, config.backoff_max);
+        let wait = backoff::wait(base, max, streak, &replica.key.to_string());
+        // Counted by our own clock: the node's may be wrong.
+        let retry_at = restarts.last_at + wait;
+        // A restart later than now was stamped before the clock was put back.
+        if restarts.last_at <= self.snapshot.now && retry_at > self.snapshot.now {
+            let crash_loop = streak >= config.crash_loop_restarts;
+            self.report.wake(retry_at);
+            return Err(Reason::Restarting { code: exit.code, streak, retry_at, crash_loop });
+        }
+        Ok(true)
     }
 }
 

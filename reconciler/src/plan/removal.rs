@@ -118,6 +118,9 @@ impl Round<'_> {
         for (replica, undeclared) in std::mem::take(&mut self.undeclared) {
             self.undeclared_replica(replica, &undeclared);
         }
+        if self.candidates.is_empty() {
+            return;
+        }
         let candidates = std::mem::take(&mut self.candidates);
         let held = held(self.snapshot, &candidates);
         let order = Order::of(self.snapshot);
@@ -327,7 +330,9 @@ impl Round<'_> {
                 continue;
             }
             for node in &record.nodes {
-                if network.is_own_network() && self.needs_own_network(&network.project, node) {
+                if network.is_own_network() && self.needs_own_network(&network.project, node)
+                    || self.needs_link_network(network, node)
+                {
                     continue;
                 }
                 let object = ObjectId::Network { node: node.clone(), network: network.clone() };
@@ -356,7 +361,7 @@ impl Round<'_> {
                 }
                 let is_on = |at: &Located| {
                     let config = &at.container.config;
-                    config.network == name || config.more.attachments.contains_key(&name)
+                    config.network == name || config.attachments.contains_key(&name)
                 };
                 if snapshot.containers.values().flatten().any(|at| at.node == *node && is_on(at)) {
                     // What is on it goes first, in an earlier round.
@@ -400,6 +405,7 @@ fn stop_for_good(located: &Located, spec: Option<&InstanceSpec>) -> Option<Actio
         ContainerState::Running { .. } | ContainerState::Paused { .. } => {
             Some(Action::StopContainer {
                 container: located.id.0.to_string(),
+                drain: Span::default(),
                 timeout,
                 power: false,
                 retired: false,

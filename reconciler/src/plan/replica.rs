@@ -1,7 +1,7 @@
 //! The life of one replica: which container is in force, and what brings it to what is declared.
 
 use super::containers::{StopFor, can_be_left_out, in_force, in_place, is_running, remove, stop};
-use super::drain::Move;
+use super::exchange::stop_first;
 use super::needs::{Need, backing_off, networks_of};
 use super::rollout::Gate;
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
@@ -14,8 +14,6 @@ use crate::model::observed::Limits;
 use crate::model::record::{InstanceRecord, ReplicaRecord};
 use crate::model::snapshot::Located;
 use crate::model::spec::InstanceSpec;
-use crate::placement::capacity::Amounts;
-use crate::placement::{self, Load, Wish};
 use crate::policy::{Subject, Verdict};
 use crate::report::Reason;
 use crate::revision::linked_revision;
@@ -50,6 +48,10 @@ pub(super) struct Replica<'a, 'r> {
     pub(super) others: Vec<&'a Located>,
     /// All of them, also those that are on other nodes.
     pub(super) all: &'a [Located],
+    /// The limits that it has or gets: those that are declared, unless its node has no room.
+    pub(super) limits: &'r Limits,
+    /// Why it keeps smaller ones, if it does.
+    pub(super) tight: Option<Reason>,
     /// What its new image waits for, while an earlier container is in force; or why it stays on a
     /// node that it shall leave.
     pub(super) pending: Option<Reason>,
@@ -90,13 +92,21 @@ impl<'a> Round<'a> {
         let linked = self.linked(key, declared, record);
         let instance = Instance { linked: &linked, ..instance };
         let mut groups = group.iter().peekable();
-        let mut known_revision: Option<Revision> = None;
+        // What was found on record holds, unless a link has a word in it.
+        let on_record = gate.wanted.as_ref().filter(|_| linked.variables.is_empty());
+        let on_record = on_record.filter(|_| record.is_some_and(|one| one.addresses.is_empty()));
+        let mut known_revision: Option<Revision> = on_record.cloned();
         for ordinal in 0..declared.spec.replicas {
             let replica = ReplicaKey::new(key.clone(), ordinal);
             let containers = groups
                 .next_if(|(at, _)| at.ordinal == ordinal)
                 .map_or(&[][..], |(_, containers)| *containers);
+            let rows = self.plan.changes.len();
             self.replica(instance, &replica, containers, &mut known_revision);
+            let object = ObjectId::Replica(replica.clone());
+            if !self.plan.changes[rows..].iter().any(|change| change.object == object) {
+                self.rename_all(&replica, containers);
+            }
         }
         for (replica, containers) in groups {
             self.undeclared((*replica).clone()).containers = containers;
@@ -148,6 +158,9 @@ impl<'a> Round<'a> {
         if let Some(reason) = self.blocked_node(&node) {
             return self.wait(&object, Some(&node), reason);
         }
+        let linked_here = self.linked_on(&instance, &node);
+        let linked = linked_here.as_ref().unwrap_or(instance.linked);
+        let instance = Instance { linked, ..instance };
         let spec = &*instance.declared.spec;
         let (content, image) = self.image(&spec.image, &node);
         if let Some(content) = content
@@ -166,7 +179,13 @@ impl<'a> Round<'a> {
             (None, Some(_)) => self.pending_image(&spec.image, &node, instance.key),
             (None, None) | (Some(_), _) => None,
         };
+        let tight = record.and_then(|record| self.no_room(instance, key, record, &node));
         let replica = Replica {
+            limits: match record {
+                Some(record) if tight.is_some() => &record.applied,
+                Some(_) | None => instance.limits,
+            },
+            tight,
             instance,
             key,
             object: &object,
@@ -194,78 +213,6 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// The replica's node: where its record or its container says, or a new one. And why it is not
-    /// another one, if it shall leave that.
-    fn node_of(
-        &mut self,
-        instance: Instance<'a, '_>,
-        key: &ReplicaKey,
-        record: Option<&ReplicaRecord>,
-        containers: &[Located],
-    ) -> Result<(Name, Option<Reason>), Reason> {
-        let snapshot = self.snapshot;
-        let placement = instance.declared.spec.more.placement.as_ref();
-        if let Some(record) = record
-            && let Some(node) = &record.node
-        {
-            // Nothing was ever made of it there: another placement sends it elsewhere.
-            let is_free = containers.is_empty() && record.incarnation == 0;
-            if !is_free {
-                return Ok(match self.move_off(instance, key, containers, node) {
-                    Move::None => (node.clone(), None),
-                    Move::Stays(reason) => (node.clone(), Some(reason)),
-                    Move::To(other) => {
-                        let (replica, node) = (key.clone(), other.clone());
-                        self.decide(Entry::Placed { replica, node });
-                        (other, None)
-                    }
-                });
-            }
-            if placement::allows(snapshot, placement, node)
-                && snapshot.cordon(node).is_none()
-                && !self.is_apart(instance.key, node)
-            {
-                return Ok((node.clone(), None));
-            }
-        }
-        let newest = containers
-            .iter()
-            .max_by_key(|at| (at.container.identity.incarnation, &at.node, &at.id));
-        let node = match newest {
-            Some(located) => located.node.clone(),
-            None => {
-                self.choose_node(instance, key).map_err(|message| Reason::Unplaced { message })?
-            }
-        };
-        self.decide(Entry::Placed { replica: key.clone(), node: node.clone() });
-        Ok((node, None))
-    }
-
-    /// A node for a replica: that of those that it is linked with, or any that takes it.
-    pub(super) fn choose_node(
-        &mut self,
-        instance: Instance<'a, '_>,
-        key: &ReplicaKey,
-    ) -> Result<Name, String> {
-        let snapshot = self.snapshot;
-        let spec = &*instance.declared.spec;
-        let load = self.load.get_or_insert_with(|| Load::of(snapshot));
-        if self.together.with(instance.key).next().is_some() {
-            return self.together.choose(snapshot, load, key, spec);
-        }
-        let (placement, ask) = (spec.more.placement.as_ref(), Amounts::of(&spec.resources));
-        load.choose(&Wish { replica: key, placement, ask })
-    }
-
-    /// Whether those that an instance is linked with are all on another node than `node`.
-    fn is_apart(&self, instance: &Key, node: &Name) -> bool {
-        if self.together.with(instance).next().is_none() {
-            return false;
-        }
-        let nodes = self.together.nodes(self.snapshot, instance);
-        nodes.len() == 1 && !nodes.contains_key(node)
-    }
-
     /// A container is in force: brings it to its declared state.
     fn live(&mut self, replica: &Replica<'a, '_>, target: &'a Located) {
         self.adopt(replica, target);
@@ -276,11 +223,14 @@ impl<'a> Round<'a> {
         if self.rests(replica) {
             return self.rest(replica);
         }
-        let Instance { declared, limits, .. } = replica.instance;
+        if is_unstartable(replica, target) {
+            return self.make(replica, ChangeKind::Replace, Cause::Unfinished);
+        }
+        let declared = replica.instance.declared;
         let want = Want {
             replica: replica.key,
             spec: &declared.spec,
-            limits,
+            limits: replica.limits,
             linked: replica.instance.linked,
             image: replica.image,
         };
@@ -300,6 +250,10 @@ impl<'a> Round<'a> {
             }
             found.clear();
         }
+        let ended = self.ended_early(replica, target);
+        if ended.is_some_and(|ended| self.serve_again(replica, ended).is_ok()) {
+            return;
+        }
         let ill = match self.ill(replica, target) {
             None => None,
             Some(Ok(cause)) => return self.make(replica, ChangeKind::Replace, cause),
@@ -309,7 +263,8 @@ impl<'a> Round<'a> {
             return self.make(replica, ChangeKind::Replace, Cause::Unfinished);
         }
         let after = self.networks(replica, &mut found, &mut left);
-        let rejoins = found.iter().any(|(_, change)| diff::is_of_a_network(change));
+        let own = Key::own_network(&replica.key.instance.project).engine_name();
+        let rejoins = found.iter().any(|(_, change)| diff::is_of_network(change, &own));
         let address = if rejoins {
             self.address(replica).ok().and_then(|(address, _)| address)
         } else {
@@ -325,21 +280,29 @@ impl<'a> Round<'a> {
         let (mut cause, mut actions) =
             in_place.map_or((None, Vec::new()), |(cause, actions)| (Some(cause), actions));
         let mut kind = ChangeKind::InPlace;
-        let mut kept = self.kept(replica, target);
+        let mut kept = self.kept(replica, target).or(ended);
         let mut starts = false;
         match self.power(replica, target) {
             Ok(None) => {}
             Ok(Some(power)) => {
+                let (of, why) = match self.moved_from(replica, target) {
+                    Some(node) => (ChangeKind::Replace, Cause::Drained { node: node.clone() }),
+                    None => (power.kind, power.cause),
+                };
                 if cause.is_none() {
-                    kind = power.kind;
+                    kind = of;
                 }
-                cause.get_or_insert(power.cause);
+                cause.get_or_insert(why);
                 if power.starts {
                     match self.goes_on(replica, &replica.others, true) {
-                        Ok(goes_on) => kept = goes_on,
+                        Ok(goes_on) => kept = goes_on.or(ended),
                         Err(reason) => {
                             return self.wait(replica.object, Some(replica.node), reason);
                         }
+                    }
+                    let goes = stop_first(replica, kept);
+                    if !goes.is_empty() {
+                        return self.stop_elsewhere(replica, &goes);
                     }
                     let spec = &declared.spec;
                     let going = replica.others.iter().filter(|at| !is_one(kept, at));
@@ -359,7 +322,7 @@ impl<'a> Round<'a> {
                 };
             }
         }
-        if let Some((field, action)) = self.renames(replica, target) {
+        if let Some((field, action)) = self.renames(replica.instance.key, target) {
             cause.get_or_insert_with(|| Cause::Changed { fields: vec![field] });
             actions.push(action);
         }
@@ -395,8 +358,8 @@ impl<'a> Round<'a> {
         if !found.iter().any(|(_, change)| diff::is_of_a_network(change)) {
             return after;
         }
-        let Instance { key, declared, .. } = replica.instance;
-        for network in networks_of(&declared.spec, key) {
+        let key = replica.instance.key;
+        for network in networks_of(&replica.instance) {
             match self.need_network(&network, replica.node, key) {
                 Need::Ready => {}
                 Need::After(step) => after.push(step),
@@ -445,8 +408,9 @@ impl<'a> Round<'a> {
 
     /// Adds the steps of `work`, or notes why they have to wait.
     pub(super) fn commit(&mut self, replica: &Replica<'_, '_>, work: Work) {
+        let kind = work.kind;
         if let Err(reason) = self.try_commit(replica, work) {
-            self.wait(replica.object, Some(replica.node), reason);
+            self.wait_to(kind, replica.object, Some(replica.node), reason);
         }
     }
 
@@ -458,6 +422,19 @@ impl<'a> Round<'a> {
     pub(super) fn try_commit(
         &mut self,
         replica: &Replica<'_, '_>,
+        work: Work,
+    ) -> Result<(), Reason> {
+        self.try_commit_on(replica, replica.node, work)
+    }
+
+    /// As [`Round::try_commit`], on a node that the replica may have left.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn try_commit_on(
+        &mut self,
+        replica: &Replica<'_, '_>,
+        node: &Name,
         mut work: Work,
     ) -> Result<(), Reason> {
         let Instance { declared, limits, .. } = replica.instance;
@@ -485,7 +462,7 @@ impl<'a> Round<'a> {
             self.record_address(replica.key);
         }
         let Work { kind, cause, actions, after } = work;
-        let (object, node) = (replica.object.clone(), replica.node.clone());
+        let (object, node) = (replica.object.clone(), node.clone());
         self.chain(Change { object, node, kind, cause, goal }, actions, &after);
         Ok(())
     }
@@ -493,6 +470,15 @@ impl<'a> Round<'a> {
 
 fn is_one(kept: Option<&Located>, located: &Located) -> bool {
     kept.is_some_and(|kept| kept.id == located.id)
+}
+
+/// Whether its engine does not start the container in force any more.
+fn is_unstartable(replica: &Replica<'_, '_>, target: &Located) -> bool {
+    let of_it = |record: &&ReplicaRecord| {
+        record.incarnation == target.container.identity.incarnation && !is_running(target)
+    };
+    let failure = replica.record.filter(of_it).and_then(|record| record.failure.as_ref());
+    failure.is_some_and(|failure| failure.unstartable)
 }
 
 /// Its earlier container serves on for so long.

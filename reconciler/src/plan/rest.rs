@@ -1,7 +1,7 @@
 //! A replica without a container in force: it came to its end and rests, or another one is made.
 
-use super::containers::removals_of_others;
-use super::replica::Replica;
+use super::containers::{removals_of_others, stale_joins};
+use super::replica::{Replica, Work};
 use super::{ChangeKind, Round};
 use crate::model::journal::Entry;
 use crate::model::observed::ContainerState;
@@ -41,6 +41,10 @@ impl<'a> Round<'a> {
         let removals = removals_of_others(replica);
         if !removals.is_empty() {
             return self.tidy(replica, removals);
+        }
+        if let Some((fields, actions)) = replica.target.and_then(|at| stale_joins(replica, at)) {
+            let (kind, cause) = (ChangeKind::InPlace, Cause::Changed { fields });
+            return self.commit(replica, Work { kind, cause, actions, after: vec![] });
         }
         let reason = match replica.record.map(|record| &record.life) {
             Some(Life::Failed { code, .. }) => Reason::Failed { code: *code },

@@ -17,6 +17,7 @@ use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::{InstanceSpec, OnFailure, Power, Restart};
 use crate::model::time::Timestamp;
 use crate::report::Reason;
+use crate::revision::revision;
 use crate::rollout::overlay;
 
 /// What has no check is ready as soon as it runs; good it is when it has run for this long. What
@@ -32,6 +33,8 @@ pub(super) struct Gate {
     pub(super) back: Option<Reason>,
     /// Why nothing is done for it in this round: what is wanted is about to change.
     pub(super) over: Option<Reason>,
+    /// The revision that is wanted by what is on record, where that had to be known.
+    pub(super) wanted: Option<Revision>,
 }
 
 /// How a replica does in a revision that is being rolled out.
@@ -77,13 +80,29 @@ impl<'a> Round<'a> {
             | Outcome::SetAside { .. }
             | Outcome::Undone { .. } => return gate,
         }
-        let spec = &instance.declared.spec;
-        let Snapshot { desired, records, .. } = self.snapshot;
-        let wanted = revision_now(desired, records, instance.key, instance.declared);
-        if wanted.as_ref() != Some(&past.revision) || spec.power != Power::Running {
+        if instance.declared.spec.power != Power::Running {
+            return gate;
+        }
+        gate.wanted = self.revision_wanted(instance, record);
+        if gate.wanted.as_ref() != Some(&past.revision) {
             return gate;
         }
         self.judge(instance, record, past, group, gate)
+    }
+
+    /// As [`revision_now`], by what this round has found of the image already.
+    fn revision_wanted(
+        &mut self,
+        instance: Instance<'a, '_>,
+        record: &InstanceRecord,
+    ) -> Option<Revision> {
+        let Instance { key, declared, .. } = instance;
+        if !record.addresses.is_empty() {
+            let Snapshot { desired, records, .. } = self.snapshot;
+            return revision_now(desired, records, key, declared);
+        }
+        let content = self.recorded_content(&declared.spec.image)?;
+        Some(revision(&declared.basis, content))
     }
 
     /// What the specs ask for is not what was left alone: it is in force again.
@@ -205,7 +224,9 @@ impl<'a> Round<'a> {
         let of_it = record.revision.as_ref() == Some(revision);
         let Some(node) = record.node.as_ref().filter(|_| of_it) else { return Doing::Starting };
         let object = ObjectId::Replica(key.clone());
-        if self.snapshot.in_flight.contains_key(&object) || self.blocked_node(node).is_some() {
+        let in_flight = &self.snapshot.in_flight;
+        let works = !in_flight.is_empty() && in_flight.contains_key(&object);
+        if works || self.blocked_node(node).is_some() {
             // What is seen of it may be old.
             return Doing::Starting;
         }

@@ -20,11 +20,16 @@ impl<'a> Round<'a> {
 
     pub(super) fn settle(&mut self, replica: &Replica<'_, '_>, target: &Located) {
         if let Some(reason) = &replica.pending {
-            return self.wait(replica.object, Some(replica.node), reason.clone());
+            // It waits for its image, or for its turn to move.
+            let (kind, reason) = (ChangeKind::Replace, reason.clone());
+            return self.wait_to(kind, replica.object, Some(replica.node), reason);
         }
         self.note_life(replica, target);
         if replica.all.len() > 1 && self.tidy_elsewhere(replica, target) {
             return;
+        }
+        if let Some(reason) = &replica.tight {
+            return self.wait(replica.object, Some(replica.node), reason.clone());
         }
         let placement = replica.instance.declared.spec.more.placement.as_ref();
         if !placement::allows(self.snapshot, placement, replica.node) {
@@ -105,11 +110,7 @@ impl<'a> Round<'a> {
             return true;
         }
         let (object, node) = (replica.object.clone(), first.node.clone());
-        let cause = if self.snapshot.is_drained(&node) {
-            Cause::Drained { node: node.clone() }
-        } else {
-            Cause::Superseded
-        };
+        let cause = self.why_gone(&node);
         let kind = ChangeKind::Tidy;
         self.chain(Change { object, node, kind, cause, goal }, actions, &[]);
         true

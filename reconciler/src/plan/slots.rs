@@ -15,22 +15,19 @@ use crate::step::Action;
 use crate::want;
 
 impl<'a> Round<'a> {
-    /// The slot of the container that is made next, while `goes_on` does: its ordinal, if no other
-    /// container of the instance on that node has its ports; else the lowest that is free.
+    /// The slot of the container that is made next, while those of its replica in `stay` do: its
+    /// ordinal, if no other container of the instance on that node has its ports; else the lowest
+    /// that is free.
     ///
     /// # Errors
     /// That it waits for one to be free.
-    pub(super) fn slot(
-        &self,
-        replica: &Replica<'a, '_>,
-        goes_on: Option<&Located>,
-    ) -> Result<u32, Reason> {
+    pub(super) fn slot(&self, replica: &Replica<'a, '_>, stay: &[&Located]) -> Result<u32, Reason> {
         let spec = &replica.instance.declared.spec;
         let ordinal = replica.key.ordinal;
         if spec.ports.iter().all(|port| port.host.is_none()) {
             return Ok(ordinal);
         }
-        let taken = self.taken(replica, goes_on);
+        let taken = self.taken(replica, stay);
         let is_free = |slot: &u32| {
             let ports: Vec<PortBinding> =
                 spec.ports.iter().map(|port| want::port(port, *slot)).collect();
@@ -44,21 +41,16 @@ impl<'a> Round<'a> {
     }
 
     /// The host ports that the instance's other containers on the replica's node have, or will.
-    fn taken(
-        &self,
-        replica: &Replica<'a, '_>,
-        goes_on: Option<&Located>,
-    ) -> BTreeSet<(Protocol, u16)> {
+    fn taken(&self, replica: &Replica<'a, '_>, stay: &[&Located]) -> BTreeSet<(Protocol, u16)> {
         let instance = replica.instance.key;
         let spec = &replica.instance.declared.spec;
         let mut taken = BTreeSet::new();
         let first = ReplicaKey::new(instance.clone(), 0);
         let of_it = self.snapshot.containers.range(first..);
         for (key, located) in of_it.take_while(|(key, _)| key.instance == *instance) {
-            // Its own ones stop before, but for the one that goes on.
-            let stays = |at: &&Located| {
-                key != replica.key || goes_on.is_some_and(|goes_on| goes_on.id == at.id)
-            };
+            // Its own ones stop before, but for those that stay.
+            let stays =
+                |at: &&Located| key != replica.key || stay.iter().any(|stays| stays.id == at.id);
             let here = located.iter().filter(|at| at.node == *replica.node).filter(stays);
             here.for_each(|at| taken.extend(bound(&at.container.config.ports)));
         }

@@ -4,13 +4,15 @@
 //! room among `maxUnavailable`, where all replicas count that are not ready, whoever did it: what is
 //! not ready anyway waits for nobody. A row that starts a container beside one that goes on has to
 //! find room among `maxSurge`, where a replica counts until its earlier container is gone. So a
-//! revision that never gets ready takes so many replicas with it, and no more.
+//! revision that never gets ready takes so many replicas with it, and no more. It makes no
+//! difference whether the other container is on the same node: a drain keeps to turns as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Round;
 use super::containers::is_running;
-use super::replica::Replica;
+use super::exchange::starts_first;
+use super::replica::{Instance, Replica};
 use crate::model::ids::{Key, ObjectId, ReplicaKey};
 use crate::model::observed::{ContainerState, HealthState};
 use crate::model::snapshot::{Located, Snapshot};
@@ -25,12 +27,14 @@ pub(super) struct Standing {
     away: BTreeSet<ReplicaKey>,
     /// Containers beside the one that each declared replica has; all of those that go.
     beside: BTreeMap<ReplicaKey, u32>,
-    /// Those whose newest container ended or never ran, beside an earlier one that goes on.
+    /// Those whose newest container ended or never ran, beside an earlier one that goes on; or the
+    /// other way round.
     unfinished: BTreeSet<ReplicaKey>,
 }
 
 impl Standing {
-    fn of(snapshot: &Snapshot, instance: &Key, replicas: u32) -> Self {
+    fn of(snapshot: &Snapshot, instance: &Key, spec: &InstanceSpec) -> Self {
+        let (replicas, starts_first) = (spec.replicas, starts_first(spec));
         let key = |ordinal| ReplicaKey::new(instance.clone(), ordinal);
         let mut away: BTreeSet<ReplicaKey> = (0..replicas).map(key).collect();
         let (mut beside, mut unfinished) = (BTreeMap::new(), BTreeSet::new());
@@ -55,7 +59,12 @@ impl Standing {
                 .iter()
                 .filter(|at| at.container.state != ContainerState::Removing)
                 .max_by_key(|at| at.container.identity.incarnation);
-            if live > 0 && newest.is_some_and(|newest| !is_running(newest)) {
+            let has_ended = |at: &Located| matches!(at.container.state, ContainerState::Exited(_));
+            let is_ready = located.iter().any(Located::may_be_ready);
+            if live > 0
+                && (newest.is_some_and(|newest| !is_running(newest))
+                    || starts_first && !is_ready && located.iter().any(has_ended))
+            {
                 unfinished.insert(replica.clone());
             }
         }
@@ -68,10 +77,14 @@ impl Round<'_> {
     ///
     /// # Errors
     /// What it waits for.
-    pub(super) fn room_to_be_away(&mut self, replica: &Replica<'_, '_>) -> Result<(), Reason> {
-        let most = replica.instance.declared.spec.update().max_unavailable;
-        let standing = self.standing(replica);
-        let is_other = |at: &&ReplicaKey| *at != replica.key;
+    pub(super) fn room_to_be_away(
+        &mut self,
+        instance: Instance<'_, '_>,
+        replica: &ReplicaKey,
+    ) -> Result<(), Reason> {
+        let most = instance.declared.spec.update().max_unavailable;
+        let standing = self.standing(instance);
+        let is_other = |at: &&ReplicaKey| *at != replica;
         let away = standing.away.iter().filter(is_other).count();
         if away < usize::try_from(most).unwrap_or(usize::MAX) {
             return Ok(());
@@ -90,17 +103,18 @@ impl Round<'_> {
     /// What it waits for.
     pub(super) fn room_beside(
         &mut self,
-        replica: &Replica<'_, '_>,
+        instance: Instance<'_, '_>,
+        replica: &ReplicaKey,
         again: bool,
     ) -> Result<(), Reason> {
-        let most = replica.instance.declared.spec.update().max_surge;
-        let standing = self.standing(replica);
+        let most = instance.declared.spec.update().max_surge;
+        let standing = self.standing(instance);
         let beside = standing.beside.iter().map(|(at, beside)| (at, *beside));
         let unfinished = standing.unfinished.iter().filter(|_| !again);
         let unfinished = unfinished.filter(|at| !standing.beside.contains_key(*at));
         let others: Vec<(&ReplicaKey, u32)> = beside
             .chain(unfinished.map(|at| (at, 1)))
-            .filter(|(at, beside)| *at != replica.key && *beside > 0)
+            .filter(|(at, beside)| *at != replica && *beside > 0)
             .collect();
         if others.iter().map(|(_, beside)| beside).sum::<u32>() < most {
             return Ok(());
@@ -125,22 +139,22 @@ impl Round<'_> {
             return Ok(());
         }
         if takes_away(replica.all, actions) {
-            self.room_to_be_away(replica)?;
+            self.room_to_be_away(replica.instance, replica.key)?;
         }
-        match starts_beside(replica, actions) {
+        match starts_beside(replica.all, actions) {
             None => Ok(()),
-            Some(again) => self.room_beside(replica, again),
+            Some(again) => self.room_beside(replica.instance, replica.key, again),
         }
     }
 
     /// Notes that a row is planned, for those that are planned after it.
     pub(super) fn has_turn(&mut self, replica: &Replica<'_, '_>, actions: &[Action]) {
         let away = takes_away(replica.all, actions);
-        let beside = starts_beside(replica, actions).is_some();
+        let beside = starts_beside(replica.all, actions).is_some();
         if !serves(&replica.instance.declared.spec) || !(away || beside) {
             return;
         }
-        let standing = self.standing(replica);
+        let standing = self.standing(replica.instance);
         if away {
             standing.away.insert(replica.key.clone());
         }
@@ -150,12 +164,11 @@ impl Round<'_> {
         }
     }
 
-    fn standing(&mut self, replica: &Replica<'_, '_>) -> &mut Standing {
-        let instance = replica.instance.key;
+    fn standing(&mut self, instance: Instance<'_, '_>) -> &mut Standing {
+        let Instance { key, declared, .. } = instance;
         let snapshot = self.snapshot;
-        let replicas = replica.instance.declared.spec.replicas;
-        let known = self.standing.take().filter(|standing| standing.instance == *instance);
-        self.standing.insert(known.unwrap_or_else(|| Standing::of(snapshot, instance, replicas)))
+        let known = self.standing.take().filter(|standing| standing.instance == *key);
+        self.standing.insert(known.unwrap_or_else(|| Standing::of(snapshot, key, &declared.spec)))
     }
 
     /// Whether it is this replica's turn to be replaced since it is unhealthy.
@@ -254,18 +267,16 @@ fn takes_away(all: &[Located], actions: &[Action]) -> bool {
     ready.peek().is_some() && ready.all(|at| actions.iter().any(|action| ends(action, at)))
 }
 
-/// Whether these actions start a container while one of the replica runs that is to go on for now;
-/// if so, whether that had run before. One on a node that the replica leaves is none of these: moves
-/// have turns of their own.
-fn starts_beside(replica: &Replica<'_, '_>, actions: &[Action]) -> Option<bool> {
-    let all = || replica.all.iter().filter(|at| at.node == *replica.node);
-    let starts = |action: &Action| action.is_called("start");
+/// Whether these actions start a container while one of the replica runs that is to go on for now,
+/// wherever that is; if so, whether the one that is started had run before, or was to.
+fn starts_beside(all: &[Located], actions: &[Action]) -> Option<bool> {
+    let starts = |action: &Action| matches!(action, Action::StartContainer { .. });
     let index = actions.iter().position(starts)?;
     let (before, started) = (actions.get(..index)?, actions.get(index)?.container()?);
-    let goes_on = all().any(|at| {
+    let goes_on = all.iter().any(|at| {
         is_running(at) && *at.id.0 != *started && !before.iter().any(|action| ends(action, at))
     });
-    goes_on.then(|| all().any(|at| *at.id.0 == *started))
+    goes_on.then(|| all.iter().any(|at| *at.id.0 == *started))
 }
 
 /// Whether an action ends what a container does.

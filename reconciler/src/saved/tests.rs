@@ -217,7 +217,7 @@ fn a_container_that_is_another_one_is_named() {
         image: crate::model::ids::ImageId(Arc::from("i")),
         config: crate::model::observed::ContainerConfig::default(),
         address: None,
-        addresses: BTreeMap::new(),
+        addresses: Default::default(),
         created_at: Timestamp(5),
         hosts_path: None,
         hosts: None,

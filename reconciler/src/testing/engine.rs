@@ -7,15 +7,14 @@ use crate::model::fence::{Fence, HostNames};
 use crate::model::health::Probed;
 use crate::model::ids::{ContainerId, Digest, ImageId, Key, Name, ReplicaKey, Revision};
 use crate::model::observed::{
-    Attachment, CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, MountFrom,
-    NodeListing, ObservedContainer, ObservedImage, ObservedNetwork, ObservedVolume,
+    CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, MountFrom, NodeListing,
+    ObservedContainer, ObservedImage, ObservedNetwork, ObservedVolume,
 };
-use crate::model::sparse::Sparse;
 use crate::model::spec::Protocol;
 use crate::model::time::Timestamp;
 use crate::ports::{Done, DriverError, DriverErrorKind, ExecCommand, ExecEnd, Usage};
 use crate::step::Action;
-use crate::want::{DEFAULT_NETWORK, LABEL_PREFIX};
+use crate::want::LABEL_PREFIX;
 
 /// An engine in memory.
 #[derive(Debug, Clone)]
@@ -45,6 +44,8 @@ pub struct FakeEngine {
     pub log: Vec<String>,
     /// Limits of memory have no effect, as on kernels without that controller.
     pub drops_memory_limits: bool,
+    /// Nobody's hosts file can be written.
+    pub refuses_hosts: bool,
     /// Actions that it was asked for and did not do yet.
     late: Vec<Action>,
     id: String,
@@ -58,6 +59,8 @@ pub enum Fault {
     None,
     /// The engine refuses it.
     Refused,
+    /// The engine says that it cannot be done as things are.
+    Conflict,
     /// No answer comes, and it was not done.
     TimedOutUndone,
     /// No answer comes, and it was done.
@@ -91,6 +94,7 @@ impl FakeEngine {
             health: BTreeMap::new(),
             log: Vec::new(),
             drops_memory_limits: false,
+            refuses_hosts: false,
             late: Vec::new(),
             id: id.to_owned(),
             made: 0,
@@ -239,6 +243,7 @@ impl FakeEngine {
         match self.faults.pop_front().unwrap_or(Fault::None) {
             Fault::None => self.obey(now, action),
             Fault::Refused => Err(error(DriverErrorKind::Refused, "out of luck".to_owned())),
+            Fault::Conflict => Err(error(DriverErrorKind::Conflict, "it exists".to_owned())),
             Fault::TimedOutUndone => Err(timed_out()),
             Fault::TimedOutDone => {
                 let _ = self.obey(now, action);
@@ -284,8 +289,7 @@ impl FakeEngine {
                 Ok(Done::AsAsked)
             }
             Action::RemoveNetwork { name } => {
-                let is_on =
-                    |found: &ObservedContainer| found.config.more.attachments.contains_key(name);
+                let is_on = |found: &ObservedContainer| found.config.attachments.contains_key(name);
                 if self.containers.values().any(is_on) {
                     return Err(error(DriverErrorKind::Conflict, format!("{name} is in use")));
                 }
@@ -310,8 +314,13 @@ impl FakeEngine {
                     self.fence = Fence::InForce { rules: rules.clone(), intact: true };
                     Ok(Done::AsAsked)
                 }
-                Fence::Unknown { reason } => Err(error(DriverErrorKind::Refused, reason.clone())),
+                Fence::Unknown { reason } | Fence::Elsewhere { reason } => {
+                    Err(error(DriverErrorKind::Refused, reason.clone()))
+                }
             },
+            Action::SetHosts { .. } if self.refuses_hosts => {
+                Err(error(DriverErrorKind::Refused, "it cannot be written".to_owned()))
+            }
             Action::SetHosts { container, names } => self.change(container, |found| {
                 found.hosts = Some(names.clone());
                 true
@@ -325,9 +334,7 @@ impl FakeEngine {
                 }
                 let mut config = (**config).clone();
                 // Older engines take one network with a create.
-                let mut more = (*config.more).clone();
-                more.attachments.retain(|network, _| *network == config.network);
-                config.more = Sparse::new(more);
+                config.attachments.retain(|network, _| *network == config.network);
                 if self.drops_memory_limits {
                     (config.limits.memory, config.limits.memory_swap) = (0, 0);
                 }
@@ -420,28 +427,6 @@ impl FakeEngine {
         }
     }
 
-    /// Puts a container on a network, or takes it off.
-    fn attach(
-        &mut self,
-        container: &str,
-        network: &str,
-        attachment: Option<&Attachment>,
-    ) -> Result<Done, DriverError> {
-        let is_there = network == DEFAULT_NETWORK || self.networks.contains_key(network);
-        if !is_there {
-            return Err(error(DriverErrorKind::NotFound, format!("no network {network}")));
-        }
-        self.change(container, |found| {
-            let mut more = (*found.config.more).clone();
-            let before = match attachment {
-                Some(attachment) => more.attachments.insert(network.to_owned(), attachment.clone()),
-                None => more.attachments.remove(network),
-            };
-            found.config.more = Sparse::new(more);
-            before.is_some() != attachment.is_some()
-        })
-    }
-
     /// Pulls by tag, or by a digest that the registry serves under some tag.
     fn pull(&mut self, reference: &str) -> Result<Done, DriverError> {
         let served = self.registry.iter().find(|(name, content)| {
@@ -513,7 +498,7 @@ impl FakeEngine {
         taken.find(|port| asked.contains(port)).map(|(_, port)| port)
     }
 
-    fn change(
+    pub(super) fn change(
         &mut self,
         container: &str,
         how: impl FnOnce(&mut ObservedContainer) -> bool,
@@ -578,6 +563,6 @@ fn label(labels: &BTreeMap<String, String>, name: &str) -> Result<Name, DriverEr
         .map_err(|why| error(DriverErrorKind::Refused, format!("label {name}: {why}")))
 }
 
-fn error(kind: DriverErrorKind, message: String) -> DriverError {
+pub(super) fn error(kind: DriverErrorKind, message: String) -> DriverError {
     DriverError { kind, message }
 }

@@ -3,6 +3,7 @@
 //!
 //! [`engine`] is the twin of an engine; this file is the twin of the shell.
 
+mod attach;
 mod engine;
 mod turns;
 

@@ -1,7 +1,7 @@
 //! Whether the loop keeps to turns, told by what engines hold and not by what was planned: no step
 //! of its own takes more replicas away than `maxUnavailable`, or has more of them run twice than
-//! `maxSurge`. What another hand does is not counted, nor what the loop cannot know, nor what a
-//! replica left on a node that it moved away from.
+//! `maxSurge`, on whichever nodes. What another hand does is not counted, nor what the loop cannot
+//! know.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,11 +42,7 @@ impl Turns {
                 serves(&declared.spec) && replica.ordinal < declared.spec.replicas
             }) && !is_ready(snapshot, nodes, replica)
         });
-        self.twice.retain(|replica| {
-            let places: Vec<&Name> = live(nodes, replica).map(|(node, ..)| node).collect();
-            let distinct: BTreeSet<&Name> = places.iter().copied().collect();
-            places.len() > distinct.len()
-        });
+        self.twice.retain(|replica| live(nodes, replica).count() > 1);
         let busy: BTreeSet<&Key> = snapshot
             .in_flight
             .keys()
@@ -104,10 +100,10 @@ impl Turns {
             }
         }
         if let Action::StartContainer { container, .. } = action
-            && let Some((at, ..)) = live(nodes, &replica)
-                .find(|(_, id, found)| *id.0 == **container || found.name == *container)
-            && live(nodes, &replica).any(|(node, id, found)| {
-                let is_other = *id.0 != **container && found.name != *container && node == at;
+            && live(nodes, &replica)
+                .any(|(_, id, found)| *id.0 == **container || found.name == *container)
+            && live(nodes, &replica).any(|(_, id, found)| {
+                let is_other = *id.0 != **container && found.name != *container;
                 is_other && snapshot.containers.get(&replica).is_some_and(|all| seen_live(all, id))
             })
         {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use reconciler::engine::{Event, Operator};
+use reconciler::model::cordon::NodeOrder;
 use reconciler::model::desired::{DesiredSet, RootIdentity, RootState, SpecsReading};
 use reconciler::model::health::Probed;
 use reconciler::model::ids::{Digest, ImageId, Key, Name, ReplicaKey};
@@ -46,6 +47,7 @@ fn apply(world: &mut World, op: &Op) {
             world.nodes.get_mut(&node(*which)).unwrap().faults.extend(faults.iter().copied());
         }
         Op::Node(which, up) => world.set_reachable(&node(*which), *up),
+        Op::Drain(which, drain) => order(world, &node(*which), *drain),
         Op::Steps(steps) => {
             for _ in 0..*steps {
                 world.step();
@@ -81,6 +83,14 @@ fn apply(world: &mut World, op: &Op) {
             feel(world, replica, *health);
         }
     }
+}
+
+/// Has a node emptied, or open again.
+fn order(world: &mut World, node: &Name, drain: bool) {
+    let order =
+        if drain { NodeOrder::Cordon { drain: true, why: None } } else { NodeOrder::Uncordon };
+    let (node, by) = (node.clone(), "ops@host".to_owned());
+    world.send(Event::Operator(Operator::Node { node, order, by }));
 }
 
 /// From now on the checks of a replica find this, wherever it is.
@@ -156,6 +166,7 @@ fn heal(world: &mut World) {
     for name in NODES {
         let node = Name::new(name).unwrap();
         world.nodes.get_mut(&node).unwrap().faults.clear();
+        order(world, &node, false);
         world.set_reachable(&node, true);
         world.disturb(&node, |now, engine| engine.catch_up(now));
         let felt: Vec<ReplicaKey> = world.nodes[&node].health.keys().cloned().collect();

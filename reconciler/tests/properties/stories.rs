@@ -69,6 +69,8 @@ pub(crate) enum Op {
     Drift(u16, Drift),
     Faults(bool, Vec<Fault>),
     Node(bool, bool),
+    /// A node is drained, or takes new things again.
+    Drain(bool, bool),
     Steps(u8),
     DieAfter(u8),
     Restart,
@@ -136,6 +138,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         3 => (any::<bool>(), prop::collection::vec(fault(), 1..6))
             .prop_map(|(node, faults)| Op::Faults(node, faults)),
         2 => (any::<bool>(), any::<bool>()).prop_map(|(node, up)| Op::Node(node, up)),
+        2 => (any::<bool>(), any::<bool>()).prop_map(|(node, drain)| Op::Drain(node, drain)),
         8 => (1..40_u8).prop_map(Op::Steps),
         2 => (0..30_u8).prop_map(Op::DieAfter),
         1 => Just(Op::Restart),

@@ -30,12 +30,11 @@ use reconciler::model::record::{
     VolumeRecord,
 };
 use reconciler::model::snapshot::{InFlight, Located, Snapshot};
-use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::InstanceSpec;
 use reconciler::model::subnet::Net;
 use reconciler::model::suspend::Target;
 use reconciler::model::time::Timestamp;
-use reconciler::plan::{goal, plan};
+use reconciler::plan::{goal, link_network_spec, plan};
 use reconciler::policy::{Policies, Policy, Subject, Verdict};
 use reconciler::revision::linked_revision;
 use reconciler::rollout::overlay;
@@ -124,6 +123,12 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
 
 /// Links that are in force are no news.
 fn rules(snapshot: &mut Snapshot, observed: &Observed) {
+    if observed.elsewhere {
+        for seen in snapshot.nodes.values_mut() {
+            seen.fence = Fence::Elsewhere { reason: "it is not on this host".to_owned() };
+        }
+        return;
+    }
     if snapshot.desired.links.is_empty() {
         return;
     }
@@ -201,7 +206,8 @@ fn nodes(snapshot: &mut Snapshot, observed: &Observed) {
             memory: 1 << 34,
             missing: Default::default(),
         };
-        let record = NodeRecord { engine: Some(id), ..NodeRecord::default() };
+        let link_networks = observed.by_networks;
+        let record = NodeRecord { engine: Some(id), link_networks, ..NodeRecord::default() };
         snapshot.records.nodes.insert(node.clone(), record);
         let engine = Some(engine);
         snapshot.nodes.insert(node, ObservedNode { reach, engine, ..ObservedNode::default() });
@@ -321,12 +327,19 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     config.env.extend(of.env.clone());
     if let Some(networks) = &of.networks {
         let wanted = want::attachments(&spec, &replica, &linked);
-        let mut more = (*config.more).clone();
-        more.attachments = networks
+        config.attachments = networks
             .iter()
-            .map(|name| (name.clone(), wanted.get(name).cloned().unwrap_or_default()))
+            .map(|name| {
+                let wanted = wanted.get(name).cloned();
+                let wanted = wanted.or_else(|| own::of_link(snapshot, &replica.instance, name));
+                let mut attachment = wanted.unwrap_or_default();
+                if *name == Key::own_network(&replica.instance.project).engine_name() {
+                    attachment.address = Some(address.into());
+                    attachment.links.clear();
+                }
+                (name.clone(), attachment)
+            })
             .collect();
-        config.more = Sparse::new(more);
     }
     if let Some(policy) = &of.restart_policy {
         config.restart_policy.clone_from(policy);
@@ -366,7 +379,7 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
         image,
         config,
         address: None,
-        addresses: BTreeMap::new(),
+        addresses: Default::default(),
         created_at: since,
         hosts_path: None,
         hosts: None,
@@ -383,7 +396,7 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     all.push(located);
     let newest = all.iter().all(|at| at.container.identity.incarnation <= incarnation);
     let record = snapshot.records.instances.entry(replica.instance.clone()).or_default();
-    let record = record.replicas.entry(replica.ordinal).or_default();
+    let record = record.replicas.or_default(replica.ordinal);
     if newest {
         let life = if spec.power == reconciler::model::spec::Power::Stopped {
             Life::Stopped
@@ -397,6 +410,7 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
             confirmed: true,
             applied: limits,
             life,
+            joined: own::joined(of.networks.iter().flatten()),
             ..ReplicaRecord::default()
         };
     }
@@ -409,7 +423,7 @@ fn change_record(snapshot: &mut Snapshot, replica: &ReplicaKey, by: &Record) -> 
     let limits = declared.as_ref().map(|declared| want::limits(&declared.spec.resources));
     let current = revision_of(snapshot, &replica.instance, "");
     let record = snapshot.records.instances.entry(replica.instance.clone()).or_default();
-    let record = record.replicas.entry(replica.ordinal).or_default();
+    let record = record.replicas.or_default(replica.ordinal);
     record.node = by.node.clone().or_else(|| record.node.clone()).or_else(|| Some(n1()));
     if let Some(incarnation) = by.incarnation {
         record.incarnation = incarnation;
@@ -419,6 +433,9 @@ fn change_record(snapshot: &mut Snapshot, replica: &ReplicaKey, by: &Record) -> 
         record.confirmed = true;
     }
     record.confirmed &= !by.unconfirmed;
+    if let Some(joined) = &by.joined {
+        record.joined.clone_from(joined);
+    }
     if let Some(limits) = limits {
         record.applied = limits;
     }
@@ -443,6 +460,8 @@ fn change_record(snapshot: &mut Snapshot, replica: &ReplicaKey, by: &Record) -> 
     record.started_at = by.started_s_ago.map(|ago| Timestamp(NOW.0 - ago * 1000));
     let last_at = Timestamp(NOW.0 - by.replaced_s_ago * 1000);
     record.replaced = Restarts { total: by.replaced, streak: by.replaced, last_at };
+    let last_at = Timestamp(NOW.0 - by.restarted_s_ago * 1000);
+    record.earlier = Restarts { total: by.earlier, streak: by.earlier, last_at };
     if let Some(failure) = &by.failure {
         let goal = match (failure.goal.as_str(), declared) {
             ("removal", _) | (_, None) => goal::removal_goal(),
@@ -467,6 +486,7 @@ impl FailureYaml {
             step: self.step.clone(),
             message: "out of luck".to_owned(),
             name_taken: self.name_taken,
+            unstartable: self.unstartable,
         }
     }
 }
@@ -498,8 +518,11 @@ fn volumes(snapshot: &mut Snapshot, observed: &Observed) {
 }
 
 fn networks(snapshot: &mut Snapshot, observed: &Observed) {
-    for Network { network, node, driver, copies } in &observed.networks {
-        let spec = specs::network(driver.clone());
+    for Network { network, node, driver, copies, subnet } in &observed.networks {
+        let spec = match subnet {
+            Some(subnet) => link_network_spec(*subnet),
+            None => specs::network(driver.clone()),
+        };
         let copies = copies.clone();
         let held = ObservedNetwork { network: network.clone(), spec, copies };
         if let Some(seen) = snapshot.nodes.get_mut(node) {
@@ -507,6 +530,7 @@ fn networks(snapshot: &mut Snapshot, observed: &Observed) {
         }
         let record = snapshot.records.networks.entry(network.clone()).or_default();
         record.nodes.insert(node.clone());
+        record.subnet = record.subnet.or(*subnet);
     }
 }
 

@@ -25,8 +25,12 @@ pub(super) struct Observed {
     /// Projects whose range the engine of n1 refused just now.
     pub(super) refused_subnets: Vec<Name>,
     pub(super) records: BTreeMap<String, Record>,
-    /// Whether links cannot be put in force on nodes; else they are, as they shall be.
+    /// Whether links cannot be put in force on nodes just now; else they are, as they shall be.
     pub(super) no_rules: bool,
+    /// Whether rules cannot be had on nodes.
+    pub(super) elsewhere: bool,
+    /// Whether it was decided that links have networks of their own.
+    pub(super) by_networks: bool,
     /// The addresses that variables of links name.
     pub(super) link_addresses: BTreeMap<Key, Addresses>,
     /// What instances waited for that are no longer declared.
@@ -102,6 +106,8 @@ pub(super) struct Network {
     pub(super) driver: String,
     #[serde(default)]
     pub(super) copies: Vec<String>,
+    /// That of a link's network.
+    pub(super) subnet: Option<Net>,
 }
 
 #[derive(Deserialize, Default)]
@@ -114,6 +120,8 @@ pub(super) struct Record {
     pub(super) life: Option<String>,
     pub(super) streak: u32,
     pub(super) restarted_s_ago: i64,
+    /// Restarts in a row of a container that has a successor.
+    pub(super) earlier: u32,
     pub(super) replaced: u32,
     pub(super) replaced_s_ago: i64,
     /// When a container of its revision was first started.
@@ -121,6 +129,8 @@ pub(super) struct Record {
     pub(super) memory_asked: Option<String>,
     pub(super) cpus_asked: Option<String>,
     pub(super) failure: Option<FailureYaml>,
+    /// The networks of links that it was put on, if not those that it is on.
+    pub(super) joined: Option<BTreeSet<String>>,
 }
 
 #[derive(Deserialize)]
@@ -136,6 +146,8 @@ pub(super) struct FailureYaml {
     pub(super) goal: String,
     #[serde(default)]
     pub(super) name_taken: bool,
+    #[serde(default)]
+    pub(super) unstartable: bool,
 }
 
 pub(super) fn n1() -> Name {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reconciler::model::desired::Spec;
 use reconciler::model::ids::{Key, Name};
-use reconciler::model::observed::ObservedNetwork;
+use reconciler::model::observed::{Attachment, ObservedNetwork};
 use reconciler::model::record::Failure;
 use reconciler::model::snapshot::Snapshot;
 use reconciler::model::subnet::PROJECT_BITS;
@@ -36,6 +36,24 @@ pub(super) fn networks(snapshot: &mut Snapshot) {
     }
 }
 
+/// How an instance is on the network of a link.
+pub(super) fn of_link(snapshot: &Snapshot, instance: &Key, network: &str) -> Option<Attachment> {
+    let links = snapshot.desired.links.iter();
+    let mut links = links.filter(|(key, _)| Key::link_network(key, 28).engine_name() == network);
+    let link = &links.next()?.1.spec;
+    let name = link.to.name.to_string();
+    Some(if link.to == *instance {
+        Attachment { aliases: [name].into(), ..Attachment::default() }
+    } else {
+        Attachment { links: [(link.alias.clone(), name)].into(), ..Attachment::default() }
+    })
+}
+
+/// Those of some networks that are links'.
+pub(super) fn joined<'n>(networks: impl Iterator<Item = &'n String>) -> BTreeSet<String> {
+    networks.filter(|name| name.contains("._") && !name.ends_with('_')).cloned().collect()
+}
+
 pub(super) fn subnets(snapshot: &mut Snapshot, observed: &Observed) {
     let owner = snapshot.records.owner.clone().map(|owner| owner.0).unwrap_or_default();
     for (project, subnet) in &observed.own_subnets {
@@ -51,6 +69,7 @@ pub(super) fn subnets(snapshot: &mut Snapshot, observed: &Observed) {
                 step: "create network".to_owned(),
                 message: "Pool overlaps with other one on this address space".to_owned(),
                 name_taken: false,
+                unstartable: false,
             };
             record.failures.insert(n1(), failure);
         }

@@ -12,6 +12,7 @@ use reconciler::model::rollout::{
     Back, BackWhy, Kept, Outcome, Paused, RestartAsked, Rollout as Asked,
 };
 use reconciler::model::snapshot::Snapshot;
+use reconciler::model::spec::{Mount, MountSource};
 use reconciler::revision::revision;
 use reconciler::rollout::overlay;
 use serde::Deserialize;
@@ -28,6 +29,8 @@ pub(super) struct Rollout {
     back: Option<String>,
     /// No node holds the image of the revision before.
     image_gone: bool,
+    /// What was kept has a volume that is no longer declared.
+    volume_gone: bool,
     /// The specs ask for something else since.
     asked_otherwise: bool,
     paused: bool,
@@ -68,6 +71,11 @@ pub(super) fn add(snapshot: &mut Snapshot, key: &Key, of: &Rollout) -> Result<()
         };
         let mut spec = (*declared.spec).clone();
         spec.image = image.clone();
+        if of.volume_gone {
+            let source = MountSource::Volume("shop/gone".parse().unwrap());
+            let (target, read_only, shared) = ("/data".to_owned(), false, false);
+            spec.volumes.push(Mount { source, target, read_only, shared });
+        }
         if words.next() != Some("forgotten") {
             let text = Arc::from(serde_json::to_string(&spec).unwrap());
             let kept = Kept { text, content: Arc::clone(&image_id(&image).0), pinned: None };

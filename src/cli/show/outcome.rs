@@ -25,6 +25,10 @@ pub fn closing(verb: &str, outcome: &Outcome, sum: &str, style: &Style) -> Strin
         0 => text,
         suspended => format!("{text}, {suspended} suspended"),
     };
+    let text = match outcome.counts.behind {
+        0 => text,
+        behind => format!("{text}, {behind} held at an earlier revision"),
+    };
     format!("{} {text} ({}).\n", style.paint(ink, &format!("{word}:")), took(span))
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::settings::flow;
 use super::table::{Cell, Table, cell};
-use super::words::place;
+use super::words::{count32, place};
 use super::{Ink, Style};
 use crate::api::protocol::PlainStatus;
 
@@ -197,10 +197,13 @@ pub fn describe(noun: &str, one: &PlainStatus, specs: &str) -> Vec<(String, Stri
     if !one.nodes.is_empty() {
         rows.push(("nodes".to_owned(), nodes(one)));
     }
-    // Nobody uses a binding or a waiver.
-    if !matches!(noun, "policybinding" | "waiver") {
-        rows.push(("used by".to_owned(), format!("{} replicas or instances", one.used_by)));
-    }
+    let used_by = match noun {
+        // Nobody uses a binding or a waiver.
+        "policybinding" | "waiver" => None,
+        "link" | "project" => Some(count32(one.used_by, "replica")),
+        _ => Some(count32(one.used_by, "instance")),
+    };
+    rows.extend(used_by.map(|used_by| ("used by".to_owned(), used_by)));
     for condition in &one.conditions {
         rows.push((condition.kind.clone(), condition.message.clone()));
     }

@@ -54,6 +54,8 @@ fn sum(plan: &PlanView) -> String {
         held,
         waiting,
         suspended,
+        later,
+        behind,
         settled,
     } = plan.counts;
     let rest = [
@@ -66,18 +68,29 @@ fn sum(plan: &PlanView) -> String {
     let rest: Vec<String> =
         rest.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
     let has_steps = plan.rows.iter().any(|row| row.change.is_some());
-    if !has_steps && rest.is_empty() {
+    if !has_steps && rest.is_empty() && later == 0 {
         return match settled {
+            _ if behind > 0 => format!(
+                "Nothing to do: {settled} as declared, {behind} held at an earlier revision."
+            ),
             0 => "No changes. Nothing is declared, and nothing is there.".to_owned(),
             1 => "No changes. 1 object is as declared.".to_owned(),
             _ => format!("No changes. {settled} objects are as declared."),
         };
     }
     let mut rest = rest;
+    if behind > 0 {
+        rest.push(format!("{behind} held at an earlier revision"));
+    }
     rest.push(format!("{settled} settled"));
+    let first = match later {
+        0 => String::new(),
+        1 => " (1 of them waits for others first)".to_owned(),
+        more => format!(" ({more} of them wait for others first)"),
+    };
     format!(
         "Plan: {add} to add, {change} to change in place, {replace} to replace, {destroy} to \
-         destroy; {}.",
+         destroy{first}; {}.",
         rest.join(", ")
     )
 }
@@ -95,7 +108,10 @@ pub fn render_held(held: &HeldSet, style: &Style) -> String {
 fn cells(row: &PlanRow, specs: &str, style: &Style) -> Option<Vec<Cell>> {
     let (sign, ink, what, note) = match (&row.change, &row.reason) {
         (Some(kind), _) => change(row, *kind, specs),
-        (None, Some(reason)) => held_back(reason, style)?,
+        (None, Some(reason)) => match row.later {
+            Some(kind) => later(kind, reason),
+            None => held_back(reason, style)?,
+        },
         (None, None) => return None,
     };
     let node = row.node.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -135,8 +151,9 @@ fn change(row: &PlanRow, kind: ChangeKind, specs: &str) -> Words {
         )
         | None => row.why.clone(),
     };
-    // What goes on for now is neither stopped nor removed.
-    let goes_on = !row.steps.iter().any(|verb| matches!(verb.as_str(), "stop" | "remove"));
+    // What goes on for now is neither stopped nor removed while the new one starts.
+    let has = |verbs: &[&str]| row.steps.iter().any(|verb| verbs.contains(&verb.as_str()));
+    let goes_on = has(&["start"]) && !has(&["stop", "remove"]);
     let replacement =
         if goes_on { "# forces replacement, start-first" } else { "# forces replacement" };
     let (sign, ink, note) = match kind {
@@ -157,6 +174,18 @@ fn change(row: &PlanRow, kind: ChangeKind, specs: &str) -> Words {
         | (true, ChangeKind::Destroy)
         | (false, _) => (sign, ink, what, note),
     }
+}
+
+/// What is done once others are.
+fn later(kind: ChangeKind, reason: &Reason) -> Words {
+    let (sign, ink) = match kind {
+        ChangeKind::Create => ("+", Ink::Good),
+        ChangeKind::Replace => ("-/+", Ink::Bad),
+        ChangeKind::InPlace | ChangeKind::Power | ChangeKind::Restart => ("~", Ink::Odd),
+        ChangeKind::Destroy => ("-", Ink::Bad),
+        ChangeKind::Prepare | ChangeKind::Tidy => ("..", Ink::Odd),
+    };
+    (sign, ink, status::describe(reason), "# later".to_owned())
 }
 
 /// Why nothing is done; `None` if nothing has to be.

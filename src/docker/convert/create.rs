@@ -30,6 +30,7 @@ pub(in super::super) fn container_body(
         cgroup_parent,
         restart_policy,
         network,
+        attachments,
         more,
     } = config;
     let (exposed, bindings) = ports::to_engine(port_bindings);
@@ -53,11 +54,12 @@ pub(in super::super) fn container_body(
         healthcheck: check.as_ref().map(health::to_engine),
         stop_signal: stop_signal.clone(),
         stop_timeout: stop_timeout_s.and_then(|seconds| i64::try_from(seconds).ok()),
+        networking_config: more::networking(attachments, network),
         host_config: Some(host),
         ..ContainerCreateBody::default()
     };
     if !more.is_empty() {
-        more::to_engine(more, network, &mut body);
+        more::to_engine(more, &mut body);
     }
     body
 }

@@ -8,6 +8,7 @@ use bollard::models::{
     EndpointSettings, HostConfig, HostConfigCgroupnsModeEnum as CgroupMode, HostConfigLogConfig,
     NetworkSettings, NetworkingConfig, ResourcesUlimits, ThrottleDevice,
 };
+use reconciler::model::few::Few;
 use reconciler::model::observed::{Attachment, MoreConfig};
 use reconciler::model::quantity::Bytes;
 use reconciler::model::sparse::Sparse;
@@ -26,11 +27,10 @@ pub(in super::super) struct EngineDefaults {
     pub(in super::super) private_cgroups: bool,
 }
 
-/// Puts `more` into the body of a create. `mode` is the network that the container is created on;
-/// the others are joined afterwards, since older engines take one only.
-pub(super) fn to_engine(more: &MoreConfig, mode: &str, body: &mut ContainerCreateBody) {
+/// Puts `more` into the body of a create.
+pub(super) fn to_engine(more: &MoreConfig, body: &mut ContainerCreateBody) {
     // Everything is named: a field that is forgotten here does not compile.
-    let MoreConfig { attachments, workdir, security, io, dns, extra_hosts, init, tty, log } = more;
+    let MoreConfig { workdir, security, io, dns, extra_hosts, init, tty, log } = more;
     let Security {
         user,
         groups,
@@ -50,10 +50,6 @@ pub(super) fn to_engine(more: &MoreConfig, mode: &str, body: &mut ContainerCreat
     body.working_dir.clone_from(workdir);
     body.user.clone_from(user);
     body.tty = tty.then_some(true);
-    body.networking_config = attachments.get(mode).map(|attachment| {
-        let endpoints = HashMap::from([(mode.to_owned(), endpoint(attachment))]);
-        NetworkingConfig { endpoints_config: Some(endpoints) }
-    });
     let host = body.host_config.get_or_insert_default();
     host.group_add = listed(groups.iter().cloned());
     host.readonly_rootfs = read_only_root.then_some(true);
@@ -131,13 +127,21 @@ pub(in super::super) fn endpoint(attachment: &Attachment) -> EndpointSettings {
     }
 }
 
-/// What is read back. `mode` is the network mode, in one form.
+/// The networks of a create. `mode` is the network that the container is created on; the others
+/// are joined afterwards, since older engines take one only.
+pub(super) fn networking(
+    attachments: &Few<String, Attachment>,
+    mode: &str,
+) -> Option<NetworkingConfig> {
+    let attachment = attachments.get(mode)?;
+    let endpoints = HashMap::from([(mode.to_owned(), endpoint(attachment))]);
+    Some(NetworkingConfig { endpoints_config: Some(endpoints) })
+}
+
+/// What is read back.
 pub(super) fn from_engine(
-    id: &str,
     config: &EngineConfig,
     host: &HostConfig,
-    networks: Option<&NetworkSettings>,
-    mode: &str,
     defaults: EngineDefaults,
 ) -> Sparse<MoreConfig> {
     let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
@@ -180,7 +184,6 @@ pub(super) fn from_engine(
     };
     let list = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
     Sparse::new(MoreConfig {
-        attachments: attachments(id, networks, mode),
         workdir: text(&config.working_dir),
         security,
         io: BlockIo {
@@ -220,11 +223,12 @@ pub(super) fn network_mode(host: &HostConfig, networks: Option<&NetworkSettings>
     if left { format!("none, taken off {mode}") } else { mode.to_owned() }
 }
 
-fn attachments(
+/// The networks that a container is on. `mode` is its network mode, in one form.
+pub(super) fn attachments(
     id: &str,
     networks: Option<&NetworkSettings>,
     mode: &str,
-) -> BTreeMap<String, Attachment> {
+) -> Few<String, Attachment> {
     let short = id.get(..SHORT_ID).unwrap_or(id);
     let networks = networks.and_then(|settings| settings.networks.as_ref()).into_iter().flatten();
     let found =

@@ -10,6 +10,7 @@ use bollard::models::{
     ContainerStateStatusEnum as Status, ContainerSummary, ContainerSummaryStateEnum, HostConfig,
     ImageSummary, IpamConfig, Network, NetworkSettings, Volume,
 };
+use reconciler::model::few::Few;
 use reconciler::model::ids::{ContainerId, ImageId, OwnerId};
 use reconciler::model::observed::{
     ContainerConfig, ContainerState, Exit, HealthState, ObservedContainer, ObservedImage,
@@ -49,14 +50,7 @@ pub(in super::super) fn observed_container(
         config: ContainerConfig {
             mounts: mounts::from_engine(&mount_points, &host),
             limits: limits::from_host_config(&host, defaults.limits_swap),
-            more: more::from_engine(
-                &id,
-                &config,
-                &host,
-                networks,
-                &more::network_mode(&host, networks),
-                defaults,
-            ),
+            more: more::from_engine(&config, &host, defaults),
             ..container_config(&id, config, host, networks)
         },
         address: networks.and_then(first_address),
@@ -93,6 +87,7 @@ fn container_config(
         stop_timeout_s: config.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok()),
         cgroup_parent: host.cgroup_parent.unwrap_or_default(),
         restart_policy: restart::word(host.restart_policy.as_ref()),
+        attachments: more::attachments(id, networks, &network),
         network,
         more: Default::default(),
     }
@@ -148,7 +143,7 @@ pub(in super::super) fn agrees(listed: &ContainerSummary, known: &ObservedContai
     let networks = listed.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
     let same_networks = networks.is_none_or(|networks| {
         let on = networks.keys().filter(|network| is_listed(network, mode));
-        let attachments = &known.config.more.attachments;
+        let attachments = &known.config.attachments;
         on.clone().all(|network| attachments.contains_key(network))
             && on.count() == attachments.len()
             && (mode != DEFAULT_NETWORK || networks.contains_key(mode))
@@ -244,7 +239,7 @@ fn user_labels(found: HashMap<String, String>) -> BTreeMap<String, String> {
 }
 
 /// All addresses, by network.
-fn addresses(settings: &NetworkSettings) -> BTreeMap<String, IpAddr> {
+fn addresses(settings: &NetworkSettings) -> Few<String, IpAddr> {
     let networks = settings.networks.iter().flatten();
     let found = networks.filter_map(|(name, network)| {
         let address = |text: &Option<String>| text.as_deref()?.parse().ok();

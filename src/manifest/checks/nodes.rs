@@ -16,7 +16,7 @@ use super::Checker;
 const VALUES_SHOWN: usize = 8;
 
 impl<'a> Checker<'_, 'a> {
-    fn nodes(&self) -> &[Member<'a>] {
+    pub(super) fn nodes(&self) -> &[Member<'a>] {
         self.nodes.get_or_init(|| {
             let members = self.universe.members.iter();
             members.filter(|member| member.draft.identity.kind == Kind::Node).copied().collect()

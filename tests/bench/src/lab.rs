@@ -44,7 +44,7 @@ pub(crate) struct Lab {
 impl Lab {
     /// The engine.
     pub(crate) fn engine(&self) -> Result<&Engine, Failure> {
-        self.engine.get_or_init(Engine::launch).as_ref().map_err(Clone::clone)
+        self.engine.get_or_init(|| Engine::launch(None)).as_ref().map_err(Clone::clone)
     }
 
     /// Where and with what it was measured.
@@ -119,7 +119,12 @@ struct Seen {
 }
 
 impl Engine {
-    fn launch() -> Result<Self, Failure> {
+    /// One more engine, with the image of another one. What happens on it is told by that one, too.
+    pub(crate) fn beside(other: &Self) -> Result<Self, Failure> {
+        Self::launch(Some(other))
+    }
+
+    fn launch(beside: Option<&Self>) -> Result<Self, Failure> {
         let top = repository();
         let mut child = as_root(&top.join("tests/lab/engine"))
             .arg(VERSION)
@@ -134,21 +139,16 @@ impl Engine {
         output.read_line(&mut line).map_err(|error| error.to_string())?;
         let facts: Facts = serde_json::from_str(&line)
             .map_err(|_| format!("engine {VERSION} did not start; `make bench` sets up all"))?;
-        let made = Command::new(top.join("tests/lab/image"))
-            .arg(top.join("target/lab"))
-            .args(["-H", &facts.endpoint])
-            .env("DOCKER", &facts.docker)
-            .status()
-            .map_err(|error| format!("start tests/lab/image: {error}"))?;
-        if !made.success() {
-            return Err("the image could not be made".to_owned());
+        match beside {
+            None => import(&top, &facts)?,
+            Some(other) => copy_image(&other.facts, &facts)?,
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .map_err(|error| error.to_string())?;
-        let seen = Arc::new(Seen::default());
+        let seen = beside.map_or_else(Arc::default, |other| Arc::clone(&other.seen));
         let (docker, image) = runtime.block_on(connect(&facts.endpoint, &seen))?;
         Ok(Self { facts, docker, image, seen, runtime, _process: process })
     }
@@ -246,6 +246,35 @@ impl Engine {
     }
 }
 
+fn import(top: &Path, facts: &Facts) -> Result<(), Failure> {
+    let made = Command::new(top.join("tests/lab/image"))
+        .arg(top.join("target/lab"))
+        .args(["-H", &facts.endpoint])
+        .env("DOCKER", &facts.docker)
+        .status()
+        .map_err(|error| format!("start tests/lab/image: {error}"))?;
+    if made.success() { Ok(()) } else { Err("the image could not be made".to_owned()) }
+}
+
+/// Imported twice, it would be two images.
+fn copy_image(from: &Facts, to: &Facts) -> Result<(), Failure> {
+    let run = |facts: &Facts, args: [&str; 2], input: Stdio| {
+        let child = Command::new(&facts.docker)
+            .args(["-H", &facts.endpoint])
+            .args(args)
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .spawn();
+        child.map_err(|error| format!("start docker {}: {error}", args[0]))
+    };
+    let mut save = run(from, ["save", IMAGE], Stdio::null())?;
+    let image = save.stdout.take().ok_or("docker save has no output")?;
+    let load = run(to, ["load", "-q"], image.into())?.wait_with_output();
+    let loaded = load.is_ok_and(|load| load.status.success());
+    let saved = save.wait().is_ok_and(|status| status.success());
+    if saved && loaded { Ok(()) } else { Err("the image could not be copied".to_owned()) }
+}
+
 async fn connect(endpoint: &str, seen: &Arc<Seen>) -> Result<(Docker, String), Failure> {
     let path = endpoint.trim_start_matches("unix://");
     let open = || async {
@@ -297,12 +326,17 @@ pub(crate) struct UpProcess(Child);
 impl Up {
     /// Starts it, and waits until it has started a first container.
     pub(crate) async fn start(engine: &Engine) -> Result<Self, Failure> {
+        Self::start_on(engine, &node(engine)).await
+    }
+
+    /// The same, on these nodes. `engine` tells what happens on all of them.
+    pub(crate) async fn start_on(engine: &Engine, nodes: &str) -> Result<Self, Failure> {
         let dir = TempDir::new().map_err(|error| error.to_string())?;
         let specs = dir.path().join("specs");
         fs::create_dir(&specs).map_err(|error| error.to_string())?;
         let child = spawn_up(dir.path())?;
         let up = Self { dir, _child: child };
-        up.write("node", &format!("{}---\n{}", node(engine), instance("first")))?;
+        up.write("node", &format!("{nodes}---\n{}", instance("first")))?;
         engine.when("start", &container("first")).await.map_err(|failure| up.explain(failure))?;
         settle().await;
         Ok(up)
@@ -372,8 +406,13 @@ pub(crate) fn spawn_up(dir: &Path) -> Result<UpProcess, Failure> {
 
 /// A spec of the Node that stands for the engine.
 pub(crate) fn node(engine: &Engine) -> String {
+    node_named("lab", engine)
+}
+
+/// The same, with a name.
+pub(crate) fn node_named(name: &str, engine: &Engine) -> String {
     format!(
-        "apiVersion: windlass/v1\nkind: Node\nmetadata: {{ name: lab }}\nspec:\n  \
+        "apiVersion: windlass/v1\nkind: Node\nmetadata: {{ name: {name} }}\nspec:\n  \
          endpoint: \"{}\"\n  cgroupRoot: {}\n",
         engine.facts.endpoint,
         engine.cgroup_root()

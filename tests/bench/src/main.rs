@@ -40,6 +40,7 @@ const BENCHES: [Bench; 13] = [
     Bench { name: "latency", about: "spec written → container running", run: latency::run },
     Bench { name: "link", about: "link written → rule in force", run: link::run },
     Bench { name: "fleet", about: "50 instances from nothing", run: fleet::run },
+    Bench { name: "fleet3", about: "60 instances over three engines", run: fleet::run_on_three },
     Bench { name: "restart", about: "process killed → running again", run: restart::run },
     Bench { name: "apply", about: "apply where nothing changes", run: apply::run },
     Bench { name: "audit", about: "the audit trail: a record, and a million", run: audit::run },

@@ -55,6 +55,7 @@ fn change(name: &str, kind: ChangeKind, cause: Cause, steps: &[&str]) -> PlanRow
         why: cause.to_string(),
         cause: Some(cause),
         reason: None,
+        later: None,
         steps: steps.iter().map(|step| (*step).to_owned()).collect(),
     }
 }
@@ -69,6 +70,7 @@ fn note(name: &str, at: &str, reason: Reason) -> PlanRow {
         why: describe(&reason),
         cause: None,
         reason: Some(reason),
+        later: None,
         steps: Vec::new(),
     }
 }
@@ -156,6 +158,8 @@ fn everything() -> PlanView {
             held: 1,
             suspended: 0,
             waiting: 1,
+            later: 0,
+            behind: 0,
             settled: 40,
         },
         held: Some(held()),
@@ -170,6 +174,38 @@ fn a_plan_has_signs_columns_and_a_sum() {
         "plan_terminal",
         plan::render(&everything(), "specs", false, &terminal())
     );
+}
+
+#[test]
+fn what_waits_for_others_is_to_be_added_all_the_same() {
+    let waits = Reason::WaitingOn { what: "shop/db to be healthy".into() };
+    let later = |name, kind| PlanRow { later: Some(kind), ..note(name, "n1", waits.clone()) };
+    let rows = vec![
+        change("shop/db/0", ChangeKind::Create, Cause::Declared, &["create", "start"]),
+        later("shop/web/0", ChangeKind::Create),
+        later("shop/old/0", ChangeKind::Replace),
+    ];
+    let counts = Counts { add: 2, replace: 1, later: 2, ..Counts::default() };
+    let plan = PlanView { rows, counts, ..PlanView::default() };
+    let text = plan::render(&plan, "specs", false, &pipe());
+    assert!(text.contains("  +  shop/web/0  n1  waits for shop/db to be healthy"), "{text}");
+    assert!(text.contains("-/+  shop/old/0  n1  waits for shop/db to be healthy"), "{text}");
+    let sum = "Plan: 2 to add, 0 to change in place, 1 to replace, 0 to destroy (2 of them wait for others first); 0 settled.\n";
+    assert!(text.ends_with(sum), "{text}");
+}
+
+#[test]
+fn what_is_held_at_an_earlier_revision_is_not_as_declared() {
+    let (by, at) = ("ops@n1".to_owned(), Timestamp(0));
+    let rows = vec![
+        note("shop/web/0", "n1", Reason::Undone { revision: Some(3), to: 2, at, by: by.clone() }),
+        note("shop/api/0", "n1", Reason::RolloutPaused { at, by }),
+    ];
+    let counts = Counts { behind: 2, settled: 1, ..Counts::default() };
+    let plan = PlanView { rows, counts, settled: true, ..PlanView::default() };
+    let text = plan::render(&plan, "specs", false, &pipe());
+    let sum = "\nNothing to do: 1 as declared, 2 held at an earlier revision.\n";
+    assert!(text.ends_with(sum), "{text}");
 }
 
 #[test]

@@ -178,11 +178,22 @@ pub(super) fn shell(script: &str) -> ContainerConfig {
 }
 
 pub(super) fn start(id: &ContainerId) -> Action {
-    Action::StartContainer { container: id.to_string(), restart: false, in_a_row: false }
+    Action::StartContainer {
+        container: id.to_string(),
+        restart: false,
+        in_a_row: false,
+        earlier: false,
+    }
 }
 
 pub(super) fn stop(id: &ContainerId, timeout: Span) -> Action {
-    Action::StopContainer { container: id.to_string(), timeout, power: true, retired: false }
+    Action::StopContainer {
+        container: id.to_string(),
+        drain: Span::default(),
+        timeout,
+        power: true,
+        retired: false,
+    }
 }
 
 pub(super) fn remove(id: &ContainerId) -> Action {

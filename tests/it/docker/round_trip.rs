@@ -70,6 +70,7 @@ fn full_config(volume: &str, cgroup: &str, host_port: u16) -> ContainerConfig {
         cgroup_parent: format!("{cgroup}/shop"),
         restart_policy: "no".to_owned(),
         network: "bridge".to_owned(),
+        attachments: Default::default(),
         more: Default::default(),
     }
 }

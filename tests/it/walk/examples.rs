@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use super::fence::{address, named, reaches};
 use super::room::{LONG, Loop, assert_settled, networks, one, seen};
-use crate::lab::{Sandbox, docker, eventually, repository};
+use crate::lab::{Engine, Sandbox, docker, eventually, repository};
 
 /// Copies the specs of an example, with a project and a port of the sandbox's own.
 fn example(room: &Sandbox<'_>, name: &str, project: &str, port: &str) {
@@ -88,7 +89,7 @@ fn two_nodes_and_a_drain() {
         room.spec(file, &text);
     };
     change("web.yaml", &[("image: busybox:latest", &format!("image: {image}"))]);
-    let group = |engine: &crate::lab::Engine| {
+    let group = |engine: &Engine| {
         let root = format!("{}/windlass-test-{}", engine.cgroup(), room.project());
         format!("{}\n  cgroupRoot: {root}", engine.endpoint())
     };
@@ -205,10 +206,8 @@ fn a_rollout_that_fails_goes_back() {
     assert!(seen(&room).is_empty());
 }
 
-#[test]
-fn three_tiers_talk() {
-    let room = Sandbox::new(engine!(V20_10));
-    let engine = room.engine();
+fn three_tiers_talk(engine: &Engine) {
+    let room = Sandbox::new(engine);
     example(&room, "three-tier", "shop", "8091");
     let out = room.windlass(&["apply"]);
     assert_eq!(out.code, 0, "{out:?}");
@@ -217,12 +216,21 @@ fn three_tiers_talk() {
     eventually("the shop is open", LONG, || says("In stock: 12 crates, says api-"));
     assert_settled(&room);
     assert_eq!(one(&room, "seed", 0).state(), "exited");
-    // Each tier reaches the next one only.
-    let reaches = |from: &str, to: &str| {
-        let id = one(&room, from, 0).id().to_owned();
-        engine.try_docker(&["exec", &id, "nslookup", to]).is_ok()
-    };
-    assert!(reaches("web", "api") && reaches("api", "db") && !reaches("web", "db"));
+    for (link, ways) in [("web-api", "2 ways open"), ("api-db", "2 ways open")] {
+        let out = room.windlass(&["describe", "link", link]);
+        assert!(out.stdout.contains("InForce") && out.stdout.contains(ways), "{out:?}");
+    }
+    // Each tier reaches the next one only, whether it asks for a name or for an address.
+    let id = |name: &str| one(&room, name, 0).id().to_owned();
+    let gets = |from: &str, to: &str, port| reaches(engine, &id(from), to, port);
+    let at = |name: &str| address(&room, name, 0);
+    assert!(gets("web", "api", 8080) && gets("api", "stock", 5000));
+    assert!(gets("web", &at("api"), 8080) && gets("api", &at("db"), 5000));
+    for (from, to, port) in [("web", "db", 5000), ("db", "api", 8080), ("api", "web", 8080)] {
+        assert!(!gets(from, to, port) && !gets(from, &at(to), port), "{from} reaches {to}");
+    }
+    assert_eq!(named(&room, "web", "stock"), Vec::<String>::new());
+    assert_eq!(named(&room, "web", "api").len(), 2);
 
     // A changed file beside a spec rolls the replicas that use it, and nobody else.
     let (web, api) = (one(&room, "web", 0), one(&room, "api", 1));
@@ -232,6 +240,28 @@ fn three_tiers_talk() {
     assert_ne!(one(&room, "api", 1).id(), api.id());
     assert_eq!(one(&room, "web", 0).life(), web.life());
 
+    // Without its link a tier is cut off, and with it, it is not; no container is touched.
+    let path = room.specs().join("links.yaml");
+    let text = fs::read_to_string(&path).expect("a spec");
+    let api = one(&room, "api", 0);
+    fs::write(&path, text.replace("ports: [5000]", "ports: [5001]")).expect("written");
+    assert_eq!(room.windlass(&["apply"]).code, 0);
+    assert!(!gets("api", "stock", 5000));
+    fs::write(&path, text).expect("written");
+    assert_eq!(room.windlass(&["apply"]).code, 0);
+    assert!(gets("api", "stock", 5000));
+    assert_eq!(one(&room, "api", 0).life(), api.life());
+
     assert_eq!(room.windlass(&["down", "-y"]).code, 0);
     assert!(seen(&room).is_empty() && networks(&room).is_empty());
+}
+
+#[test]
+fn three_tiers_talk_on_20_10() {
+    three_tiers_talk(engine!(V20_10));
+}
+
+#[test]
+fn three_tiers_talk_on_26_1() {
+    three_tiers_talk(engine!(V26_1));
 }

@@ -18,7 +18,7 @@ fn link(name: &str, spec: &str) -> String {
 }
 
 /// What a name leads to inside a container, by DNS.
-fn looked_up(engine: &Engine, container: &str, name: &str) -> BTreeSet<String> {
+pub(super) fn looked_up(engine: &Engine, container: &str, name: &str) -> BTreeSet<String> {
     let Ok(text) = engine.try_docker(&["exec", container, "nslookup", name]) else {
         return BTreeSet::new();
     };
@@ -71,7 +71,7 @@ fn aliases_are_the_consumers_own(engine: &Engine, networks: &str) {
 }
 
 /// Variables of a container whose names begin so.
-fn variables(engine: &Engine, container: &str, prefix: &str) -> BTreeSet<String> {
+pub(super) fn variables(engine: &Engine, container: &str, prefix: &str) -> BTreeSet<String> {
     let text = docker(engine, &["exec", container, "env"]);
     text.lines().filter(|line| line.starts_with(prefix)).map(str::to_owned).collect()
 }

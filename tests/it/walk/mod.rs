@@ -5,8 +5,10 @@
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
 //! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`policies`], [`examples`],
 //! [`fields`] (every field of a spec), [`networks`], [`links`], [`fence`] (who reaches whom),
-//! [`nodes`] (several engines as one), [`surge`] (new ones start first), [`rollout`] (those that fail go
-//! back), [`audit`] (what is on record).
+//! [`rules`] (what another hand does to that, and what becomes of connections), [`ports`] (that others have),
+//! [`nodes`] (several engines as one), [`outage`] (what may happen to one of them), [`surge`] (new ones start
+//! first), [`rollout`] (those that fail go back), [`requests`] (nobody notices), [`audit`] (what is on record).
+//! [`proxy`] stands between a test's loop and an engine.
 
 mod apply;
 mod audit;
@@ -22,12 +24,18 @@ mod health;
 mod images;
 mod life;
 mod links;
+mod links_elsewhere;
 mod networks;
 mod nodes;
+mod outage;
 mod plans;
 mod policies;
+mod ports;
+mod proxy;
+mod requests;
 mod rollout;
 mod room;
+mod rules;
 mod state;
 mod surge;
 mod watching;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Deed, Entry};
 use crate::model::cordon::{Cordon, NodeOrder};
-use crate::model::ids::{ImageName, Key, Name, ObjectId, ReplicaKey, Revision};
+use crate::model::ids::{ImageName, Key, Name, ObjectId, ReplicaKey, Revision, is_link_network};
 use crate::model::record::{
     Failure, HISTORY_REVISIONS_MAX, Life, PastRevision, Records, ReplicaRecord, Restarts,
 };
@@ -31,6 +31,21 @@ impl ReplicaRecord {
         }
         self.incarnation = self.incarnation.max(incarnation);
         self.confirmed = true;
+    }
+
+    /// Which networks of links its newest container was put on.
+    fn note_joins(&mut self, deed: &Deed) {
+        if let Deed::Create { .. } = deed {
+            self.joined.clear();
+        }
+        if let Deed::Connect { network } = deed
+            && is_link_network(network)
+        {
+            self.joined.insert(network.clone());
+        }
+        if let Deed::Disconnect { network } = deed {
+            self.joined.remove(network);
+        }
     }
 }
 
@@ -70,6 +85,9 @@ impl Records {
             }
             Entry::Subnet { network, subnet } => {
                 self.networks.entry(network.clone()).or_default().subnet = Some(*subnet);
+            }
+            Entry::LinksBy { node, networks } => {
+                self.nodes.entry(node.clone()).or_default().link_networks = *networks;
             }
             Entry::Resolved { image, source, node, id, pinned } => {
                 let record = self.images.entry(image.clone()).or_default();
@@ -164,7 +182,10 @@ impl Records {
                 }
             }
             NodeOrder::Accept { engine } => {
-                self.nodes.entry(node.clone()).or_default().engine = Some(engine.clone());
+                let record = self.nodes.entry(node.clone()).or_default();
+                record.engine = Some(engine.clone());
+                // How links are put in force is decided anew, for what is found there.
+                (record.rules, record.link_networks) = (None, false);
                 for record in self.images.values_mut() {
                     record.ids.remove(node);
                     record.failures.remove(node);
@@ -215,6 +236,7 @@ impl Records {
                 if record.revision.as_ref() != Some(revision) {
                     // What was wrong with another revision is not held against this one.
                     record.replaced = Restarts::default();
+                    record.earlier = Restarts::default();
                     record.started_at = None;
                 }
                 record.revision = Some(revision.clone());
@@ -223,12 +245,14 @@ impl Records {
                 record.life = Life::New;
                 record.restarts = Restarts::default();
             }
-            Deed::Start { restart, in_a_row } => {
+            Deed::Start { restart: _, in_a_row, earlier: true } => {
+                record.earlier = record.earlier.continued(*in_a_row).and_one(at);
+            }
+            Deed::Start { restart, in_a_row, earlier: false } => {
                 record.life = Life::Started;
                 record.started_at.get_or_insert(at);
                 if *restart {
-                    let streak = if *in_a_row { record.restarts.streak } else { 0 };
-                    record.restarts = Restarts { streak, ..record.restarts }.and_one(at);
+                    record.restarts = record.restarts.continued(*in_a_row).and_one(at);
                 }
             }
             // Also where it makes way: should its successor no longer be wanted, it did not end by
@@ -271,6 +295,7 @@ impl Records {
                     {
                         record.failure = None;
                     }
+                    record.note_joins(deed);
                     if let Deed::Create { incarnation, revision, slot, .. } = deed {
                         record.confirm(*incarnation, revision, *slot);
                     }
@@ -341,12 +366,8 @@ impl Records {
     }
 
     fn replica(&mut self, replica: &ReplicaKey) -> &mut ReplicaRecord {
-        self.instances
-            .entry(replica.instance.clone())
-            .or_default()
-            .replicas
-            .entry(replica.ordinal)
-            .or_default()
+        let record = self.instances.entry(replica.instance.clone()).or_default();
+        record.replicas.or_default(replica.ordinal)
     }
 
     /// Has the history tell of a container of `revision` that is asked for.

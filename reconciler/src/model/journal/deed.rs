@@ -48,6 +48,10 @@ pub enum Deed {
         restart: bool,
         /// Whether its earlier restarts still count, since it had not run stably.
         in_a_row: bool,
+        /// Whether it serves until its successor is ready: what becomes of it is not what becomes
+        /// of the replica.
+        #[serde(default, skip_serializing_if = "is_false")]
+        earlier: bool,
     },
     /// Stop a container.
     Stop {
@@ -115,6 +119,7 @@ impl Deed {
             Self::SetRules { .. } => "set rules",
             Self::SetHosts => "set hosts",
             Self::Create { .. } => "create",
+            Self::Start { earlier: true, .. } => "start again",
             Self::Start { restart: false, .. } => "start",
             Self::Start { restart: true, .. } => "restart",
             Self::Stop { .. } => "stop",
@@ -133,9 +138,10 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Deed {
-    /// Whether `verb` is a word for it. A restart is a start.
+    /// Whether `verb` is a word for it. A restart is a start; that of an earlier container is not.
     pub(super) fn is_called(&self, verb: &str) -> bool {
         self.verb() == verb
-            || matches!(self, Self::Start { .. }) && matches!(verb, "start" | "restart")
+            || matches!(self, Self::Start { earlier: false, .. })
+                && matches!(verb, "start" | "restart")
     }
 }

@@ -119,12 +119,19 @@ pub enum Entry {
         /// Which address.
         address: Ipv4Addr,
     },
-    /// A project's own network was given a range.
+    /// A network that windlass makes by itself was given a range.
     Subnet {
         /// The network.
         network: Key,
         /// The range.
         subnet: Net,
+    },
+    /// It was decided how links are put in force on a node.
+    LinksBy {
+        /// Which node.
+        node: Name,
+        /// By a network for each link, since no rules can be set; else by rules.
+        networks: bool,
     },
     /// An image was resolved.
     Resolved {

@@ -103,6 +103,7 @@ impl Records {
             | Entry::Linked { .. }
             | Entry::Addressed { .. }
             | Entry::Subnet { .. }
+            | Entry::LinksBy { .. }
             | Entry::Suspended { .. }
             | Entry::Resumed { .. }
             | Entry::Settled { .. } => {}

@@ -40,7 +40,8 @@ pub struct LinkSpec {
     pub condition: Option<Condition>,
     /// Whether `from` gets the classic variables of links: `DB_PORT_5432_TCP_ADDR` and the like,
     /// and the variables that the spec of `to` names as `DB_ENV_…`. They cannot change while a
-    /// container lives, so another address of `to` replaces `from`; without them it does not.
+    /// container lives, so another address of `to` replaces `from`; without them it does not. And
+    /// `from` is made once `to` has an address, whatever `condition` says.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub env: bool,
 }

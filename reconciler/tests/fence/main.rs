@@ -2,22 +2,28 @@
 //! what becomes of both.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
+mod elsewhere;
+
 use core::net::Ipv4Addr;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reconciler::engine::{Event, Operator};
 use reconciler::model::desired::{Declared, DesiredSet, Source};
 use reconciler::model::fence::{Fence, HostNames, Rules};
 use reconciler::model::health::Probed;
-use reconciler::model::ids::{Key, Name, ReplicaKey};
-use reconciler::model::observed::ObservedContainer;
+use reconciler::model::ids::{ContainerId, ImageId, Key, Name, ReplicaKey};
+use reconciler::model::observed::{ContainerState, ObservedContainer};
 use reconciler::model::quantity::Span;
 use reconciler::model::snapshot::Located;
+use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{
-    Health, HealthProbe, InstanceSpec, LinkPort, LinkSpec, Protocol, Restart,
+    Health, HealthProbe, InstanceSpec, LinkPort, LinkSpec, More, Order, Protocol, Restart, Update,
 };
+use reconciler::model::suspend::Target;
 use reconciler::plan::address_of;
+use reconciler::ports::NodeEvent;
 use reconciler::testing::{World, instance};
 
 fn source() -> Source {
@@ -66,7 +72,7 @@ fn container(world: &World, replica: &str, ordinal: u32) -> ObservedContainer {
 
 fn address(world: &World, replica: &str, ordinal: u32) -> Ipv4Addr {
     let container = container(world, replica, ordinal);
-    let (node, id) = (Name::new("n1").unwrap(), reconciler::model::ids::ContainerId("x".into()));
+    let (node, id) = (Name::new("n1").unwrap(), ContainerId("x".into()));
     address_of(&Located { node, id, container }).unwrap()
 }
 
@@ -77,7 +83,9 @@ fn hosts(world: &World, replica: &str) -> HostNames {
 fn rules(world: &World) -> Rules {
     match &world.nodes.values().next().unwrap().fence {
         Fence::InForce { rules, intact: true } => rules.clone(),
-        other @ (Fence::InForce { .. } | Fence::Unknown { .. }) => panic!("{other:?}"),
+        other @ (Fence::InForce { .. } | Fence::Unknown { .. } | Fence::Elsewhere { .. }) => {
+            panic!("{other:?}")
+        }
     }
 }
 
@@ -174,7 +182,8 @@ fn rules_of_another_hand_are_put_right() {
     for fence in broken {
         world.actions.clear();
         world.nodes.values_mut().next().unwrap().fence = fence;
-        refresh(&mut world);
+        let (node, event) = (Name::new("n1").unwrap(), NodeEvent::Rules);
+        world.send(Event::Hint { node, event });
         settled(&mut world);
         assert_eq!(rules(&world), before);
         assert_eq!(world.actions, ["n1: set rules rules of n1"]);
@@ -214,6 +223,37 @@ fn names_lead_to_all_that_are_ready() {
     refresh(&mut world);
     settled(&mut world);
     assert_eq!(hosts(&world, "shop/web"), of(&world, &[0, 1, 2]));
+}
+
+#[test]
+fn names_stay_while_a_windlass_that_starts_asks_who_is_ready() {
+    let mut world = World::new(&["n1"]);
+    let mut all = two();
+    all[0].1.health = Some(Health {
+        check: HealthProbe::Http { port: 80, path: "/".to_owned() },
+        interval: Span::seconds(1),
+        timeout: Span::seconds(1),
+        retries: 1,
+        start_period: Span(0),
+    });
+    all[0].1.restart = Restart::Never;
+    let links = [link("shop/web", "shop/db", 5432)];
+    world.declare_set(set(&all, &links));
+    settled(&mut world);
+    let before = hosts(&world, "shop/web");
+    assert_eq!(before["db"].len(), 1);
+    world.actions.clear();
+    world.restart();
+    settled(&mut world);
+    assert!(world.actions.is_empty(), "{:?}", world.actions);
+    // One that is not well is named no longer, from the moment on at which that is known.
+    let db = ReplicaKey::new("shop/db".parse().unwrap(), 0);
+    let engine = world.nodes.values_mut().next().unwrap();
+    engine.feel(&db, Probed::Unhealthy { reason: "ill".to_owned() });
+    world.restart();
+    world.run_for(Duration::from_secs(10)).unwrap();
+    assert_eq!(world.actions, ["n1: set hosts shop/web/0"]);
+    assert_eq!(hosts(&world, "shop/web"), HostNames::new());
 }
 
 #[test]
@@ -274,4 +314,97 @@ fn a_name_lost_in_a_restart_is_told_again() {
     settled(&mut world);
     assert_eq!(hosts(&world, "shop/web"), before);
     assert_eq!(world.actions, ["n1: restart shop/web/0", "n1: set hosts shop/web/0"]);
+}
+
+/// Three replicas that start first, which somebody talks to, and which are ready.
+fn rolled(consumer: InstanceSpec) -> World {
+    let mut world = World::new(&["n1"]);
+    world.declare_set(rolling("web:1", consumer));
+    settled(&mut world);
+    world.actions.clear();
+    world
+}
+
+fn rolling(image: &str, consumer: InstanceSpec) -> DesiredSet {
+    let mut db = instance(image);
+    db.replicas = 3;
+    let update = Some(Update::usual(Order::StartFirst));
+    db.more = Sparse::new(More { update, ..More::default() });
+    let all = [("shop/db", db), ("shop/web", consumer)];
+    set(&all, &[link("shop/web", "shop/db", 5432)])
+}
+
+/// Runs step by step. Whoever is told to end is known by no name any more, and each name leads to
+/// three that run.
+fn nobody_is_led_astray(world: &mut World) {
+    let mut lived: BTreeSet<String> = BTreeSet::new();
+    while world.step() {
+        let engine = world.nodes.values().next().unwrap();
+        let all = engine.containers.values().filter(|one| one.name.starts_with("shop.db"));
+        let running: Vec<_> =
+            all.filter(|one| matches!(one.state, ContainerState::Running { .. })).collect();
+        lived.extend(running.iter().map(|one| one.name.clone()));
+        let at = |container: &ObservedContainer| {
+            let (node, id) = (Name::new("n1").unwrap(), ContainerId("x".into()));
+            address_of(&Located { node, id, container: container.clone() }).unwrap()
+        };
+        let running: BTreeSet<Ipv4Addr> = running.into_iter().map(at).collect();
+        let known = hosts(world, "shop/web").remove("db").unwrap();
+        assert!(known.is_subset(&running), "{known:?} {running:?} {:#?}", world.actions);
+        assert_eq!(known.len(), 3);
+    }
+    assert_eq!(lived.len(), 6, "nobody was replaced");
+}
+
+#[test]
+fn a_name_leads_to_a_successor_before_its_predecessor_is_told_to_end() {
+    let mut world = rolled(instance("web:1"));
+    world.declare_set(rolling("web:2", instance("web:1")));
+    nobody_is_led_astray(&mut world);
+    settled(&mut world);
+    let at = |line: &str| world.actions.iter().position(|done| done == line).unwrap();
+    for ordinal in 0..3 {
+        let (start, stop) = (
+            at(&format!("n1: start shop/db/{ordinal}")),
+            at(&format!("n1: stop shop/db/{ordinal}")),
+        );
+        let between = &world.actions[start..stop];
+        assert!(between.contains(&"n1: set hosts shop/web/0".to_owned()), "{:#?}", world.actions);
+    }
+}
+
+#[test]
+fn who_cannot_be_replaced_yet_is_told_names_all_the_same() {
+    let mut world = rolled(instance("web:1"));
+    // Its image is nowhere to be had.
+    world.declare_set(rolling("web:2", instance("none:1")));
+    nobody_is_led_astray(&mut world);
+    assert_eq!(container(&world, "shop/web", 0).image, container_image("web:1", &world));
+}
+
+fn container_image(name: &str, world: &World) -> ImageId {
+    let engine = world.nodes.values().next().unwrap();
+    let found = engine.images.iter().find(|(_, image)| image.tags.iter().any(|tag| **tag == *name));
+    found.unwrap().0.clone()
+}
+
+#[test]
+fn who_can_be_told_nothing_holds_up_no_rollout() {
+    // One is left alone by an operator's word, the other one's file cannot be written.
+    for is_suspended in [true, false] {
+        let mut world = rolled(instance("web:1"));
+        if is_suspended {
+            let targets = vec![Target::Instance("shop/web".parse().unwrap())];
+            let by = "me".to_owned();
+            world.send(Event::Operator(Operator::Suspend { targets, by, why: None }));
+        } else {
+            world.nodes.values_mut().next().unwrap().refuses_hosts = true;
+        }
+        world.declare_set(rolling("web:2", instance("web:1")));
+        world.run_for(Duration::from_secs(20)).unwrap();
+        for ordinal in 0..3 {
+            let found = container(&world, "shop/db", ordinal);
+            assert_eq!(found.image, container_image("web:2", &world));
+        }
+    }
 }
