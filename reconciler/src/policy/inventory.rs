@@ -168,13 +168,11 @@ impl Inventory {
     }
 }
 
-/// Calls `add` for each object of `some`, which is a part of `all`: with its name, with how it is
-/// made, and with how to tell whether one would be the same again.
-fn each(
-    all: &DesiredSet,
-    some: &DesiredSet,
-    add: &mut dyn FnMut(ObjectRef, &dyn Fn() -> Object, &dyn Fn(&Object) -> bool),
-) {
+/// Takes the name of an object, how it is made, and how to tell whether one would be the same again.
+type Add<'a> = dyn FnMut(ObjectRef, &dyn Fn() -> Object, &dyn Fn(&Object) -> bool) + 'a;
+
+/// Calls `add` for each object of `some`, which is a part of `all`.
+fn each(all: &DesiredSet, some: &DesiredSet, add: &mut Add<'_>) {
     macro_rules! of_kind {
         ($map:ident, $kind:ident, $key:expr, $make:expr) => {
             for (key, declared) in &some.$map {
