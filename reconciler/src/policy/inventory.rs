@@ -1,8 +1,8 @@
 //! All that is declared, as a handle with questions: scripts never get the whole as a list, and what
 //! is asked for often is counted once.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
 use rhai::{Array, Dynamic, ImmutableString};
 
@@ -11,7 +11,7 @@ use super::script::run::Run;
 use super::view::record::nearest;
 use super::view::{Missing, Object, ObjectRef, Record};
 use crate::model::desired::DesiredSet;
-use crate::model::ids::{Digest, Key, Name};
+use crate::model::ids::{Digest, ImageName, Key, Name};
 use crate::model::quantity::{Bytes, Cpus};
 use crate::model::spec::policy::ObjectKind;
 use crate::model::spec::{InstanceSpec, LinkSpec};
@@ -21,11 +21,13 @@ use crate::policy::script::language::words::Words;
 #[derive(Debug, Clone)]
 pub struct Inventory(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Inner {
     objects: BTreeMap<ObjectRef, Arc<Object>>,
     sums: BTreeMap<Name, Sums>,
-    digest: Option<Digest>,
+    /// Another one for each change: tells two states apart without a look at all objects.
+    generation: u64,
+    digest: OnceLock<Digest>,
 }
 
 /// What the instances of a project ask for, times their replicas.
@@ -65,58 +67,62 @@ impl Inventory {
     #[must_use]
     pub fn of(desired: &DesiredSet, last: Option<&Self>) -> Self {
         let mut inner = Inner::default();
-        {
-            let mut add =
-                |kind, key: Key, labels, annotations, digest, make: &dyn Fn() -> Object| {
-                    let name = ObjectRef { kind, key };
-                    let same = last
-                        .and_then(|last| last.0.objects.get(&name))
-                        .filter(|object| object.is_made_of(labels, annotations, digest));
-                    let object = same.map_or_else(|| Arc::new(make()), Arc::clone);
-                    inner.objects.insert(name, object);
-                };
-            macro_rules! add {
-                ($map:ident, $kind:ident, $key:expr, $make:expr) => {
-                    for (key, declared) in &desired.$map {
-                        let digest = [Some(&declared.digest), None];
-                        let (labels, annotations) = (&declared.labels, &declared.annotations);
-                        add(ObjectKind::$kind, $key(key), labels, annotations, digest, &|| {
-                            $make(key, declared)
-                        });
-                    }
-                };
-            }
-            for (key, declared) in &desired.instances {
-                let image = match &declared.spec.image {
-                    crate::model::ids::ImageName::Declared(image) => desired.images.get(image),
-                    crate::model::ids::ImageName::Reference(_) => None,
-                };
-                let digest = [Some(&declared.digest), image.map(|image| &image.digest)];
-                let (labels, annotations) = (&declared.labels, &declared.annotations);
-                add(ObjectKind::Instance, key.clone(), labels, annotations, digest, &|| {
-                    Object::instance(key, declared, image)
-                });
-            }
-            add!(images, Image, Key::clone, Object::image);
-            add!(volumes, Volume, Key::clone, Object::volume);
-            add!(networks, Network, Key::clone, Object::network);
-            add!(links, Link, Key::clone, Object::link);
-            add!(flavors, Flavor, Key::clone, Object::flavor);
-            add!(bindings, PolicyBinding, Key::clone, Object::binding);
-            add!(waivers, Waiver, Key::clone, Object::waiver);
-            let own = |name: &Name| Key::new(name.clone(), name.clone());
-            add!(projects, Project, own, Object::project);
-            let shared = |name: &Name| Key::new(Name::default_project(), name.clone());
-            add!(nodes, Node, shared, Object::node);
-        }
+        each(desired, desired, &mut |name, make, is_made| {
+            let same = last.and_then(|last| last.0.objects.get(&name));
+            let same = same.filter(|object| is_made(object));
+            let object = same.map_or_else(|| Arc::new(make()), Arc::clone);
+            inner.objects.insert(name, object);
+        });
         for (key, declared) in &desired.instances {
             inner.sums.entry(key.project.clone()).or_default().add(&declared.spec);
         }
-        inner.digest = match last {
-            Some(last) if last.is_same(&inner) => last.0.digest.clone(),
-            Some(_) | None => Some(digest_of(&inner)),
-        };
+        if let Some(last) = last {
+            inner.generation = last.0.generation;
+            if !last.is_same(&inner) {
+                inner.generation += 1;
+            }
+        }
         Self(Arc::new(inner))
+    }
+
+    /// Puts the objects of `changed` in the place of those of the same names. `desired` is the set
+    /// with the change, in which there are the same objects as before. It returns which objects are
+    /// others now: instances whose Image changed are among them.
+    pub fn change(&mut self, desired: &DesiredSet, changed: &DesiredSet) -> BTreeSet<ObjectRef> {
+        let inner = Arc::make_mut(&mut self.0);
+        inner.generation += 1;
+        inner.digest = OnceLock::new();
+        let mut others = BTreeSet::new();
+        each(desired, changed, &mut |name, make, _| {
+            inner.objects.insert(name.clone(), Arc::new(make()));
+            others.insert(name);
+        });
+        if !changed.images.is_empty() {
+            for (key, declared) in &desired.instances {
+                let ImageName::Declared(image) = &declared.spec.image else { continue };
+                if changed.images.contains_key(image) {
+                    let object = Object::instance(key, declared, desired.images.get(image));
+                    let name = ObjectRef { kind: ObjectKind::Instance, key: key.clone() };
+                    inner.objects.insert(name.clone(), Arc::new(object));
+                    others.insert(name);
+                }
+            }
+        }
+        let projects: BTreeSet<&Name> = changed.instances.keys().map(|key| &key.project).collect();
+        for project in projects {
+            let mut sums = Sums::default();
+            let all = desired.instances.range(Key::first_of(project)..);
+            for (_, declared) in all.take_while(|(key, _)| key.project == *project) {
+                sums.add(&declared.spec);
+            }
+            inner.sums.insert(project.clone(), sums);
+        }
+        others
+    }
+
+    /// Another one for each change of what is declared.
+    pub(crate) fn generation(&self) -> u64 {
+        self.0.generation
     }
 
     fn is_same(&self, other: &Inner) -> bool {
@@ -137,8 +143,8 @@ impl Inventory {
 
     /// Digest of all that scripts see of it.
     #[must_use]
-    pub fn digest(&self) -> Option<&Digest> {
-        self.0.digest.as_ref()
+    pub fn digest(&self) -> &Digest {
+        self.0.digest.get_or_init(|| digest_of(&self.0))
     }
 
     fn of_kind(&self, kind: ObjectKind) -> impl Iterator<Item = &Arc<Object>> {
@@ -160,6 +166,42 @@ impl Inventory {
         let sums = name.and_then(|name| self.0.sums.get(&name)).copied().unwrap_or_default();
         sums.get(what)
     }
+}
+
+/// Takes the name of an object, how it is made, and how to tell whether one would be the same again.
+type Add<'a> = dyn FnMut(ObjectRef, &dyn Fn() -> Object, &dyn Fn(&Object) -> bool) + 'a;
+
+/// Calls `add` for each object of `some`, which is a part of `all`.
+fn each(all: &DesiredSet, some: &DesiredSet, add: &mut Add<'_>) {
+    macro_rules! of_kind {
+        ($map:ident, $kind:ident, $key:expr, $make:expr) => {
+            for (key, declared) in &some.$map {
+                let name = ObjectRef { kind: ObjectKind::$kind, key: $key(key) };
+                add(name, &|| $make(key, declared), &|object| object.is_made_of(declared, None));
+            }
+        };
+    }
+    for (key, declared) in &some.instances {
+        let image = match &declared.spec.image {
+            ImageName::Declared(image) => all.images.get(image),
+            ImageName::Reference(_) => None,
+        };
+        let name = ObjectRef { kind: ObjectKind::Instance, key: key.clone() };
+        let digest = image.map(|image| &image.digest);
+        let is_made = |object: &Object| object.is_made_of(declared, digest);
+        add(name, &|| Object::instance(key, declared, image), &is_made);
+    }
+    of_kind!(images, Image, Key::clone, Object::image);
+    of_kind!(volumes, Volume, Key::clone, Object::volume);
+    of_kind!(networks, Network, Key::clone, Object::network);
+    of_kind!(links, Link, Key::clone, Object::link);
+    of_kind!(flavors, Flavor, Key::clone, Object::flavor);
+    of_kind!(bindings, PolicyBinding, Key::clone, Object::binding);
+    of_kind!(waivers, Waiver, Key::clone, Object::waiver);
+    let own = |name: &Name| Key::new(name.clone(), name.clone());
+    of_kind!(projects, Project, own, Object::project);
+    let shared = |name: &Name| Key::new(Name::default_project(), name.clone());
+    of_kind!(nodes, Node, shared, Object::node);
 }
 
 fn first_of(kind: ObjectKind) -> ObjectRef {
@@ -250,7 +292,7 @@ fn on_a_cycle(inventory: &Inventory, from: &str) -> bool {
             next.entry(from.to_string()).or_default().push(to.to_string());
         }
     }
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let mut open: Vec<String> = next.get(from).cloned().unwrap_or_default();
     while let Some(one) = open.pop() {
         if one == from {

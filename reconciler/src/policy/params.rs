@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rhai::{Dynamic, ImmutableString, Map};
+use rhai::{Dynamic, ImmutableString, Module};
 use serde_json::Value;
 
 use super::view::record::nearest;
@@ -151,16 +151,25 @@ pub(crate) fn fill(
     Ok(filled)
 }
 
+/// What `params` is in a script: a value with a getter for each parameter. Were it a mapping, all of
+/// it would be copied whenever one is read.
+#[derive(Debug, Clone)]
+pub(crate) struct Params;
+
 /// Filled parameters, as scripts see them.
-pub(crate) fn dynamic(
+pub(crate) fn module(
     specs: &BTreeMap<String, ParamSpec>,
     filled: &BTreeMap<String, Value>,
-) -> Result<Map, String> {
-    let mut map = Map::new();
+) -> Result<Module, String> {
+    let mut module = Module::new();
+    module.set_custom_type::<Params>("parameters");
+    module.set_var("params", Params);
     for (name, value) in filled {
         if let Some(spec) = specs.get(name) {
-            map.insert(name.as_str().into(), spec.kind.dynamic(value)?);
+            let value = spec.kind.dynamic(value)?;
+            module.set_getter_fn(name, move |_: &mut Params| Ok(value.clone()));
         }
     }
-    Ok(map)
+    module.build_index();
+    Ok(module)
 }

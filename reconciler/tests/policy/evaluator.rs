@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reconciler::model::desired::{Declared, DesiredSet};
-use reconciler::model::ids::{Key, Name};
+use reconciler::model::ids::{ImageName, Key, Name};
 use reconciler::model::policies::{Origin, PolicySource, PolicySources, Profile, ProfileMember};
 use reconciler::model::spec::policy::{
     ActionKind, Bound, Level, Levels, Match, ObjectKind, Param, Point, PolicyId, Projects, Select,
 };
-use reconciler::model::spec::{InstanceSpec, PolicyBindingSpec, WaiverSpec};
+use reconciler::model::spec::{
+    ImageSource, ImageSpec, InstanceSpec, PolicyBindingSpec, Pull, WaiverSpec,
+};
 use reconciler::model::time::Timestamp;
 use reconciler::policy::evaluate::{Evaluation, Evaluator, WaiverFault, patched};
 use reconciler::policy::facts::{Facts, ImageFacts};
@@ -342,29 +344,62 @@ fn only_what_changed_is_asked_about_again() {
     assert_eq!(evaluation.wake_at, Some(Timestamp(day)), "one rule asks for the day");
     assert_eq!(bench.ask(&desired(&instances), day).runs, 20, "and gets another one");
     instances.pop();
-    let fresh = {
-        let mut fresh = Bench::new();
-        let mut evaluation = fresh.ask(&desired(&instances), day).clone();
-        evaluation.runs = 0;
-        for decision in evaluation.decisions.values_mut().map(Arc::make_mut) {
-            decision.verdicts.iter_mut().for_each(|verdict| verdict.operations = 0);
-        }
-        evaluation.set.verdicts.iter_mut().for_each(|verdict| verdict.operations = 0);
-        for decision in evaluation.as_parts.values_mut() {
-            decision.verdicts.iter_mut().for_each(|verdict| verdict.operations = 0);
-        }
-        evaluation
+    let fresh = bare(Bench::new().ask(&desired(&instances), day));
+    assert_eq!(bare(bench.ask(&desired(&instances), day)), fresh, "nothing else would be said");
+}
+
+/// An evaluation without what it cost.
+fn bare(evaluation: &Evaluation) -> Evaluation {
+    let mut bare = evaluation.clone();
+    bare.runs = 0;
+    let own = bare.decisions.values_mut().map(Arc::make_mut);
+    for decision in own.chain(bare.as_parts.values_mut()).chain([&mut bare.set]) {
+        decision.verdicts.iter_mut().for_each(|verdict| verdict.operations = 0);
+    }
+    bare
+}
+
+#[test]
+fn a_change_of_some_objects_costs_what_changed_and_says_the_same() {
+    let bindings = [
+        ("shop/one", bind("CIS-5.5")),
+        ("shop/two", bind("QUO")),
+        ("shop/three", bind("DATED")),
+        ("shop/four", bind("REPLICAS")),
+    ];
+    let names: Vec<_> = (0..20).map(|number| format!("shop/i{number}")).collect();
+    let mut of_image = spec();
+    of_image.image = ImageName::Declared(key("shop/image"));
+    let instances: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| (name.as_str(), if at == 7 { of_image.clone() } else { spec() }))
+        .collect();
+    let mut desired = set(&instances, &bindings, &[]);
+    let image = |tag: &str| {
+        let from = ImageSource::Registry(Arc::from(format!("a.example/b:{tag}")));
+        Declared::new(ImageSpec { source: from, pull: Pull::Missing, verify: None }, source())
     };
-    let mut again = bench.ask(&desired(&instances), day).clone();
-    again.runs = 0;
-    for decision in again.decisions.values_mut().map(Arc::make_mut) {
-        decision.verdicts.iter_mut().for_each(|verdict| verdict.operations = 0);
-    }
-    again.set.verdicts.iter_mut().for_each(|verdict| verdict.operations = 0);
-    for decision in again.as_parts.values_mut() {
-        decision.verdicts.iter_mut().for_each(|verdict| verdict.operations = 0);
-    }
-    assert_eq!(again, fresh, "what is remembered is what would be said");
+    desired.images.insert(key("shop/image"), image("1"));
+    let mut bench = Bench::new();
+    bench.ask(&desired, 0);
+    let mut step = |change: DesiredSet, runs: u64| {
+        desired.renew(change.clone());
+        bench.0.change(&desired, &change);
+        let evaluation = bench.0.evaluate(Point::Plan, Timestamp(1), |_| None);
+        assert_eq!(evaluation.runs, runs);
+        let said = bare(evaluation);
+        assert_eq!(said, bare(Bench::new().ask(&desired, 1)), "as if all were asked about");
+    };
+    step(set(&[("shop/i3", privileged())], &[], &[]), 4);
+    let mut larger = spec();
+    larger.resources.memory = None;
+    step(set(&[("shop/i4", larger), ("shop/i5", privileged())], &[], &[]), 7);
+    let mut change = DesiredSet::default();
+    change.images.insert(key("shop/image"), image("2"));
+    step(change, 4);
+    let waiver = waive("CIS-5.5", "1970-01-10", Some("sec@example.org"));
+    step(set(&[], &[], &[("shop/w", waiver)]), 1);
 }
 
 #[test]
@@ -479,7 +514,7 @@ fn check(o) {
     let library = Arc::new(Library::new(&sources(&[text])).expect("good policies"));
     let mut evaluator = Evaluator::new(library, MaskKey::default());
     let mut pinned = spec();
-    pinned.image = reconciler::model::ids::ImageName::Reference(Arc::from("a.example/b@sha256:00"));
+    pinned.image = ImageName::Reference(Arc::from("a.example/b@sha256:00"));
     evaluator.renew(&set(&[("shop/web", pinned)], &[("shop/one", bind("AGE"))], &[]));
     let day = 86_400_000;
     let mut line = |facts: Option<ImageFacts>, now: i64| {

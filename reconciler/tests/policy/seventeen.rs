@@ -60,27 +60,3 @@ fn seventeen_checks_pass_and_fail() {
     );
     assert_eq!(findings[0].line, Some(10));
 }
-
-/// How long it takes: `cargo test --release -p reconciler --features testing --test policy --
-/// --ignored --nocapture how_long`.
-#[test]
-#[ignore = "a measurement"]
-#[expect(clippy::disallowed_types, clippy::print_stdout, reason = "a measurement")]
-fn how_long_seventeen_checks_take() {
-    let program = program();
-    let around = Surroundings::default();
-    let mut bad = spec();
-    bad.resources = Default::default();
-    for (what, spec) in [("compliant", compliant()), ("violating", bad)] {
-        let objects: Vec<_> = (0..1000).map(|_| object_of(spec.clone())).collect();
-        let mut best = f64::MAX;
-        for _ in 0..20 {
-            let begin = std::time::Instant::now();
-            for object in &objects {
-                std::hint::black_box(program.check(object, &around));
-            }
-            best = best.min(begin.elapsed().as_secs_f64() * 1e3);
-        }
-        println!("{what}: {best:.2} µs an object");
-    }
-}

@@ -192,7 +192,7 @@ fn nothing_is_folded_into_a_script() {
     // An engine that optimises reads values while it compiles, and finds nothing there.
     assert_eq!(
         ending("if params == 7 { deny(\"no\"); }"),
-        "type error: `==` cannot take mapping and int together (line 2)"
+        "type error: `==` cannot take parameters and int together (line 2)"
     );
 }
 

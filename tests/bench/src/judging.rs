@@ -117,13 +117,15 @@ fn change() -> Result<Row, Failure> {
     let keys: Vec<_> = desired.instances.keys().take(CHANGES).cloned().collect();
     let mut samples = Vec::with_capacity(CHANGES);
     for key in keys {
-        if let Some(declared) = desired.instances.get_mut(&key) {
+        let mut changed = DesiredSet::default();
+        if let Some(declared) = desired.instances.get(&key) {
             let mut spec: InstanceSpec = (*declared.spec).clone();
             spec.replicas += 1;
-            *declared = Declared::new(spec, declared.source.clone());
+            changed.instances.insert(key, Declared::new(spec, declared.source.clone()));
         }
+        desired.renew(changed.clone());
         let began = cpu_ms();
-        evaluator.renew(&desired);
+        evaluator.change(&desired, &changed);
         let runs = evaluator.evaluate(Point::Scan, Timestamp(0), |_| None).runs;
         samples.push(cpu_ms() - began);
         if runs != RULES as u64 {

@@ -140,6 +140,8 @@ pub struct Evaluator {
     facts_digest: Option<Digest>,
     mask: MaskKey,
     memory: Memory,
+    /// Which objects changed since the last evaluation; all may have if there is none.
+    dirty: Option<BTreeSet<ObjectRef>>,
 }
 
 impl Evaluator {
@@ -154,6 +156,29 @@ impl Evaluator {
         self.rules = rules(&self.library, desired, &mut self.programs);
         self.waivers = Waivers::of(desired);
         self.inventory = Some(Inventory::of(desired, self.inventory.as_ref()));
+        self.dirty = None;
+    }
+
+    /// Takes a change of some objects: `changed` holds them, `desired` is the set with the change,
+    /// in which there are the same objects as before. It costs what changed, and not what is there.
+    pub fn change(&mut self, desired: &DesiredSet, changed: &DesiredSet) {
+        let is_of_policies = !changed.bindings.is_empty() || !changed.waivers.is_empty();
+        match (&mut self.inventory, is_of_policies) {
+            (Some(inventory), false) => {
+                let others = inventory.change(desired, changed);
+                if let Some(dirty) = &mut self.dirty {
+                    dirty.extend(others);
+                }
+            }
+            (Some(_), true) | (None, _) => self.renew(desired),
+        }
+    }
+
+    /// Has an object looked at again: it is on another node.
+    pub fn touch(&mut self, object: &ObjectRef) {
+        if let Some(dirty) = &mut self.dirty {
+            dirty.insert(object.clone());
+        }
     }
 
     /// Takes another set of policies; [`renew`](Self::renew) puts them in force.

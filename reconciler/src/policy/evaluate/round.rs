@@ -23,12 +23,14 @@ const DAY_MS: i64 = 86_400_000;
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     objects: BTreeMap<ObjectRef, Held>,
-    set: Vec<Judged<Option<Digest>>>,
+    set: Vec<Judged<u64>>,
     /// What decisions rested on, beside the objects.
     rules: Vec<Rule>,
     waivers: Waivers,
     point: Option<Point>,
     now: Timestamp,
+    day: i64,
+    facts: Option<Digest>,
     evaluation: Evaluation,
 }
 
@@ -65,6 +67,10 @@ struct Round<'a> {
 impl Evaluator {
     /// What all policies say of all that is declared. `node_of` says where an object is, if it is
     /// on one node.
+    ///
+    /// After [`renew`](Self::renew) all objects are looked at, and asked about where something about
+    /// them changed; after [`change`](Self::change) and [`touch`](Self::touch) only those that they
+    /// name, unless time or facts ask for more.
     pub fn evaluate(
         &mut self,
         point: Point,
@@ -73,7 +79,7 @@ impl Evaluator {
     ) -> &Evaluation {
         let day = now.0.div_euclid(DAY_MS);
         let around = self.around(Timestamp(day * DAY_MS));
-        let Self { rules, waivers, inventory, facts_digest, memory, .. } = self;
+        let Self { rules, waivers, inventory, facts_digest, memory, dirty, .. } = self;
         let Some(inventory) = inventory.clone() else { return &memory.evaluation };
         let facts = facts_digest.as_ref();
         let mut round = Round { point, now, day, facts, around, runs: 0 };
@@ -92,19 +98,17 @@ impl Evaluator {
         for decision in evaluation.as_parts.values().chain([&evaluation.set]) {
             count(&mut evaluation.counts, decision, false);
         }
-        objects.retain(|name, held| {
-            let stays = inventory.get(name).is_some();
-            if !stays {
-                held.forget(name, evaluation);
-            }
-            stays
-        });
-        for (name, object) in inventory.objects() {
-            let node = node_of(name);
-            let held = objects.get_mut(name);
-            if let Some(held) = held {
-                if is_same && held.is_as(object, node.as_ref()) && held.holds(&round) {
-                    continue;
+        let holds = is_same && memory.day == day && memory.facts.as_ref() == facts;
+        let looked_at = dirty.take().filter(|_| holds);
+        let look = |name: &ObjectRef,
+                    object: &Arc<Object>,
+                    node: Option<Name>,
+                    objects: &mut BTreeMap<ObjectRef, Held>,
+                    evaluation: &mut Evaluation,
+                    round: &mut Round<'_>| {
+            if let Some(held) = objects.get_mut(name) {
+                if is_same && held.is_as(object, node.as_ref()) && held.holds(round) {
+                    return;
                 }
                 held.forget(name, evaluation);
                 if !Arc::ptr_eq(&held.object, object) {
@@ -113,9 +117,30 @@ impl Evaluator {
             }
             let held = objects.entry(name.clone()).or_insert_with(|| Held::new(object));
             held.node = node;
-            let decision = held.decide(rules, waivers, &mut round);
+            let decision = held.decide(rules, waivers, round);
             count(&mut evaluation.counts, &decision, true);
             evaluation.decisions.insert(name.clone(), Arc::new(decision));
+        };
+        match looked_at {
+            Some(names) => {
+                for name in &names {
+                    if let Some(object) = inventory.get(name) {
+                        look(name, object, node_of(name), objects, evaluation, &mut round);
+                    }
+                }
+            }
+            None => {
+                objects.retain(|name, held| {
+                    let stays = inventory.get(name).is_some();
+                    if !stays {
+                        held.forget(name, evaluation);
+                    }
+                    stays
+                });
+                for (name, object) in inventory.objects() {
+                    look(name, object, node_of(name), objects, evaluation, &mut round);
+                }
+            }
         }
         let mut used = BTreeSet::new();
         (evaluation.as_parts, evaluation.set) =
@@ -133,8 +158,12 @@ impl Evaluator {
         let midnight = of_the_day.then_some(Timestamp((day + 1) * DAY_MS));
         evaluation.wake_at = waivers.next_expiry(now).into_iter().chain(midnight).min();
         evaluation.runs = round.runs;
+        // After this only what is named has to be looked at.
+        *dirty = Some(BTreeSet::new());
         memory.point = Some(point);
         memory.now = now;
+        memory.day = day;
+        memory.facts = facts_digest.clone();
         if !is_same {
             memory.rules = rules.clone();
             memory.waivers = waivers.clone();
@@ -240,7 +269,7 @@ impl Held {
 
 /// What rules say of the whole, by what their findings are on.
 fn whole_set(
-    memory: &mut Vec<Judged<Option<Digest>>>,
+    memory: &mut Vec<Judged<u64>>,
     rules: &[Rule],
     waivers: &Waivers,
     inventory: &Inventory,
@@ -258,7 +287,7 @@ fn whole_set(
         }
         let known = memory.iter().chain(&earlier).find(|one| {
             Arc::ptr_eq(&one.program, program)
-                && one.subject.as_ref() == inventory.digest()
+                && one.subject == inventory.generation()
                 && one.holds(round)
         });
         let judgement = match known {
@@ -268,7 +297,7 @@ fn whole_set(
                 program.check_set(inventory, &round.around)
             }
         };
-        let subject = inventory.digest().cloned();
+        let subject = inventory.generation();
         memory.push(Judged::new(program, subject, judgement.clone(), round));
         for (on, judgement) in apart(judgement) {
             let (decision, verdict) = match on {

@@ -249,20 +249,15 @@ impl Program {
     pub fn new(script: &Arc<Script>, set: &BTreeMap<String, Value>) -> Result<Self, String> {
         let specs = &script.meta.params;
         let params = params::fill(specs, set)?;
-        let map = params::dynamic(specs, &params)?;
-        let module = || {
-            let mut module = Module::new();
-            module.set_var("params", map.clone());
-            module.build_index();
-            module
-        };
+        let module = || params::module(specs, &params);
+        let (module, set_module) = (module()?, module()?);
         let words = serde_json::to_vec(&params).unwrap_or_default();
         Ok(Self {
             script: Arc::clone(script),
             params,
             params_digest: Digest::of(&words),
-            engine: engine(module(), limits::OPERATIONS_MAX),
-            set_engine: engine(module(), limits::SET_OPERATIONS_MAX),
+            engine: engine(module, limits::OPERATIONS_MAX),
+            set_engine: engine(set_module, limits::SET_OPERATIONS_MAX),
         })
     }
 

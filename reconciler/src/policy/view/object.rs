@@ -1,7 +1,7 @@
 //! Objects that policy is asked about: a declaration, with what it takes to understand it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,8 @@ pub struct Object {
     digest: Digest,
     made_of: [Option<Digest>; 2],
     image: Option<Arc<ImageSpec>>,
+    /// The image, taken apart once somebody asked.
+    parts: OnceLock<Arc<ImageParts>>,
 }
 
 /// What stands under `metadata`.
@@ -158,19 +160,25 @@ impl Object {
         let made_of = [Some(declared.digest.clone()), None];
         let digest = Digest::of(&words.unwrap_or_default());
         let name = ObjectRef { kind, key: key.clone() };
-        Self { name, meta: Arc::new(meta), spec, digest, made_of, image: None }
+        Self {
+            name,
+            meta: Arc::new(meta),
+            spec,
+            digest,
+            made_of,
+            image: None,
+            parts: OnceLock::new(),
+        }
     }
 
-    /// Whether it would be the same again if it were made of these.
-    pub(crate) fn is_made_of(
-        &self,
-        labels: &std::collections::BTreeMap<String, String>,
-        annotations: &std::collections::BTreeMap<String, String>,
-        digests: [Option<&Digest>; 2],
-    ) -> bool {
-        self.made_of.each_ref().map(Option::as_ref) == digests
-            && self.meta.labels == *labels
-            && self.meta.annotations == *annotations
+    /// Whether it would be the same again if it were made of this declaration, and of an Image of
+    /// that digest.
+    pub(crate) fn is_made_of<S>(&self, declared: &Declared<S>, image: Option<&Digest>) -> bool {
+        let [own, of_image] = self.made_of.each_ref().map(Option::as_ref);
+        own == Some(&declared.digest)
+            && of_image == image
+            && self.meta.labels == declared.labels
+            && self.meta.annotations == declared.annotations
     }
 
     /// Which one it is.
@@ -207,9 +215,10 @@ impl Object {
         }
     }
 
-    /// The image of that name, taken apart.
-    pub(crate) fn image_parts(&self, name: &ImageName) -> ImageParts {
-        ImageParts::of(name, self.image.as_ref())
+    /// The image that it runs, taken apart. An object runs one image.
+    pub(crate) fn image_parts(&self, name: &ImageName) -> Arc<ImageParts> {
+        let make = || Arc::new(ImageParts::of(name, self.image.as_ref()));
+        Arc::clone(self.parts.get_or_init(make))
     }
 }
 

@@ -16,23 +16,41 @@ use crate::policy::script::fault::{Answer, mistyped, too_much};
 use crate::policy::script::limits::STRING_BYTES_MAX;
 
 /// Parts of parts of parts: no table goes deeper than this.
-const STEPS_MAX: usize = 4;
+const STEPS_MAX: usize = 3;
 
 /// A handle to a part of a thing.
 #[derive(Clone)]
 pub(crate) struct Record {
     root: Arc<Thing>,
     /// Where the root is, for messages.
-    prefix: Arc<str>,
+    prefix: Prefix,
     table: &'static Table,
     steps: [Option<Step>; STEPS_MAX],
 }
 
-/// One step of the way from a thing to its part.
+/// Where a thing is. Those of specs are many, and all in one place.
+#[derive(Clone)]
+enum Prefix {
+    Spec,
+    Other(Arc<str>),
+}
+
+/// One step of the way from a thing to its part. Records are made with each access, so they are
+/// small.
 #[derive(Clone, Copy)]
 struct Step {
     field: &'static Field,
-    index: Option<usize>,
+    /// Of lists; [`NO_INDEX`] where it is none.
+    index: u32,
+}
+
+/// Stands where there is no index. No list of a spec is as long.
+const NO_INDEX: u32 = u32::MAX;
+
+impl Step {
+    fn index(self) -> Option<usize> {
+        usize::try_from(self.index).ok().filter(|_| self.index != NO_INDEX)
+    }
 }
 
 impl Step {
@@ -40,7 +58,7 @@ impl Step {
         if let Shape::Part(_, read) = self.field.shape {
             return read(thing);
         }
-        let index = self.index?;
+        let index = self.index()?;
         if let Shape::Parts(_, read) = self.field.shape {
             return read(thing, index);
         }
@@ -62,7 +80,7 @@ impl Record {
     pub(crate) fn of(object: &Arc<Object>) -> Self {
         let table = table_of(object.name().kind);
         let root: Arc<Thing> = Arc::<Object>::clone(object);
-        Self { root, prefix: Arc::from("spec"), table, steps: [None; STEPS_MAX] }
+        Self { root, prefix: Prefix::Spec, table, steps: [None; STEPS_MAX] }
     }
 
     /// The record of a thing that is not declared.
@@ -71,7 +89,7 @@ impl Record {
         prefix: impl Into<Arc<str>>,
         table: &'static Table,
     ) -> Self {
-        Self { root, prefix: prefix.into(), table, steps: [None; STEPS_MAX] }
+        Self { root, prefix: Prefix::Other(prefix.into()), table, steps: [None; STEPS_MAX] }
     }
 
     /// What it is called in messages.
@@ -104,10 +122,14 @@ impl Record {
 
     /// Where it is: `spec.ports[0]`.
     pub(crate) fn path(&self) -> String {
-        let mut path = if self.is_outer() { String::new() } else { self.prefix.to_string() };
+        let mut path = match &self.prefix {
+            Prefix::Spec if self.is_outer() => String::new(),
+            Prefix::Spec => "spec".to_owned(),
+            Prefix::Other(prefix) => prefix.to_string(),
+        };
         for step in self.steps.iter().flatten() {
             push(&mut path, step.field.name);
-            if let Some(index) = step.index {
+            if let Some(index) = step.index() {
                 path.push_str(&format!("[{index}]"));
             }
         }
@@ -189,9 +211,9 @@ impl Record {
             Shape::Image(read) => read(thing).map(|name| {
                 let parts = match self.root.downcast_ref::<Object>() {
                     Some(object) => object.image_parts(name),
-                    None => ImageParts::of(name, None),
+                    None => Arc::new(ImageParts::of(name, None)),
                 };
-                Dynamic::from(Self::plain(Arc::new(parts), self.path_of(field.name), &IMAGE))
+                Dynamic::from(Self::plain(parts, self.path_of(field.name), &IMAGE))
             }),
         };
         match value {
@@ -203,9 +225,10 @@ impl Record {
     fn part(&self, field: &'static Field, table: &'static Table, index: Option<usize>) -> Self {
         let mut steps = self.steps;
         if let Some(next) = steps.iter_mut().find(|step| step.is_none()) {
+            let index = index.and_then(|index| u32::try_from(index).ok()).unwrap_or(NO_INDEX);
             *next = Some(Step { field, index });
         }
-        Self { root: Arc::clone(&self.root), prefix: Arc::clone(&self.prefix), table, steps }
+        Self { root: Arc::clone(&self.root), prefix: self.prefix.clone(), table, steps }
     }
 
     fn number(&self, field: &str, number: u64) -> Answer<Dynamic> {

@@ -19,6 +19,7 @@ use self::words::Words;
 use super::fault::{Answer, mistyped};
 use crate::model::quantity::{Bytes, Cpus, Span};
 use crate::model::time::Timestamp;
+use crate::policy::params::Params;
 use crate::policy::verbs::{self, Note};
 use crate::policy::view::{Dict, Masked, Missing, Record};
 use crate::policy::{facts, inventory};
@@ -110,6 +111,8 @@ pub(crate) fn type_of(value: &Dynamic) -> String {
         "version"
     } else if value.is::<Note>() {
         "finding"
+    } else if value.is::<Params>() {
+        "parameters"
     } else {
         value.type_name()
     };

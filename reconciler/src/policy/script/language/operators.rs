@@ -58,6 +58,16 @@ pub(super) fn register(module: &mut Words) {
         Some(number) => Ok(number),
         None => raise(FailureKind::Runtime, "the number is too large"),
     });
+    // What is asked for most has ways of its own: the engine looks for those first.
+    macro_rules! or_else {
+        ($($type:ty),*) => {$(
+            module.set_native_fn("??", |a: Missing, b: $type| -> Answer<Dynamic> {
+                if a.is_unknown() { mistyped(a.complaint()) } else { Ok(Dynamic::from(b)) }
+            });
+            module.set_native_fn("??", |a: $type, _: $type| Ok(a));
+        )*};
+    }
+    or_else!(ImmutableString, i64, bool, Bytes, Cpus);
     // Both sides are worked out: the right one is a literal or a parameter.
     module.set_native_fn("??", |a: Dynamic, b: Dynamic| -> Answer<Dynamic> {
         match a.read_lock::<Missing>() {

@@ -121,6 +121,15 @@ fn missing(module: &mut Words) {
         Some(_) => Ok(false),
         None => Ok(true),
     });
+    // What is asked for most has ways of its own: the engine looks for those first.
+    macro_rules! there {
+        ($($type:ty),*) => {$(module.set_native_fn("has", |_: $type| Ok(true));)*};
+    }
+    use crate::model::quantity::{Bytes, Cpus};
+    there!(Record, Bytes, Cpus, i64, ImmutableString);
+    module.set_native_fn("has", |missing: Missing| {
+        if missing.is_unknown() { mistyped(missing.complaint()) } else { Ok(false) }
+    });
     module.set_native_fn("known", |value: Dynamic| {
         Ok(!value.read_lock::<Missing>().is_some_and(|missing| missing.is_unknown()))
     });
@@ -214,6 +223,12 @@ fn lists(module: &mut Words) {
     module.set_native_fn("is_empty", |list: &mut Array| Ok(list.is_empty()));
     module.set_native_fn("contains", contains);
     module.set_native_fn("has", contains);
+    module.set_native_fn(
+        "contains",
+        |context: NativeCallContext<'_>, list: &mut Array, item: ImmutableString| {
+            contains(context, list, Dynamic::from(item))
+        },
+    );
     module.name("push");
     FuncRegistration::new("push").set_into_module(module, |list: &mut Array, item: Dynamic| {
         list.push(item);
