@@ -4,9 +4,11 @@
 //! this process. [`start`] builds that loop, either one that acts ([`Mode::Act`]) or one that only
 //! looks ([`Mode::Look`]) and writes nothing anywhere.
 
+pub mod audit;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reconciler::engine::Engine;
 use reconciler::model::ids::{OwnerId, ReplicaKey};
@@ -26,6 +28,7 @@ use crate::api::protocol::{Frame, Request};
 use crate::api::server::{self, ListenError, Server};
 use crate::docker::DockerDriver;
 use crate::fence::Fenced;
+pub use crate::journal::Retention;
 use crate::journal::{self, JournalWriter};
 use crate::probe::Probes;
 use crate::shell::{Asker, Connect, End, Input, Ports, Shell};
@@ -48,6 +51,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// What projects' own networks are made from.
     pub addresses: Net,
+    /// How much of the journal is kept.
+    pub kept: Retention,
 }
 
 impl Settings {
@@ -90,17 +95,31 @@ pub fn is_new(settings: &Settings) -> Result<bool, StoreError> {
 /// # Errors
 /// [`StoreError`] if another process uses the state directory, or it cannot be written.
 pub fn record(settings: &Settings, entries: Vec<Entry>) -> Result<(), StoreError> {
-    let state = StateDir::open(&settings.state)?;
+    let state = open_patiently(&settings.state)?;
     let state::Opened { mut records, seq, mut journal, store, repaired: _ } =
-        state::open_records(&state)?;
+        state::open_records(&state, settings.kept)?;
     let (before, at) = (records.clone(), crate::shell::now());
     let stamped: Vec<Stamped> =
         (seq + 1..).zip(entries).map(|(seq, entry)| Stamped { seq, at, entry }).collect();
     journal.append(&stamped)?;
+    journal.rest();
     for Stamped { at, entry, .. } in &stamped {
         records.apply(*at, entry);
     }
     store.save(&store::diff(&before, &records), journal.last_seq())
+}
+
+/// Opens a state directory that another command may just be putting something on record in.
+fn open_patiently(path: &Path) -> Result<StateDir, StoreError> {
+    let began = Instant::now();
+    loop {
+        let opened = StateDir::open(path);
+        let is_held = matches!(StateDir::probe(path), Ok(state::Holder::Held { .. }));
+        if opened.is_ok() || !is_held || began.elapsed() > ENDS_WITHIN {
+            return opened;
+        }
+        std::thread::sleep(LOOK_AGAIN_AFTER);
+    }
 }
 
 /// What a loop may do.
@@ -252,7 +271,8 @@ fn open_to_act(
     sender: &mpsc::UnboundedSender<Input>,
 ) -> Result<Opened, StartError> {
     let state = StateDir::open(&settings.state)?;
-    let state::Opened { records, seq, journal, store, repaired } = state::open_records(&state)?;
+    let state::Opened { records, seq, journal, store, repaired } =
+        state::open_records(&state, settings.kept)?;
     let done = sender.clone();
     let writer = JournalWriter::start(journal, move |written| {
         let journal::Written { ticket, result, wants_checkpoint } = written;
@@ -412,6 +432,7 @@ impl Session {
         &self,
         request: Request,
     ) -> Result<mpsc::UnboundedReceiver<Frame>, SessionError> {
+        let request = audit::signed(request);
         match self {
             Self::Here(app) => Ok(app.asker.ask(request)),
             Self::Daemon(daemon) => {
@@ -433,11 +454,13 @@ impl Session {
         replica: ReplicaKey,
         command: ExecCommand,
     ) -> Result<Conversation, SessionError> {
+        let by = audit::who();
         match self {
-            Self::Here(app) => Ok(app.asker.talk(replica, command)),
+            Self::Here(app) => Ok(app.asker.talk(replica, command, by)),
             Self::Daemon(daemon) => match client::connect(&daemon.socket).await? {
                 Some(stream) => {
-                    Ok(client::converse(stream, &Request::Exec { replica, command }).await?)
+                    let request = Request::Exec { replica, command, by };
+                    Ok(client::converse(stream, &request).await?)
                 }
                 None => Err(SessionError::Answer("it has just ended".to_owned())),
             },

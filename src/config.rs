@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use reconciler::model::subnet::{Net, RANGE_DEFAULT};
 
 use crate::app::Settings;
+use crate::journal::Retention;
 
 /// The specs directory, if none is named.
 pub const SPECS_DEFAULT: &str = "specs";
@@ -26,13 +27,15 @@ pub fn settings(
     specs: Option<&Path>,
     state: Option<&Path>,
     addresses: Option<Net>,
+    kept: Option<Retention>,
 ) -> Result<Settings, NoStateDir> {
     let specs = specs.unwrap_or(Path::new(SPECS_DEFAULT)).to_owned();
     let state = match state {
         Some(state) => state.to_owned(),
         None => state_default(is_root(), |name| std::env::var_os(name).map(PathBuf::from))?,
     };
-    Ok(Settings { specs, state, addresses: addresses.unwrap_or(RANGE_DEFAULT) })
+    let (addresses, kept) = (addresses.unwrap_or(RANGE_DEFAULT), kept.unwrap_or_default());
+    Ok(Settings { specs, state, addresses, kept })
 }
 
 /// The directory where XDG wants the state of a user's programs; of root, where daemons keep theirs.

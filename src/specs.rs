@@ -13,6 +13,7 @@ use reconciler::engine::Event;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::api::protocol::Happened;
+use crate::audit::Checkouts;
 use crate::hint::Hint;
 use crate::manifest::{Loader, News};
 use crate::shell::Input;
@@ -86,6 +87,7 @@ impl Reader {
                 unwatched: None,
                 objects: 0,
                 number: 0,
+                checkouts: Checkouts::default(),
             };
             thread.run(&queue, watching);
         })?;
@@ -116,6 +118,8 @@ struct Thread {
     objects: usize,
     /// The number of the last reading that was asked for.
     number: u64,
+    /// Which commit the directory stands at.
+    checkouts: Checkouts,
 }
 
 impl Thread {
@@ -243,6 +247,10 @@ impl Thread {
             News::Objects(change) => Event::SpecsChanged(Box::new(change)),
         });
         let (is_news, objects, number) = (event.is_some(), self.objects, self.number);
+        // What changed is of this commit: it comes first.
+        if let Some(checkout) = self.checkouts.look(&self.root, is_news) {
+            let _ = self.inputs.send(Input::Event(Event::Checkout(checkout)));
+        }
         let _ = self.inputs.send(Input::Specs { event, objects, errors, number });
         is_news
     }

@@ -91,6 +91,7 @@ impl Snapshot {
             node: node.clone(),
             deed: deed.clone(),
             cause: cause.to_string(),
+            from: None,
         };
         self.records.apply(now, &intent);
         match object {

@@ -389,4 +389,8 @@ pub trait Journal: Send {
 
     /// Whether it has grown so much since its last checkpoint that another one is due.
     fn wants_checkpoint(&self) -> bool;
+
+    /// Nothing has come for a while, or nothing more will: time for what an append need not wait
+    /// for. What goes wrong here is tried again with the next append.
+    fn rest(&mut self) {}
 }

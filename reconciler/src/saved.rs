@@ -296,7 +296,8 @@ impl Rests {
         rests.observed = observed(snapshot, plan, seal);
         rests.records = records(&snapshot.records, seal, has_owner);
         if with_guard {
-            let GuardRecord { root, managed: _, removed, approval } = &snapshot.records.guard;
+            let GuardRecord { root, managed: _, removed, approval, checkout: _ } =
+                &snapshot.records.guard;
             let part = seal.part(String::new(), &(&snapshot.root, root, removed, approval));
             rests.records.insert(GUARD.to_owned(), part);
         }

@@ -3,9 +3,11 @@
 //! process, in the same words.
 //!
 //! Read in this order: [`protocol`] (the words), [`view`] (answers made from a snapshot), [`noted`]
-//! (entries of the journal in words), [`input`] (what goes to a command in a container),
+//! (entries of the journal in words), [`audit`] and [`story`] (who is behind them, and what came of
+//! them), [`input`] (what goes to a command in a container),
 //! [`server`], [`client`].
 
+pub mod audit;
 pub mod client;
 pub mod input;
 mod logs_of;
@@ -14,4 +16,5 @@ pub mod noted;
 mod others;
 pub mod protocol;
 pub mod server;
+pub mod story;
 pub mod view;

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use reconciler::model::ids::{Name, ObjectId};
-use reconciler::model::journal::{Deed, Entry, Stamped};
+use reconciler::model::journal::{Deed, Entry, ExecNote, PolicySetNote, Stamped, VerdictNote};
 use reconciler::model::record::{Approval, Failure, Life};
 use reconciler::model::time::Timestamp;
 
@@ -42,8 +42,9 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             let message = format!("engine {engine} at {endpoint}");
             (NotedKind::Seen, of(&format!("node {node}")), Some(node), message)
         }
-        Entry::Declared { instance, uid: _, digest } => {
-            let message = format!("a new spec, digest {}", short(&digest.0));
+        Entry::Declared { instance, uid: _, digest, from } => {
+            let from = from.as_ref().map(|from| format!(", at {from}")).unwrap_or_default();
+            let message = format!("a new spec, digest {}{from}", short(&digest.0));
             (NotedKind::Declared, of(instance), None, message)
         }
         Entry::Linked { instance, waits_for, addresses } => {
@@ -85,7 +86,7 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             let message = format!("resolved to {content}");
             (NotedKind::Decided, of(&format!("image {image}")), Some(node), message)
         }
-        Entry::Intent { object, node, deed, cause } => {
+        Entry::Intent { object, node, deed, cause, from: _ } => {
             let message = format!("{} ({cause})", deed_words(deed));
             (NotedKind::Intent, of(&name(object)), Some(node), message)
         }
@@ -143,6 +144,39 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             let message = "asked that what failed be tried again at once".to_owned();
             (NotedKind::Operator, None, None, message)
         }
+        Entry::Asked { by, verb, what } => {
+            let what = what.as_ref().map(|what| format!(" {what}")).unwrap_or_default();
+            (NotedKind::Operator, None, None, format!("{by} asked for `{verb}{what}`"))
+        }
+        Entry::Checkout { checkout: Some(checkout) } => {
+            (NotedKind::Commit, None, None, format!("the specs are at {checkout}"))
+        }
+        Entry::Checkout { checkout: None } => {
+            (NotedKind::Commit, None, None, "the specs are no Git checkout".to_owned())
+        }
+        Entry::Exec { replica, exec } => (NotedKind::Exec, of(replica), None, exec_words(exec)),
+        Entry::ExecEnded { replica, exec, code, why } => {
+            let how = match (code, why) {
+                (_, Some(why)) => why.clone(),
+                (Some(code), None) => format!("ended with exit code {code}"),
+                (None, None) => "ended".to_owned(),
+            };
+            let ExecNote { by, program, .. } = exec;
+            (NotedKind::Exec, of(replica), None, format!("`{program}` of {by}: {how}"))
+        }
+        Entry::PolicySet { set } => {
+            let PolicySetNote { digest, policies } = set;
+            let message = format!("{} policies, set {}", policies.len(), short(&digest.0));
+            (NotedKind::Policy, None, None, message)
+        }
+        Entry::Verdict { verdict } => {
+            let VerdictNote { object, policy, outcome, waived_by, findings, .. } = &**verdict;
+            let waiver = waived_by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+            let found = findings.join("; ");
+            let found = if found.is_empty() { found } else { format!(": {found}") };
+            let message = format!("{policy} {}{waiver}{found}", outcome.word());
+            (NotedKind::Policy, of(object), None, message)
+        }
         Entry::Suspended { target, by, why } => {
             let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             (NotedKind::Operator, of(target), None, format!("suspended by {by}{why}"))
@@ -195,6 +229,23 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             (NotedKind::Settled, None, None, format!("{managed} objects are as declared"))
         }
     })
+}
+
+fn exec_words(exec: &ExecNote) -> String {
+    let ExecNote { by, program, arguments, user, terminal } = exec;
+    let mut text = format!("{by} runs `{program}`");
+    match arguments {
+        0 => {}
+        1 => text.push_str(" with 1 argument"),
+        some => text.push_str(&format!(" with {some} arguments")),
+    }
+    if let Some(user) = user {
+        text.push_str(&format!(" as {user}"));
+    }
+    if *terminal {
+        text.push_str(" on a terminal");
+    }
+    text
 }
 
 /// The object without its node, which stands beside it.
@@ -276,7 +327,7 @@ mod tests {
         let object = ObjectId::Replica(replica.clone());
         let deed = Deed::Start { restart: true, in_a_row: false, earlier: false };
         let cause = "ended with exit code 1".to_owned();
-        let intent = told(Entry::Intent { object, node, deed, cause });
+        let intent = told(Entry::Intent { object, node, deed, cause, from: None });
         assert_eq!(intent.as_deref(), Some("shop/web/0: restart (ended with exit code 1)"));
         let life = Life::Failed { at: Timestamp(0), code: Some(3) };
         let ended = told(Entry::Ended { replica, life });

@@ -98,6 +98,13 @@ pub enum Request {
         /// The digest, or its beginning; none to be shown what is held.
         digest: Option<String>,
     },
+    /// What somebody asks, to be on record with their name; answered as that is.
+    By {
+        /// Who: `user@host`.
+        by: String,
+        /// What they ask.
+        request: Box<Request>,
+    },
     /// Remove everything and end: happenings, then [`Frame::Settled`].
     Down,
     /// What containers printed: lines.
@@ -127,6 +134,8 @@ pub enum Request {
         replica: ReplicaKey,
         /// The command.
         command: ExecCommand,
+        /// Who wants it: `user@host`.
+        by: String,
     },
 }
 
@@ -440,6 +449,12 @@ pub enum NotedKind {
     Operator,
     /// Nothing was left to do.
     Settled,
+    /// A command in a container.
+    Exec,
+    /// The specs directory stands at another commit.
+    Commit,
+    /// Policy said something.
+    Policy,
 }
 
 /// What the container of a replica uses.

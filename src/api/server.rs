@@ -91,9 +91,9 @@ async fn serve(stream: UnixStream, asker: Asker) {
                 return;
             }
         };
-        if let Request::Exec { replica, command } = request {
+        if let Request::Exec { replica, command, by } = request {
             // A command takes all that comes after it, so it is the last request of a connection.
-            return converse(reader, writer, asker.talk(replica, command)).await;
+            return converse(reader, writer, asker.talk(replica, command, by)).await;
         }
         let mut frames = asker.ask(request);
         loop {

@@ -7,9 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use reconciler::model::quantity::Span;
 use reconciler::model::subnet::Net;
 
+use super::audit::AuditVerb;
 use super::show::usage::SortBy;
 use super::verbs::{NodeVerb, RolloutVerb};
 use super::wait::For;
+use crate::app::Retention;
 
 /// Holds containers to the state that the YAML specs of a directory declare.
 #[derive(Debug, Parser)]
@@ -42,11 +44,17 @@ pub(super) struct Global {
     /// The range that networks of projects are made from; one that has its network keeps it [default: 10.144.0.0/12]
     #[arg(long, global = true, env = "WINDLASS_ADDRESSES", hide_env_values = true, value_name = "RANGE", help_heading = GLOBAL)]
     pub(super) addresses: Option<Net>,
+    /// How much of the journal is kept: `size=1Gi`, `age=400d`, `segments=100`, joined by commas, or `all` [default: size=256Mi]
+    #[arg(long, global = true, env = "WINDLASS_AUDIT_KEEP", hide_env_values = true, value_name = "BOUNDS", help_heading = GLOBAL)]
+    pub(super) audit_keep: Option<Retention>,
     /// How answers are written
     #[arg(
-        short, long, global = true, env = "WINDLASS_OUTPUT", hide_env_values = true, value_name = "FORMAT",
-        default_value = "text", hide_default_value = true, help_heading = GLOBAL
+        id = "output", short = 'o', long = "output", global = true, env = "WINDLASS_OUTPUT", hide_env_values = true,
+        value_name = "FORMAT", default_value = "text", hide_default_value = true, help_heading = GLOBAL
     )]
+    pub(super) asked: Output,
+    /// The same, for verbs that write no reports
+    #[arg(skip)]
     pub(super) output: Format,
     /// When to use colour; NO_COLOR turns it off too
     #[arg(
@@ -75,15 +83,44 @@ const GLOBAL: &str = "Global options";
 
 // Their variants speak for themselves: with a text each, help would take a page.
 
-/// How answers are written.
+/// How answers can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum Output {
     Text,
     // Text with all columns.
     Wide,
     Json,
     Yaml,
     // Only names, one a line.
+    Name,
+    // These are forms of reports.
+    Html,
+    Csv,
+    Markdown,
+}
+
+impl Output {
+    /// The format, unless it is one of reports.
+    pub(super) fn format(self) -> Option<Format> {
+        match self {
+            Self::Text => Some(Format::Text),
+            Self::Wide => Some(Format::Wide),
+            Self::Json => Some(Format::Json),
+            Self::Yaml => Some(Format::Yaml),
+            Self::Name => Some(Format::Name),
+            Self::Html | Self::Csv | Self::Markdown => None,
+        }
+    }
+}
+
+/// How answers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Format {
+    #[default]
+    Text,
+    Wide,
+    Json,
+    Yaml,
     Name,
 }
 
@@ -405,6 +442,12 @@ pub(super) enum Verb {
     Down {
         #[command(flatten)]
         dir: Dir,
+    },
+    /// The audit trail: what was done, by whom and why, and whether the record of it is whole
+    Audit {
+        /// What to do
+        #[command(subcommand)]
+        verb: AuditVerb,
     },
     /// Look after the state directory
     Store {

@@ -158,7 +158,7 @@ impl<'a> Shown<'a> {
 
 /// Whether an entry is about what is named: an instance, with or without its project, a replica, an
 /// image, a volume or a node.
-fn is_about(noted: &Noted, wanted: &str) -> bool {
+pub(super) fn is_about(noted: &Noted, wanted: &str) -> bool {
     let is_it = |name: &str| {
         name == wanted || name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(['/', ' ']))
     };
@@ -174,7 +174,7 @@ fn is_about(noted: &Noted, wanted: &str) -> bool {
         || noted.node.as_ref().is_some_and(|node| node.as_str() == wanted)
 }
 
-fn unknown(object: &str, names: &[String]) -> Failure {
+pub(super) fn unknown(object: &str, names: &[String]) -> Failure {
     let failure = Failure::new(format!("the journal says nothing of `{object}`"));
     // An instance is meant more often than one of its replicas.
     let instance = |name: &String| {

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, IsTerminal as _};
 
 use reconciler::model::ids::ReplicaKey;
+use reconciler::model::journal::Entry;
 use reconciler::ports::{ExecCommand, ExecInput, TerminalSize};
 use reconciler::status::{InstanceStatus, ReplicaStatus};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -11,10 +12,13 @@ use tokio::sync::mpsc;
 
 use super::failure::Failure;
 use super::get::{Kind, find};
+use super::saved::who;
 use super::terminal::{Raw, size};
 use super::{Context, Dir, Ended, ask};
 use crate::api::client::Conversation;
 use crate::api::protocol::{Frame, Overview};
+use crate::app::{self, Session};
+use crate::shell::exec_note;
 
 /// What it ends with if windlass or the engine failed, so that it is not taken for the command's
 /// own exit code; as Docker has it.
@@ -71,6 +75,15 @@ pub(super) async fn run(context: &Context, name: &str, options: Options) -> Ende
         terminal,
     };
     let program = command.command.first().cloned().unwrap_or_default();
+    // A daemon puts it on record itself; else it is done here, before anything runs.
+    let exec = exec_note(&command, who());
+    let is_daemon = matches!(session, Session::Daemon(_));
+    if !is_daemon {
+        let (replica, exec) = (replica.clone(), exec.clone());
+        app::record(&settings, vec![Entry::Exec { replica, exec }]).map_err(|error| {
+            Failure::from(error).help("a command that cannot be put on record is not run")
+        })?;
+    }
     let talk = session.talk(replica.clone(), command).await.map_err(ask::no_session)?;
     // Without a terminal signals do what they always do: they end us.
     let signals = options.tty.then(Signals::new).transpose()?;
@@ -78,6 +91,17 @@ pub(super) async fn run(context: &Context, name: &str, options: Options) -> Ende
     let ended = converse(talk, options.stdin, signals).await;
     drop(raw);
     session.close().await;
+    if !is_daemon {
+        let (code, why) = match &ended {
+            Ok((code, None)) => (Some(*code), None),
+            Ok((code, Some(_))) => (Some(*code), Some("it could not be run".to_owned())),
+            Err(_) => (None, Some("it was broken off".to_owned())),
+        };
+        let entry = Entry::ExecEnded { replica: replica.clone(), exec, code, why };
+        if let Err(error) = app::record(&settings, vec![entry]) {
+            context.out.complain(&format!("the end of the command is not on record: {error}"));
+        }
+    }
     let (code, refused) = ended?;
     if let Some(why) = refused {
         let failure = Failure::new(format!("run `{program}` in {replica}: {why}"));

@@ -8,6 +8,7 @@ mod apply;
 mod approve;
 mod args;
 mod ask;
+mod audit;
 mod broken;
 mod completion;
 mod describe;
@@ -71,13 +72,23 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return misuse(&error),
     };
-    let Cli { global, verb } = cli;
+    let Cli { mut global, verb } = cli;
+    let is_report = matches!(&verb, Verb::Audit { verb } if verb.is_report());
+    let format = global.asked.format();
+    global.output = format.unwrap_or_default();
     let context = Context { out: Out::new(&global), global };
     if let Err(error) = telemetry::start() {
         context.out.failure(&Failure::new(error));
         return ExitCode::FAILURE;
     }
     let error_code = error_code(&verb);
+    if format.is_none() && !is_report {
+        let failure = Failure::new("-o html, csv and markdown are forms of reports");
+        let failure = failure
+            .help("`windlass audit report` is one; here text, wide, json, yaml and name are known");
+        context.out.failure(&failure);
+        return ExitCode::from(error_code);
+    }
     match context.run(verb) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
@@ -99,6 +110,7 @@ fn misuse(error: &clap::Error) -> ExitCode {
     let verb = words.iter().find(|word| cli.find_subcommand(word).is_some());
     ExitCode::from(match verb.map(String::as_str) {
         Some("diff") => DIFF_ERROR,
+        Some("audit") => audit::NOT_CHECKED,
         Some("exec") => exec::EXEC_MISUSE,
         Some(_) | None => 1,
     })
@@ -110,6 +122,7 @@ const DIFF_ERROR: u8 = 2;
 fn error_code(verb: &Verb) -> u8 {
     match verb {
         Verb::Diff { .. } => DIFF_ERROR,
+        Verb::Audit { verb } if verb.is_verify() => audit::NOT_CHECKED,
         Verb::Exec { .. } => exec::EXEC_ERROR,
         Verb::Up { .. }
         | Verb::Apply { .. }
@@ -128,6 +141,7 @@ fn error_code(verb: &Verb) -> u8 {
         | Verb::Wait { .. }
         | Verb::Approve { .. }
         | Verb::Down { .. }
+        | Verb::Audit { .. }
         | Verb::Store { .. }
         | Verb::Explain { .. }
         | Verb::Schema { .. }
@@ -204,6 +218,7 @@ impl Context {
             }
             Verb::Approve { digest } => block_on(approve::run(self, digest)),
             Verb::Down { dir } => block_on(down::run(self, &dir)),
+            Verb::Audit { verb } => audit::run(self, verb),
             Verb::Store { verb } => store::run(self, verb),
             Verb::Explain { path } => explain::run(self, path.as_deref()),
             Verb::Schema { kind } => schema::run(self, kind.as_deref()),
@@ -231,7 +246,8 @@ impl Context {
             return Err(failure.help("`validate -`, `plan -` and `diff -` read one"));
         }
         let specs = dir.dir.as_deref().or(self.global.specs.as_deref());
-        config::settings(specs, self.global.state.as_deref(), self.global.addresses)
+        let Global { state, addresses, audit_keep, .. } = &self.global;
+        config::settings(specs, state.as_deref(), *addresses, *audit_keep)
             .map_err(|error| Failure::from(error).help("name a directory with --state DIR"))
     }
 

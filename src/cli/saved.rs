@@ -18,6 +18,7 @@ use super::args::Format;
 use super::show::words::{age, count, minute};
 use super::{Context, Ended, Failure, absolute, ask, follow, show};
 use crate::api::protocol::{Frame, Outcome, PlanView, Request};
+pub(super) use crate::app::audit::who;
 use crate::app::{Mode, Session, Settings, is_new};
 use crate::shell::now;
 
@@ -253,19 +254,6 @@ fn refused(origin: &str, refusal: &follow::Refusal) -> Failure {
         "`windlass plan --out FILE` makes it anew"
     };
     Failure::new(text).help(format!("it was {origin}; {what}"))
-}
-
-/// Who we are, for records: `user@host`.
-pub(super) fn who() -> String {
-    let named = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    let user = named
-        .filter(|user| !user.is_empty())
-        .unwrap_or_else(|| format!("uid{}", rustix::process::getuid().as_raw()));
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match host.trim() {
-        "" => user,
-        host => format!("{user}@{host}"),
-    }
 }
 
 #[cfg(test)]

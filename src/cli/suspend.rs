@@ -83,8 +83,11 @@ pub(super) async fn resume(context: &Context, wanted: &Wanted) -> Ended {
             recorded(&ask::one(context, &session, request).await?)?;
         }
         None => {
-            let entry = |target: &Target| Entry::Resumed { target: target.clone() };
-            record(&settings, targets.iter().map(entry).collect())?;
+            let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
+            let (by, verb, what) = (who(), "resume".to_owned(), Some(names.join(", ")));
+            let resumed = targets.iter().map(|target| Entry::Resumed { target: target.clone() });
+            let asked = Entry::Asked { by, verb, what };
+            record(&settings, std::iter::once(asked).chain(resumed).collect())?;
         }
     }
     for target in &targets {

@@ -5,11 +5,17 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use reconciler::model::ids::OwnerId;
 use reconciler::model::journal::{Entry, Stamped};
 use reconciler::ports::{Journal, StoreError};
 
-use super::line::{self, Sum};
+use super::attest::{self, Attester, now_ms};
+use super::key::AuditKey;
+use super::line::{self, FORMAT_VERSION, Sum};
+use super::mask;
+use super::retention::{self, Retention};
 use super::scan::{self, Segment, Walked};
+use super::statement::{Stated, Why};
 use crate::crash_point;
 use crate::files::{FILE_MODE, failed, make_dir, sync_dir, sync_name};
 
@@ -20,10 +26,6 @@ pub const CHECKPOINT_AFTER_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// Nor before the entries outweigh the last checkpoint so many times: writing checkpoints then
 /// costs at most half of what writing entries does, however large the records are.
 pub const CHECKPOINT_AFTER_TIMES: u64 = 2;
-
-/// Segments that are kept, the current one included: an audit wants history, a disk wants a bound.
-/// With small records this is 32 MiB, some 80,000 entries.
-pub const SEGMENTS_KEPT_MAX: usize = 8;
 
 /// What the names of unfinished segments end with.
 const UNFINISHED: &str = ".tmp";
@@ -40,6 +42,12 @@ const UNFINISHED: &str = ".tmp";
 pub struct FileJournal {
     dir: PathBuf,
     tail: Tail,
+    /// The first entry that is kept.
+    first: u64,
+    /// How much of it is kept.
+    retention: Retention,
+    /// Who signs what it holds; nobody until [`attest`](Self::attest) was called.
+    attester: Option<Attester>,
     /// Why nothing can be appended any more.
     refusing: Option<String>,
 }
@@ -56,6 +64,8 @@ struct Tail {
     checkpoint_bytes: u64,
     /// Bytes of entries since the last checkpoint.
     since_checkpoint: u64,
+    /// Of the segment's layout.
+    version: u32,
 }
 
 impl FileJournal {
@@ -86,6 +96,7 @@ impl FileJournal {
             ));
         }
         remove_unfinished(dir)?;
+        let first = segments.first().map_or(1, |segment| segment.first);
         let mut paths = segments.into_iter().rev().map(|segment| segment.path);
         if tail.abandoned
             && let Some(empty) = paths.next()
@@ -111,8 +122,9 @@ impl FileJournal {
             last_sum: tail.last_sum,
             checkpoint_bytes: tail.checkpoint_bytes,
             since_checkpoint: tail.good_bytes - tail.checkpoint_bytes,
+            version: tail.version,
         };
-        Ok((Self { dir: dir.to_owned(), tail: tail_now, refusing: None }, tail.torn))
+        Ok((Self::new(dir, tail_now, first), tail.torn))
     }
 
     /// Begins a journal in a directory that has none, with these entries. The first of them may
@@ -134,7 +146,51 @@ impl FileJournal {
         if !entries.is_empty() {
             crash_point::reached("journal");
         }
-        Ok(Self { dir: dir.to_owned(), tail, refusing: None })
+        Ok(Self::new(dir, tail, first))
+    }
+
+    fn new(dir: &Path, tail: Tail, first: u64) -> Self {
+        let (retention, attester) = (Retention::default(), None);
+        Self { dir: dir.to_owned(), tail, first, retention, attester, refusing: None }
+    }
+
+    /// Has it keep so much.
+    pub fn keep(&mut self, retention: Retention) {
+        self.retention = retention;
+    }
+
+    /// Whether its newest segment has an older layout: the next checkpoint begins one of ours.
+    #[must_use]
+    pub fn is_older(&self) -> bool {
+        self.tail.version < FORMAT_VERSION
+    }
+
+    /// Has what it holds signed from now on, and at once if its end is not.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not what was signed before, or nothing can be signed.
+    pub fn attest(&mut self, key: AuditKey, owner: OwnerId) -> Result<(), StoreError> {
+        if let Some(why) = attest::contradiction(&self.dir)? {
+            let why = format!(
+                "{why}; `windlass audit verify` says more, `windlass store rebuild` keeps it aside \
+                 and goes on from what is left"
+            );
+            return Err(failed("open journal", &self.dir, why));
+        }
+        self.attester = Some(Attester::open(&self.dir, key, owner)?);
+        let is_covered =
+            |attester: &Attester| attester.last.is_some_and(|(seq, _)| seq == self.tail.last_seq);
+        if self.attester.as_ref().is_some_and(is_covered) {
+            return Ok(());
+        }
+        self.state(Why::Open)
+    }
+
+    /// States what it holds now, if anybody signs.
+    fn state(&mut self, why: Why) -> Result<(), StoreError> {
+        let Tail { bytes: size, last_seq: seq, last_sum: sum, .. } = self.tail;
+        let stated = Stated { why, first: self.first, seq, at: now_ms(), sum, size };
+        self.attester.as_mut().map_or(Ok(()), |attester| attester.state(stated))
     }
 
     /// The number of the last entry; 0 before the first.
@@ -193,18 +249,31 @@ impl FileJournal {
         remove_unfinished(&self.dir)
     }
 
-    /// Deletes the oldest segments beyond the bound. One that cannot be deleted is tried again at
-    /// the next checkpoint: it does no harm.
-    fn delete_oldest(&self) {
-        let Ok(segments) = scan::segments(&self.dir) else { return };
-        let excess = segments.len().saturating_sub(SEGMENTS_KEPT_MAX);
-        for segment in segments.iter().take(excess) {
-            if let Err(error) = fs::remove_file(&segment.path) {
-                tracing::warn!(path = %segment.path.display(), %error, "an old segment stays");
-                // A gap in the row would be worse than one file more.
-                return;
-            }
+    /// Deletes the oldest segments beyond the bound. What cannot be done is tried again at the next
+    /// checkpoint: a segment more does no harm.
+    fn delete_oldest(&mut self) {
+        if let Err(error) = self.try_delete_oldest() {
+            tracing::warn!(%error, "an old segment stays");
         }
+    }
+
+    fn try_delete_oldest(&mut self) -> Result<(), StoreError> {
+        let segments = scan::segments(&self.dir)?;
+        let excess = retention::excess(&self.retention, &segments, now_ms())?;
+        let Some(kept) = segments.get(excess).filter(|_| excess > 0) else { return Ok(()) };
+        // First it is signed from where on it is kept: what goes without is missed.
+        self.first = kept.first;
+        self.state(Why::Dropping)?;
+        if let Some(attester) = &mut self.attester {
+            attester.sync()?;
+        }
+        for segment in segments.iter().take(excess) {
+            // In their order: a gap in the row would be worse than one file more.
+            fs::remove_file(&segment.path)
+                .map_err(|error| failed("remove", &segment.path, error))?;
+        }
+        let first = self.first;
+        self.attester.as_mut().map_or(Ok(()), |attester| attester.prune(first))
     }
 }
 
@@ -217,6 +286,10 @@ impl Journal for FileJournal {
         if entries.is_empty() {
             return Ok(());
         }
+        if self.attester.as_ref().is_some_and(|attester| attester.owed) {
+            // What cannot be signed for long is as bad as what cannot be written.
+            self.state(Why::Entries)?;
+        }
         let before = Mark {
             bytes: self.tail.bytes,
             last_seq: self.tail.last_seq,
@@ -226,10 +299,7 @@ impl Journal for FileJournal {
         let mut begun = Vec::new();
         match self.write(entries, &mut begun) {
             Ok(None) => {}
-            Ok(Some(tail)) => {
-                self.tail = tail;
-                self.delete_oldest();
-            }
+            Ok(Some(tail)) => self.tail = tail,
             Err(error) => {
                 if let Err(second) = self.take_back(&before, &begun) {
                     self.refusing = Some(format!(
@@ -242,7 +312,29 @@ impl Journal for FileJournal {
             }
         }
         crash_point::reached("journal");
+        let due = self.attester.as_ref();
+        let due = due.and_then(|signer| signer.due(self.tail.last_seq, !begun.is_empty()));
+        if let Some(why) = due
+            && let Err(error) = self.state(why)
+        {
+            // The entries are durable all the same.
+            tracing::warn!(%error, "it is tried again with the next entries");
+        }
+        if !begun.is_empty() {
+            self.delete_oldest();
+        }
         Ok(())
+    }
+
+    fn rest(&mut self) {
+        let last_seq = self.tail.last_seq;
+        let Some(attester) = &self.attester else { return };
+        let is_covered = attester.last.is_some_and(|(seq, _)| seq == last_seq);
+        // Without a sync: a power cut loses a signature, and the next start makes another one.
+        let stated = if is_covered { Ok(()) } else { self.state(Why::End) };
+        if let Err(error) = stated {
+            tracing::warn!(%error, "it is tried again with the next entries");
+        }
     }
 
     fn wants_checkpoint(&self) -> bool {
@@ -313,6 +405,7 @@ fn begin_segment(
         last_sum: sum,
         checkpoint_bytes,
         since_checkpoint: length - checkpoint_bytes,
+        version: FORMAT_VERSION,
     })
 }
 
@@ -328,7 +421,9 @@ fn encode(
     let (mut sum, mut checkpoint_bytes) = (prev, 0);
     for (index, stamped) in entries.iter().enumerate() {
         let begin = bytes.len();
-        sum = line::write(bytes, stamped, durable, sum)
+        let salt = mask::salt_of(&stamped.entry)
+            .map_err(|error| failed("make random digits for", path, error))?;
+        sum = line::write(bytes, stamped, durable, sum, salt)
             .map_err(|error| failed("write an entry for", path, error))?;
         if index == 0 && matches!(stamped.entry, Entry::Checkpoint { .. }) {
             checkpoint_bytes = (bytes.len() - begin) as u64;

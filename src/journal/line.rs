@@ -2,6 +2,10 @@
 //!
 //! The layout is fixed to the byte, so that a line is checked, and its number read, without
 //! reading the JSON of its entry.
+//!
+//! Since version 2 a line whose entry may hold a secret has a `salt`, random digits before the entry:
+//! where the entry is withheld from an export, its sum stays, and tells nothing that could be
+//! guessed at.
 
 use std::fmt;
 
@@ -10,8 +14,12 @@ use reconciler::model::journal::Stamped;
 use serde::Deserialize;
 use sha2::Digest as _;
 
-/// Version of the layout. A higher one is refused: it was written by a newer windlass.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of the layout. A higher one is refused: it was written by a newer windlass. Version 1 had
+/// neither salts nor signed checkpoints.
+pub const FORMAT_VERSION: u32 = 2;
+
+/// The first version with signed checkpoints.
+pub(super) const SIGNED_SINCE: u32 = 2;
 
 /// What the first line of a segment begins with.
 const FORMAT: &str = "windlass journal";
@@ -19,7 +27,13 @@ const FORMAT: &str = "windlass journal";
 /// Hexadecimal digits of a sum.
 const SUM_DIGITS: usize = 64;
 
-const SUM_KEY: &[u8] = b",\"sum\":\"";
+/// Hexadecimal digits of a salt: enough that nobody guesses it.
+const SALT_DIGITS: usize = 32;
+
+/// What the first line of a segment begins with.
+pub(super) const HEADER_MARK: &[u8] = b"{\"format\":\"windlass journal\",";
+
+pub(super) const SUM_KEY: &[u8] = b",\"sum\":\"";
 const SUM_END: &[u8] = b"\"}";
 
 /// The SHA-256 that a line carries of itself.
@@ -34,7 +48,7 @@ impl Sum {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
-    fn read(digits: &[u8]) -> Option<Self> {
+    pub(super) fn read(digits: &[u8]) -> Option<Self> {
         let digit = |c: u8| match c {
             b'0'..=b'9' => Some(c - b'0'),
             b'a'..=b'f' => Some(c - b'a' + 10),
@@ -109,17 +123,20 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Appends the line of an entry to `out`, and gives its sum.
+/// Appends the line of an entry to `out`, and gives its sum. `salt` is for entries that may hold a
+/// secret.
 pub(super) fn write(
     out: &mut Vec<u8>,
     stamped: &Stamped,
     durable: u64,
     prev: Sum,
+    salt: Option<[u8; SALT_DIGITS / 2]>,
 ) -> Result<Sum, serde_json::Error> {
     let Stamped { seq, at, entry } = stamped;
     let begin = out.len();
+    let salt = salt.map(|salt| format!("\"salt\":\"{}\",", hex(&salt))).unwrap_or_default();
     let head = format!(
-        "{{\"seq\":{seq},\"at\":{},\"durable\":{durable},\"prev\":\"{prev}\",\"entry\":",
+        "{{\"seq\":{seq},\"at\":{},\"durable\":{durable},\"prev\":\"{prev}\",{salt}\"entry\":",
         at.0
     );
     out.extend_from_slice(head.as_bytes());
@@ -131,7 +148,7 @@ pub(super) fn write(
 #[derive(Debug, Deserialize)]
 pub(super) struct Header {
     format: String,
-    version: u32,
+    pub(super) version: u32,
     /// The number of the segment's first entry.
     pub(super) first: u64,
     prev: String,
@@ -202,7 +219,12 @@ fn parts(body: &[u8], sum: Sum) -> Option<Line<'_>> {
     let (at, rest) = number(rest.strip_prefix(b",\"at\":")?)?;
     let (durable, rest) = number(rest.strip_prefix(b",\"durable\":")?)?;
     let (prev, rest) = rest.strip_prefix(b",\"prev\":\"")?.split_at_checked(SUM_DIGITS)?;
-    let entry = rest.strip_prefix(b"\",\"entry\":")?;
+    let rest = rest.strip_prefix(b"\",")?;
+    let rest = match rest.strip_prefix(b"\"salt\":\"") {
+        Some(rest) => rest.split_at_checked(SALT_DIGITS)?.1.strip_prefix(b"\",")?,
+        None => rest,
+    };
+    let entry = rest.strip_prefix(b"\"entry\":")?;
     let (seq, durable) = (u64::try_from(seq).ok()?, u64::try_from(durable).ok()?);
     Some(Line { seq, at: i64::try_from(at).ok()?, durable, prev: Sum::read(prev)?, entry, sum })
 }
@@ -211,4 +233,46 @@ fn number(bytes: &[u8]) -> Option<(i128, &[u8])> {
     let end = bytes.iter().position(|byte| *byte == b',')?;
     let (digits, rest) = bytes.split_at(end);
     Some((std::str::from_utf8(digits).ok()?.parse().ok()?, rest))
+}
+
+/// The time in the line of an entry, of which the beginning is enough.
+pub(super) fn time_of(bytes: &[u8]) -> Option<i64> {
+    let (_, rest) = number(bytes.strip_prefix(b"{\"seq\":")?)?;
+    let (at, _) = number(rest.strip_prefix(b",\"at\":")?)?;
+    i64::try_from(at).ok()
+}
+
+/// What the line of an entry from which something is withheld begins with.
+const WITHHELD_MARK: &[u8] = b"{\"withheld\":[";
+
+/// The line of an entry from which something is withheld, in an export: as far as it tells, in a form
+/// that can be signed.
+pub(super) fn write_withheld(out: &mut Vec<u8>, line: &Line<'_>, withheld: &[&str], entry: &str) {
+    let Line { seq, at, durable, prev, entry: _, sum } = line;
+    let withheld = withheld.join("\",\"");
+    let text = format!(
+        "{{\"withheld\":[\"{withheld}\"],\"seq\":{seq},\"at\":{at},\"durable\":{durable},\
+         \"prev\":\"{prev}\",\"entry\":{entry},\"sum\":\"{sum}\""
+    );
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Whether a line is of an entry from which something is withheld.
+pub(super) fn is_withheld(bytes: &[u8]) -> bool {
+    bytes.starts_with(WITHHELD_MARK)
+}
+
+/// Reads what [`write_withheld`] wrote, without checking its signature.
+pub(super) fn read_withheld(signed: &[u8]) -> Option<Line<'_>> {
+    let (rest, digits) = signed.strip_suffix(b"\"")?.split_last_chunk::<SUM_DIGITS>()?;
+    let body = rest.strip_suffix(SUM_KEY)?;
+    let end = body.iter().position(|byte| *byte == b']')?;
+    let (seq, rest) = number(body.get(end..)?.strip_prefix(b"],\"seq\":")?)?;
+    let (at, rest) = number(rest.strip_prefix(b",\"at\":")?)?;
+    let (durable, rest) = number(rest.strip_prefix(b",\"durable\":")?)?;
+    let (prev, rest) = rest.strip_prefix(b",\"prev\":\"")?.split_at_checked(SUM_DIGITS)?;
+    let entry = rest.strip_prefix(b"\",\"entry\":")?;
+    let (seq, durable) = (u64::try_from(seq).ok()?, u64::try_from(durable).ok()?);
+    let (prev, sum) = (Sum::read(prev)?, Sum::read(digits)?);
+    Some(Line { seq, at: i64::try_from(at).ok()?, durable, prev, entry, sum })
 }

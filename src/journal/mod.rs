@@ -15,13 +15,24 @@
 //! a later line says that it had been durable.
 //!
 //! A checkpoint (all records as of that entry) begins a new segment; reading begins at the newest.
+//!
+//! Beside the segments stand [signed checkpoints](Statement): who has no key can neither shorten nor
+//! rewrite what they cover without being found out by [`verify::run`].
+//!
 //! Reading order: [`line`](self), [`scan`](self), [`FileJournal`], [`JournalWriter`],
-//! [`MemoryJournal`].
+//! [`MemoryJournal`]; then [`AuditKey`], [`Statement`], [`verify`](mod@verify), [`export`].
 
+mod attest;
+pub mod export;
 mod file;
+mod key;
 mod line;
+mod mask;
 mod memory;
+mod retention;
 mod scan;
+mod statement;
+pub mod verify;
 mod writer;
 
 #[cfg(test)]
@@ -29,11 +40,13 @@ mod crash_tests;
 #[cfg(test)]
 mod tests;
 
-pub use file::{
-    CHECKPOINT_AFTER_BYTES_MIN, CHECKPOINT_AFTER_TIMES, FileJournal, SEGMENTS_KEPT_MAX,
-};
+pub use attest::{ATTEST_AFTER, ATTEST_AFTER_ENTRIES, contradiction};
+pub use file::{CHECKPOINT_AFTER_BYTES_MIN, CHECKPOINT_AFTER_TIMES, FileJournal};
+pub use key::{AuditKey, PublicKey};
 pub use line::FORMAT_VERSION;
 pub use memory::MemoryJournal;
+pub use retention::{BadRetention, Retention};
 pub(crate) use scan::replay_or_trouble;
-pub use scan::{Replayed, exists, history, records_from, replay, verify};
+pub use scan::{Replayed, check, exists, history, records_from, replay};
+pub use statement::{FILE as CHECKPOINTS_FILE, Statement, Why};
 pub use writer::{JournalWriter, QUEUED_BATCHES_MAX, Written};

@@ -9,6 +9,7 @@ use reconciler::model::record::Records;
 use reconciler::model::time::Timestamp;
 use reconciler::ports::StoreError;
 
+use super::attest::Found;
 use super::line::{FORMAT_VERSION, Header, HeaderFlaw, Line, Sum};
 use crate::files::{Trouble, failed};
 
@@ -80,7 +81,7 @@ pub(crate) fn replay_or_trouble(
 ///
 /// # Errors
 /// [`StoreError`] names the first place that is damaged.
-pub fn verify(dir: &Path) -> Result<Replayed, StoreError> {
+pub fn check(dir: &Path) -> Result<Replayed, StoreError> {
     let tail = walk_from(&segments(dir)?, 0, u64::MAX, &mut |_| {})?;
     Ok(Replayed::of(tail))
 }
@@ -102,6 +103,31 @@ pub fn records_from(dir: &Path) -> Result<(Records, u64), StoreError> {
     let mut records = Records::default();
     let replayed = replay(dir, 0, &mut |stamped| records.apply(stamped.at, &stamped.entry))?;
     Ok((records, replayed.last_seq))
+}
+
+/// The sum of the line of one entry, as far as the lines of its segment are whole.
+pub(super) fn sum_at(dir: &Path, seq: u64) -> Result<Found, StoreError> {
+    let segments = segments(dir)?;
+    let Some(segment) = segments.iter().rev().find(|segment| segment.first <= seq) else {
+        return Ok(if segments.is_empty() { Found::Ends(0) } else { Found::Before });
+    };
+    let path = &segment.path;
+    let file = File::open(path).map_err(|error| failed("open journal", path, error))?;
+    let mut reader = BufReader::with_capacity(READ_BYTES, file);
+    let (mut bytes, mut last, mut is_header) = (Vec::new(), segment.first - 1, true);
+    loop {
+        bytes.clear();
+        let length = reader
+            .read_until(b'\n', &mut bytes)
+            .map_err(|error| failed("read journal", path, error))?;
+        match Line::read(&bytes) {
+            Ok(line) if line.seq == seq => return Ok(Found::Sum(line.sum)),
+            Ok(line) => last = line.seq,
+            Err(_) if is_header && length > 0 => {}
+            Err(_) => return Ok(Found::Ends(last)),
+        }
+        is_header = false;
+    }
 }
 
 /// A segment in its directory.
@@ -132,6 +158,8 @@ pub(super) struct Tail {
     pub(super) torn: Option<String>,
     /// Whether the newest segment holds no entry, and this is the end of the one before it.
     pub(super) abandoned: bool,
+    /// The version of the layout of the newest segment.
+    pub(super) version: u32,
     entries: u64,
 }
 
@@ -304,6 +332,7 @@ fn begin(
         checkpoint_bytes: 0,
         torn: None,
         abandoned: false,
+        version: header.version,
         entries: 0,
     })
 }

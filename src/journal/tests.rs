@@ -10,8 +10,8 @@ use reconciler::ports::{Journal, StoreError};
 use tempfile::TempDir;
 
 use super::{
-    CHECKPOINT_AFTER_BYTES_MIN, FileJournal, JournalWriter, MemoryJournal, SEGMENTS_KEPT_MAX,
-    records_from, replay, scan, verify,
+    CHECKPOINT_AFTER_BYTES_MIN, FileJournal, JournalWriter, MemoryJournal, Retention, check,
+    records_from, replay, scan,
 };
 use crate::state::samples::{checkpoint, entries, fold, full_records, small, stamp};
 
@@ -195,7 +195,7 @@ fn a_newer_format_is_refused() {
     let dir = TempDir::new().unwrap();
     journal_of(dir.path(), &[vec![small(1)]]);
     let path = newest(dir.path());
-    let newer = fs::read_to_string(&path).unwrap().replacen("\"version\":1", "\"version\":2", 1);
+    let newer = fs::read_to_string(&path).unwrap().replacen("\"version\":2", "\"version\":3", 1);
     fs::write(&path, newer).unwrap();
     let error = records_from(dir.path()).unwrap_err().to_string();
     assert!(error.contains("newer windlass") && !error.contains("rebuild"), "{error}");
@@ -204,19 +204,21 @@ fn a_newer_format_is_refused() {
 #[test]
 fn a_checkpoint_begins_a_segment_and_bounds_their_number() {
     let dir = TempDir::new().unwrap();
+    const KEPT: usize = 8;
     let (mut journal, ..) = open(dir.path());
+    journal.keep(Retention { segments: Some(KEPT), bytes: None, age_ms: None });
     let records = full_records();
     let mut seq = 0;
     for round in 1..=12_usize {
         journal.append(&[small(seq + 1), checkpoint(seq + 2, &records), small(seq + 3)]).unwrap();
         seq += 3;
         let segments = scan::segments(dir.path()).unwrap();
-        assert_eq!(segments.len(), (round + 1).min(SEGMENTS_KEPT_MAX));
+        assert_eq!(segments.len(), (round + 1).min(KEPT));
         assert_eq!(segments.last().unwrap().first, seq - 1);
     }
     drop(journal);
     assert_eq!(all(dir.path()), [checkpoint(35, &records), small(36)]);
-    assert_eq!(verify(dir.path()).unwrap().last_seq, 36);
+    assert_eq!(check(dir.path()).unwrap().last_seq, 36);
     let (mut journal, found, _) = open(dir.path());
     assert_eq!(found.len(), 2);
     journal.append(&[small(37)]).unwrap();
@@ -226,14 +228,14 @@ fn a_checkpoint_begins_a_segment_and_bounds_their_number() {
     let third = scan::segments(dir.path()).unwrap()[2].path.clone();
     let kept = fs::read(&third).unwrap();
     fs::remove_file(&third).unwrap();
-    assert!(verify(dir.path()).unwrap_err().to_string().contains("does not follow"));
+    assert!(check(dir.path()).unwrap_err().to_string().contains("does not follow"));
     let other = TempDir::new().unwrap();
     let before = checkpoint(seq_of(&third), &full_records());
     FileJournal::begin(other.path(), &[before]).unwrap();
     fs::copy(newest(other.path()), &third).unwrap();
-    assert!(verify(dir.path()).unwrap_err().to_string().contains("does not follow"));
+    assert!(check(dir.path()).unwrap_err().to_string().contains("does not follow"));
     fs::write(&third, kept).unwrap();
-    assert_eq!(verify(dir.path()).unwrap().last_seq, 37);
+    assert_eq!(check(dir.path()).unwrap().last_seq, 37);
 }
 
 fn seq_of(path: &Path) -> u64 {
@@ -315,7 +317,7 @@ fn an_append_that_fails_half_way_is_taken_back() {
     journal.append(&batch).unwrap_err();
     assert_eq!(all(dir.path()), [small(1), small(2)]);
     journal.append(&batch).unwrap();
-    assert_eq!(verify(dir.path()).unwrap().last_seq, 5);
+    assert_eq!(check(dir.path()).unwrap().last_seq, 5);
 
     // What cannot be taken back ends it: nothing is done that is not on record.
     let obstacle = dir.path().join("0000000000000006.jsonl.tmp");

@@ -1,8 +1,9 @@
 //! A thread that appends, so that the loop never waits for a disk, and so that all entries that
 //! are ready share one sync.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use reconciler::model::journal::Stamped;
 use reconciler::ports::{Journal, StoreError};
@@ -10,6 +11,10 @@ use reconciler::ports::{Journal, StoreError};
 /// Batches that may wait for the disk. The loop has a few steps under way on each node, so a longer
 /// queue means that the disk hangs, and more intents make no sense.
 pub const QUEUED_BATCHES_MAX: usize = 1024;
+
+/// The journal may rest when nothing has come for this long: much longer than the row of a
+/// replacement pauses, and no burst of work is left unsigned for longer.
+const REST_AFTER: Duration = Duration::from_secs(10);
 
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +96,22 @@ where
     J: Journal,
     F: FnMut(Written),
 {
-    while let Ok((first, ticket)) = batches.recv() {
+    let mut rests = true;
+    loop {
+        let received = match rests {
+            true => batches.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            false => batches.recv_timeout(REST_AFTER),
+        };
+        let (first, ticket) = match received {
+            Ok(batch) => batch,
+            Err(RecvTimeoutError::Timeout) => {
+                journal.rest();
+                rests = true;
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        rests = false;
         let (mut entries, mut tickets) = (first, vec![ticket]);
         for (more, ticket) in batches.try_iter().take(QUEUED_BATCHES_MAX) {
             entries.extend(more);
@@ -103,4 +123,5 @@ where
             done(Written { ticket, result: result.clone(), wants_checkpoint });
         }
     }
+    journal.rest();
 }

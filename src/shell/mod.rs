@@ -4,6 +4,8 @@
 //! order, one event for each question, and a round once nothing else waits. Read [`Shell::run`]
 //! first, then [`perform`], [`health`], then [`requests`] and [`talks`].
 
+#[cfg(test)]
+mod exec_tests;
 mod health;
 mod nodes;
 mod perform;
@@ -27,7 +29,7 @@ use tokio::time::Instant;
 use crate::api::protocol::{Frame, Happened, Noted, Request};
 
 pub use requests::Asker;
-pub use talks::Talk;
+pub use talks::{Talk, exec_note};
 
 /// Makes a driver for an endpoint. It does not wait for the engine.
 pub type Connect = Box<dyn Fn(&Endpoint) -> Arc<dyn Driver> + Send>;

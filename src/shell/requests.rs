@@ -3,6 +3,7 @@
 
 use reconciler::engine::{Event, Operator};
 use reconciler::model::ids::{Key, ReplicaKey};
+use reconciler::model::journal::Entry;
 use reconciler::model::observed::Reach;
 use reconciler::model::quantity::Span;
 use reconciler::model::snapshot::Located;
@@ -10,7 +11,7 @@ use reconciler::model::suspend::{Suspensions, Target};
 use reconciler::model::time::Timestamp;
 use reconciler::ports::{ExecCommand, LogLine, LogQuery};
 use reconciler::rollout::ask::{self, Ask, Refusal};
-use reconciler::saved::SavedPlan;
+use reconciler::saved::{Made, SavedPlan};
 use tokio::sync::mpsc;
 
 use super::{End, Input, Shell, Talk, now};
@@ -70,6 +71,10 @@ impl Shell {
                 let _ = answer.send(self.hello());
                 self.followers.push(answer);
             }
+            Request::By { by, request } => {
+                self.note_asked(by, &request);
+                self.request(*request, answer);
+            }
             Request::Exec { .. } => {
                 let message = "a command needs a connection that takes its input".to_owned();
                 finish_with_error(&answer, message, None);
@@ -127,6 +132,42 @@ impl Shell {
             | Request::Usage
             | Request::Logs { .. } => self.wait(answer, What::View(request), 0),
         }
+    }
+
+    /// Puts on record who asked for what, before it is done.
+    fn note_asked(&mut self, by: String, request: &Request) {
+        let asked = match request {
+            Request::Apply => Some(("apply", None)),
+            Request::ApplyPlan { plan } => {
+                let Made { by, specs, .. } = &plan.made;
+                Some(("apply --plan", Some(format!("of {by}, from {specs}"))))
+            }
+            Request::Down => Some(("down", None)),
+            Request::Approve { digest } => Some(("approve", digest.clone())),
+            Request::Resume { targets } => {
+                let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
+                Some(("resume", Some(names.join(", "))))
+            }
+            // These say themselves who asks, or change nothing.
+            Request::Hello
+            | Request::Plan
+            | Request::Overview { .. }
+            | Request::Save { .. }
+            | Request::Suspend { .. }
+            | Request::Node { .. }
+            | Request::Rollout { .. }
+            | Request::By { .. }
+            | Request::Logs { .. }
+            | Request::Watch
+            | Request::Follow
+            | Request::Usage
+            | Request::Exec { .. } => None,
+        };
+        let Some((verb, what)) = asked.filter(|_| !self.engine.only_looks()) else { return };
+        let entry = Box::new(Entry::Asked { by, verb: verb.to_owned(), what });
+        // An apply ends with a commit in any case, and its first steps bring one.
+        let at_once = !matches!(request, Request::Apply);
+        self.event(Event::Operator(Operator::Note { entry, at_once }));
     }
 
     fn hello(&self) -> Frame {
@@ -294,6 +335,7 @@ impl Shell {
             Request::Hello
             | Request::Watch
             | Request::Follow
+            | Request::By { .. }
             | Request::Exec { .. }
             | Request::Apply
             | Request::ApplyPlan { .. }
@@ -401,10 +443,10 @@ impl Asker {
 
     /// Has a command run in a container of a replica.
     #[must_use]
-    pub fn talk(&self, replica: ReplicaKey, command: ExecCommand) -> Conversation {
+    pub fn talk(&self, replica: ReplicaKey, command: ExecCommand, by: String) -> Conversation {
         let (answer, frames) = mpsc::channel(PIECES_MAX);
         let (sender, input) = mpsc::channel(PIECES_MAX);
-        let talk = Box::new(Talk { replica, command, answer, input });
+        let talk = Box::new(Talk { replica, command, by, answer, input, noted: None });
         // As above.
         let _ = self.0.send(Input::Talk(talk));
         Conversation { input: sender, frames }

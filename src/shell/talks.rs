@@ -6,13 +6,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt as _};
+use reconciler::engine::{Event, Operator};
 use reconciler::model::ids::ReplicaKey;
+use reconciler::model::journal::{Entry, ExecNote};
 use reconciler::model::observed::ContainerState;
 use reconciler::model::snapshot::Located;
 use reconciler::ports::{Driver, ExecCommand, ExecEnd, ExecInput, ExecOutput, ExecTalk};
 use tokio::sync::{Mutex, mpsc};
 
-use super::Shell;
+use super::{Input, Shell};
 use crate::api::protocol::{Frame, UsageRow};
 use crate::api::view;
 
@@ -26,10 +28,33 @@ pub struct Talk {
     pub replica: ReplicaKey,
     /// What.
     pub command: ExecCommand,
+    /// Who wants it: `user@host`.
+    pub by: String,
     /// Where its output goes.
     pub answer: mpsc::Sender<Frame>,
     /// Where its input comes from; its end means that nobody is there any more.
     pub input: mpsc::Receiver<ExecInput>,
+    /// The entry that puts it on record, once there is one.
+    pub noted: Option<u64>,
+}
+
+impl Talk {
+    fn note(&self) -> ExecNote {
+        exec_note(&self.command, self.by.clone())
+    }
+}
+
+/// What is on record of a command: none of its arguments, which may hold secrets.
+#[must_use]
+pub fn exec_note(command: &ExecCommand, by: String) -> ExecNote {
+    let ExecCommand { command, env: _, user, workdir: _, stdin: _, terminal } = command;
+    ExecNote {
+        by,
+        program: command.first().cloned().unwrap_or_default(),
+        arguments: command.len().saturating_sub(1),
+        user: user.clone(),
+        terminal: terminal.is_some(),
+    }
 }
 
 /// The ends of the two queues.
@@ -50,17 +75,58 @@ impl ExecTalk for Ends {
 }
 
 impl Shell {
-    /// Starts the commands that waited until the loop has its bearings.
+    /// Starts the commands that waited until the loop has its bearings, and until they are on
+    /// record. One that cannot be put on record is not run.
     pub(super) fn start_talks(&mut self) {
-        if self.engine.is_oriented() {
-            for talk in std::mem::take(&mut self.talks) {
+        if !self.engine.is_oriented() {
+            return;
+        }
+        for mut talk in std::mem::take(&mut self.talks) {
+            // Who only looks has no journal to write: whoever asks has put it on record.
+            if self.engine.only_looks() {
                 self.start_talk(talk);
+                continue;
+            }
+            let seq = match talk.noted {
+                Some(seq) => seq,
+                None => {
+                    let (replica, exec) = (talk.replica.clone(), talk.note());
+                    let entry = Box::new(Entry::Exec { replica, exec });
+                    self.event(Event::Operator(Operator::Note { entry, at_once: true }));
+                    self.engine.last_recorded()
+                }
+            };
+            talk.noted = Some(seq);
+            if self.engine.is_durable_to(seq) {
+                self.start_talk(talk);
+            } else if let Some(why) = self.engine.journal_error() {
+                let message =
+                    format!("the command is not run, since it cannot be put on record: {why}");
+                let note = ended(&talk, None, Some("not run: no record could be made".to_owned()));
+                // It has no room for more than a few frames, and this is the first.
+                let _ = talk.answer.try_send(Frame::Error { message, help: None });
+                self.event(Event::Operator(Operator::Note { entry: note, at_once: true }));
+            } else {
+                self.talks.push(talk);
             }
         }
     }
 
     fn start_talk(&self, talk: Talk) {
-        let Talk { replica, command, answer, input } = talk;
+        let end = (!self.engine.only_looks()).then(|| self.sender.clone());
+        let told = ended(&talk, None, None);
+        let tell = move |code: Option<i64>, why: Option<String>| {
+            let mut entry = told;
+            if let Entry::ExecEnded { code: at, why: because, .. } = &mut *entry {
+                (*at, *because) = (code, why);
+            }
+            if let Some(end) = end {
+                let note = Operator::Note { entry, at_once: true };
+                // A loop that has ended writes nothing more.
+                let _ = end.send(Input::Event(Event::Operator(note)));
+            }
+        };
+        let Talk { replica, command, answer, input, by: _, noted: _ } = talk;
         let containers = self.engine.snapshot().containers.get(&replica);
         let runs = |at: &&Located| matches!(at.container.state, ContainerState::Running { .. });
         let newest = containers.and_then(|located| {
@@ -74,6 +140,7 @@ impl Shell {
             let Some((driver, id)) = found else {
                 let message = format!("no container of {replica} is there");
                 let help = Some(format!("`windlass describe {}` says why", replica.instance));
+                tell(None, Some("not run: no container is there".to_owned()));
                 let _ = answer.send(Frame::Error { message, help }).await;
                 return;
             };
@@ -81,10 +148,18 @@ impl Shell {
             let ended = driver.exec(&id.0, &command, &ends);
             let frame = tokio::select! {
                 ended = ended => match ended {
-                    Ok(ExecEnd { code, refused }) => Frame::Exited { code, refused },
-                    Err(error) => Frame::Error { message: format!("{replica}: {error}"), help: None },
+                    Ok(ExecEnd { code, refused }) => {
+                        tell(Some(code), refused.as_ref().map(|_| "it could not be run".to_owned()));
+                        Frame::Exited { code, refused }
+                    }
+                    Err(error) => {
+                        tell(None, Some("the engine failed".to_owned()));
+                        Frame::Error { message: format!("{replica}: {error}"), help: None }
+                    }
                 },
-                () = answer.closed() => return,
+                () = answer.closed() => {
+                    return tell(None, Some("whoever asked for it went away".to_owned()));
+                }
             };
             let _ = answer.send(frame).await;
         });
@@ -110,6 +185,12 @@ impl Shell {
             super::requests::finish(&answer, Frame::Used { rows, nodes });
         });
     }
+}
+
+/// The entry for the end of a command.
+fn ended(talk: &Talk, code: Option<i64>, why: Option<String>) -> Box<Entry> {
+    let (replica, exec) = (talk.replica.clone(), talk.note());
+    Box::new(Entry::ExecEnded { replica, exec, code, why })
 }
 
 type Wanted = (ReplicaKey, Located, Arc<dyn Driver>);

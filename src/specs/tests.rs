@@ -64,6 +64,7 @@ impl Held {
                 }
                 // On a busy machine the system may drop events, and what changed is seen anyway.
                 Ok(Some(Input::Progress(Happened::Attention { .. }))) => {}
+                Ok(Some(Input::Event(Event::Checkout(None)))) => {}
                 Ok(Some(Input::Unwatched(why))) => panic!("{why:?}"),
                 Ok(_) => panic!("the thread ended, or says what it never does"),
                 Err(_) => panic!("no reading; there are {:?}", desired.instances.keys()),

@@ -58,6 +58,12 @@ impl StatePaths {
         self.root.join("journal")
     }
 
+    /// The key that signs checkpoints of the journal.
+    #[must_use]
+    pub fn audit_key(&self) -> PathBuf {
+        self.root.join("audit.key")
+    }
+
     /// The socket that a running daemon listens on.
     #[must_use]
     pub fn socket(&self) -> PathBuf {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::samples::{checkpoint, entries, fold, full_records, small, stamp};
-use crate::journal::{FileJournal, records_from, replay, verify};
+use crate::journal::{FileJournal, check, records_from, replay};
 use crate::store::{SledStore, diff};
 
 fn golden() -> PathBuf {
@@ -43,7 +43,7 @@ fn assert_keeps(records: &Records, file: &str) {
 fn version_1_of_the_journal_stays_readable() {
     write_if_asked();
     let dir = golden().join("journal");
-    assert_eq!(verify(&dir).unwrap().torn, None);
+    assert_eq!(check(&dir).unwrap().torn, None);
     let (records, seq) = records_from(&dir).unwrap();
     assert_keeps(&records, "records.json");
 

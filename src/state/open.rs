@@ -11,7 +11,7 @@ use reconciler::ports::{Journal as _, StateStore as _, StoreError};
 
 use super::StateDir;
 use crate::files::{Trouble, failed, is_there, move_aside};
-use crate::journal::{self, FileJournal};
+use crate::journal::{self, AuditKey, FileJournal, Retention};
 use crate::store::{SledStore, diff};
 
 /// Random bytes in the id of an owner: no two state directories ever have the same.
@@ -32,12 +32,13 @@ pub struct Opened {
     pub repaired: Vec<String>,
 }
 
-/// Opens what a state directory holds. In a new one the journal begins with a new owner's id.
+/// Opens what a state directory holds. In a new one the journal begins with a new owner's id. What
+/// the journal holds is signed.
 ///
 /// # Errors
 /// [`StoreError`] if the journal is damaged, or less is there than was acknowledged. Nothing was
 /// changed then.
-pub fn open_records(state: &StateDir) -> Result<Opened, StoreError> {
+pub fn open_records(state: &StateDir, kept: Retention) -> Result<Opened, StoreError> {
     let paths = state.paths();
     let (store_path, journal_path) = (paths.store(), paths.journal());
     let journal_there = journal::exists(&journal_path)?;
@@ -85,6 +86,7 @@ pub fn open_records(state: &StateDir) -> Result<Opened, StoreError> {
     let mut visit = |stamped: Stamped| replay.apply(&stamped);
     let (mut journal, torn) = FileJournal::open(&journal_path, stored_seq, &mut visit)?;
     repaired.extend(torn);
+    journal.keep(kept);
     let Replay { mut before, mut records } = replay;
     if stored_seq == 0 && journal.last_seq() > 0 && repaired.is_empty() {
         let how = if store_there { "empty" } else { "missing" };
@@ -95,6 +97,22 @@ pub fn open_records(state: &StateDir) -> Result<Opened, StoreError> {
         let entry = owner_entry(journal.last_seq() + 1, new_owner()?);
         journal.append(std::slice::from_ref(&entry))?;
         records.apply(entry.at, &entry.entry);
+    }
+    let owner = records.owner.clone().unwrap_or_else(|| OwnerId(String::new()));
+    let (key, made) = AuditKey::load_or_make(&paths.audit_key())?;
+    let is_signed = is_there(&journal_path.join(journal::CHECKPOINTS_FILE))?;
+    journal.attest(key, owner)?;
+    if made && is_signed {
+        repaired.push(format!(
+            "{} was gone, and a new audit key was made: what was signed before, it has not signed",
+            paths.audit_key().display()
+        ));
+    }
+    if journal.is_older() {
+        // A segment of our own: an older windlass reads none of it by mistake.
+        before.get_or_insert_with(|| records.clone());
+        let entry = Entry::Checkpoint { records: Box::new(records.clone()) };
+        journal.append(&[Stamped { seq: journal.last_seq() + 1, at: now(), entry }])?;
     }
     if let Some(before) = before {
         store.save(&diff(&before, &records), journal.last_seq())?;

@@ -11,7 +11,7 @@ use reconciler::ports::{Journal as _, StateStore as _, StoreError};
 use super::StateDir;
 use super::open::{now, open_store, owner_entry};
 use crate::files::{Trouble, failed, is_there, move_aside, sync_name};
-use crate::journal::{self, FileJournal};
+use crate::journal::{self, AuditKey, FileJournal};
 use crate::store::{SledStore, diff};
 
 /// What a rebuild did.
@@ -92,6 +92,12 @@ pub fn rebuild(path: &Path, owner: Option<OwnerId>) -> Result<RebuildReport, Sto
         notes.push("the owner was changed to the given one".to_owned());
     }
 
+    // A journal that nobody has signed would be taken for one whose signatures were removed.
+    if let Some(owner) = &records.owner {
+        let (key, _) = AuditKey::load_or_make(&state.paths().audit_key())?;
+        journal.attest(key, owner.clone())?;
+    }
+
     if is_there(&store_path)? {
         let aside = move_aside(&store_path)?;
         notes.push(format!("the old store is kept in {}", aside.display()));
@@ -122,7 +128,12 @@ fn read_journal(path: &Path, notes: &mut Vec<String>) -> Result<Option<Source>, 
         seq = stamped.seq;
     });
     match read {
-        Ok(_) => Ok(Some(Source { records, seq, whole: true })),
+        Ok(_) => {
+            let contradiction = journal::contradiction(path)?;
+            let whole = contradiction.is_none();
+            notes.extend(contradiction);
+            Ok(Some(Source { records, seq, whole }))
+        }
         Err(Trouble { damaged: true, error }) => {
             notes.push(format!("the journal is damaged after entry {seq}: {error}"));
             Ok(Some(Source { records, seq, whole: false }))

@@ -9,7 +9,10 @@ use reconciler::model::desired::RootIdentity;
 use reconciler::model::ids::{
     ContainerId, Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision,
 };
-use reconciler::model::journal::{Deed, Entry, Stamped};
+use reconciler::model::journal::{
+    Checkout, Deed, Entry, ExecNote, Level, Point, PolicySetNote, Stamped, VerdictNote,
+    VerdictOutcome,
+};
 use reconciler::model::observed::{
     ContainerConfig, ContainerState, HealthState, Identity, Limits, ObservedContainer,
 };
@@ -57,6 +60,34 @@ fn failure() -> Failure {
     }
 }
 
+fn exec_note() -> ExecNote {
+    ExecNote {
+        by: "ops@host".to_owned(),
+        program: "sh".to_owned(),
+        arguments: 2,
+        user: None,
+        terminal: true,
+    }
+}
+
+fn verdict_note() -> VerdictNote {
+    VerdictNote {
+        object: Arc::from("shop/web"),
+        policy: Arc::from("CIS-5.5"),
+        version: Arc::from("1"),
+        sha256: Digest::of(b"source"),
+        set: Digest::of(b"set"),
+        binding: Arc::from("shop/all"),
+        level: Level::Hard,
+        point: Point::Plan,
+        outcome: VerdictOutcome::Waived,
+        waived_by: Some(Arc::from("shop/debug-week")),
+        findings: vec!["it is privileged".to_owned()],
+        inputs: Digest::of(b"inputs"),
+        cost: 120,
+    }
+}
+
 /// Entries of every kind, in an order that makes sense.
 pub(crate) fn entries() -> Vec<Entry> {
     let node = name("n1");
@@ -81,6 +112,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         node: name("n1"),
         deed,
         cause: "it is declared".to_owned(),
+        from: Some(Arc::from("web.yaml:1")),
     };
     let done = |object: &ObjectId, deed: Deed| Entry::Done {
         object: object.clone(),
@@ -110,6 +142,7 @@ pub(crate) fn entries() -> Vec<Entry> {
             instance: key("shop/web"),
             uid: "u1".to_owned(),
             digest: Digest::of(b"spec"),
+            from: Some(Arc::from("web.yaml:1")),
         },
         Entry::Linked {
             instance: key("shop/web"),
@@ -200,6 +233,29 @@ pub(crate) fn entries() -> Vec<Entry> {
             to: 1,
             by: "ops@host".to_owned(),
         },
+        Entry::Asked {
+            by: "ops@host".to_owned(),
+            verb: "approve".to_owned(),
+            what: Some("0011aabb".to_owned()),
+        },
+        Entry::Checkout {
+            checkout: Some(Checkout {
+                commit: Arc::from("4be21c7a4be21c7a4be21c7a4be21c7a4be21c7a"),
+                branch: Some(Arc::from("main")),
+                author: Some(Arc::from("Dev <dev@example.org>")),
+                at: Some(Timestamp(9)),
+                dirty: Some(true),
+            }),
+        },
+        Entry::Exec { replica: web.clone(), exec: exec_note() },
+        Entry::ExecEnded { replica: web.clone(), exec: exec_note(), code: Some(0), why: None },
+        Entry::PolicySet {
+            set: PolicySetNote {
+                digest: Digest::of(b"set"),
+                policies: [(Arc::from("CIS-5.5"), Digest::of(b"source"))].into(),
+            },
+        },
+        Entry::Verdict { verdict: Box::new(verdict_note()) },
         Entry::Suspended {
             target: Target::Instance(key("shop/web")),
             by: "ops@host".to_owned(),

@@ -14,7 +14,8 @@ use tempfile::TempDir;
 
 use super::samples::{checkpoint, containers, entries, fold, full_records, name, small, stamp};
 use super::{Holder, Opened, StateDir, open_records, rebuild};
-use crate::journal::records_from;
+use crate::journal::verify::{Asked, Verdict, Verified, run};
+use crate::journal::{Retention, records_from};
 use crate::store::{MemoryStore, SledStore, Touched, diff, touched, writes};
 
 /// sled without us. A store that was just dropped may hold its lock for a moment more.
@@ -33,7 +34,7 @@ fn error_of<T>(result: Result<T, reconciler::ports::StoreError>) -> String {
 
 fn open(path: &Path) -> (StateDir, Opened) {
     let state = StateDir::open(path).unwrap();
-    let opened = open_records(&state).unwrap();
+    let opened = open_records(&state, Retention::default()).unwrap();
     (state, opened)
 }
 
@@ -236,7 +237,7 @@ fn a_journal_that_is_gone_is_missed() {
     let (dir, records, seq) = filled(0);
     fs::remove_dir_all(dir.path().join("journal")).unwrap();
     let state = StateDir::open(dir.path()).unwrap();
-    let error = error_of(open_records(&state));
+    let error = error_of(open_records(&state, Retention::default()));
     assert!(error.contains("it is gone") && error.contains("store rebuild"), "{error}");
     drop(state);
 
@@ -254,7 +255,7 @@ fn a_journal_that_lost_its_end_is_not_believed() {
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() - 30]).unwrap();
     let state = StateDir::open(dir.path()).unwrap();
-    let error = error_of(open_records(&state));
+    let error = error_of(open_records(&state, Retention::default()));
     assert!(error.contains(&format!("entry {seq} was acknowledged")), "{error}");
     assert_eq!(fs::read(&path).unwrap().len(), bytes.len() - 30);
     drop(state);
@@ -278,6 +279,61 @@ fn a_damaged_journal_is_rebuilt_from_the_store() {
     rebuild(dir.path(), None).unwrap();
     let (_state, opened) = open(dir.path());
     assert_eq!((opened.records, opened.seq), (records, seq + 1));
+}
+
+fn verified(dir: &Path) -> Verified {
+    run(&Asked {
+        journal: dir.to_owned(),
+        checkpoint: None,
+        pubkey: None,
+        // The samples are from another year.
+        clock_tolerated_ms: u64::MAX,
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_journal_that_its_signatures_contradict_is_refused_and_rebuilt() {
+    let (dir, records, seq) = filled(0);
+    // A start signs what it finds.
+    drop(open(dir.path()));
+    let before = verified(dir.path());
+    assert_eq!((before.verdict, before.signed_to), (Verdict::Whole, seq), "{before:?}");
+    // Its end goes, and the store with it, which would have missed it as well.
+    let path = dir.path().join("journal/0000000000000001.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    fs::write(&path, lines[..lines.len() - 1].concat()).unwrap();
+    fs::remove_dir_all(dir.path().join("store")).unwrap();
+    let state = StateDir::open(dir.path()).unwrap();
+    let error = error_of(open_records(&state, Retention::default()));
+    assert!(error.contains("its end is lost") && error.contains("store rebuild"), "{error}");
+    drop(state);
+    let report = rebuild(dir.path(), None).unwrap();
+    assert!(report.notes.iter().any(|note| note.contains("contradicted")), "{:?}", report.notes);
+    // What was cut off is lost; what is there is whole and signed, before any start.
+    assert_eq!(report.records.owner, records.owner);
+    assert_eq!((report.seq, verified(dir.path()).verdict), (seq, Verdict::Whole));
+}
+
+#[test]
+fn a_journal_of_version_1_goes_on_in_a_segment_of_its_own() {
+    let dir = TempDir::new().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden-store/v1/journal");
+    fs::create_dir(dir.path().join("journal")).unwrap();
+    for file in fs::read_dir(golden).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), dir.path().join("journal").join(file.file_name())).unwrap();
+    }
+    let (records, seq) = records_from(&dir.path().join("journal")).unwrap();
+    let (state, opened) = open(dir.path());
+    assert_eq!((&opened.records, opened.seq), (&records, seq + 1));
+    let own = dir.path().join(format!("journal/{:016}.jsonl", seq + 1));
+    assert!(fs::read_to_string(&own).unwrap().contains("\"version\":2"));
+    drop((state, opened));
+    let verified = verified(dir.path());
+    assert_eq!((verified.verdict, verified.signed_to), (Verdict::Whole, seq + 1), "{verified:?}");
+    // Once is enough.
+    assert_eq!(open(dir.path()).1.seq, seq + 1);
 }
 
 #[test]

@@ -77,7 +77,13 @@ pub fn touched(entry: &Entry) -> Touched {
         | Entry::Approved { .. }
         | Entry::Suspended { .. }
         | Entry::Resumed { .. }
+        | Entry::Checkout { .. }
         | Entry::Settled { .. } => vec![RecordKey::Common],
+        Entry::Asked { .. }
+        | Entry::Exec { .. }
+        | Entry::ExecEnded { .. }
+        | Entry::PolicySet { .. }
+        | Entry::Verdict { .. } => Vec::new(),
         Entry::Text { file, text: _ } => vec![RecordKey::Text(Arc::clone(file))],
         // It is forgotten what an earlier engine held.
         Entry::NodeOrder { order: NodeOrder::Accept { .. }, .. } => return Touched::Everything,

@@ -87,6 +87,12 @@ impl Check<'_> {
                 | Entry::Healthy { .. }
                 | Entry::Approved { .. }
                 | Entry::Retried
+                | Entry::Asked { .. }
+                | Entry::Checkout { .. }
+                | Entry::Exec { .. }
+                | Entry::ExecEnded { .. }
+                | Entry::PolicySet { .. }
+                | Entry::Verdict { .. }
                 | Entry::Suspended { .. }
                 | Entry::Resumed { .. }
                 | Entry::NodeOrder { .. }

@@ -45,6 +45,7 @@ impl Engine {
         if may_act && self.violations.is_empty() && self.may_begin() {
             for decision in self.plan.decisions.clone() {
                 self.tell_of(&decision);
+                let decision = self.with_place(decision);
                 self.record(decision);
                 self.want_round();
             }
@@ -112,12 +113,14 @@ impl Engine {
         {
             self.record(Entry::Unhealthy { replica: replica.clone() });
         }
+        let from = self.snapshot.desired.place_of(&change.object).map(|at| at.to_string().into());
         for step in &row {
             self.record(Entry::Intent {
                 object: step.object.clone(),
                 node: step.node.clone(),
                 deed: step.action.deed(),
                 cause: cause.clone(),
+                from: Option::clone(&from),
             });
             self.keep_revision(step);
         }

@@ -6,7 +6,7 @@ use crate::model::cordon::NodeOrder;
 use crate::model::desired::{SpecsChange, SpecsReading};
 use crate::model::health::{Probe, Probed};
 use crate::model::ids::{ContainerId, Name, ObjectId, ReplicaKey};
-use crate::model::journal::{Entry, Stamped};
+use crate::model::journal::{Checkout, Entry, Stamped};
 use crate::model::observed::{NodeListing, ObservedContainer};
 use crate::model::spec::Endpoint;
 use crate::model::suspend::Target;
@@ -23,6 +23,8 @@ pub enum Event {
     Specs(Box<SpecsReading>),
     /// It was read again, and objects of the reading before changed.
     SpecsChanged(Box<SpecsChange>),
+    /// The specs directory stands at this commit; what is read next is of it.
+    Checkout(Option<Checkout>),
     /// A node was listed, or could not be.
     Listed {
         /// The node.
@@ -144,6 +146,13 @@ pub enum Operator {
     },
     /// What was asked for about a rollout, as [`rollout::ask`](crate::rollout::ask) answered it.
     Rollout(Box<Entry>),
+    /// Put this on record; nothing else follows from it.
+    Note {
+        /// What.
+        entry: Box<Entry>,
+        /// Whether it is made durable at once, or with what comes next.
+        at_once: bool,
+    },
     /// Write all records into the journal, so that what stands before is history.
     Checkpoint,
 }

@@ -4,7 +4,7 @@
 //! drive the very same code. Read in this order: [`events`] (what comes in and goes out), this file,
 //! [`observe`] (what is seen of nodes), [`health`] (who is asked when), [`last_lines`], [`act`]
 //! (rounds, [chains](chain) of steps, and their ends), [`repeat`] (what is done again and again, and
-//! makes no difference), [`bound`] (only the steps of a saved plan), [`wake`] (when to go on).
+//! makes no difference), [`audit`] (what is only put on record), [`bound`] (only the steps of a saved plan), [`wake`] (when to go on).
 //!
 //! # What the shell guarantees
 //! It performs effects in the order in which they are given; it answers each
@@ -12,6 +12,7 @@
 //! and [`Effect::ReadLog`] with exactly one event; and after [`Effect::Round`] it hands over [`Event::Round`] once no other event waits.
 
 mod act;
+mod audit;
 mod bound;
 mod chain;
 mod events;
@@ -28,7 +29,7 @@ use std::time::Duration;
 use crate::model::cordon::NodeOrder;
 use crate::model::desired::{RootState, SpecsChange, SpecsReading};
 use crate::model::ids::{Name, ObjectId, OwnerId, ReplicaKey};
-use crate::model::journal::{Entry, Stamped};
+use crate::model::journal::{Entry, Stamped, Told};
 use crate::model::record::{Approval, Records};
 use crate::model::snapshot::{Config, Snapshot};
 use crate::model::spec::Endpoint;
@@ -65,6 +66,8 @@ const APPROVAL_DIGITS_MIN: usize = 8;
 pub struct Engine {
     snapshot: Snapshot,
     policies: Policies,
+    /// What is on record of verdicts.
+    told: Told,
     plan: Plan,
     report: Report,
     /// Who need not be planned again. Each change of the snapshot is told to it.
@@ -122,6 +125,7 @@ impl Engine {
         Self {
             snapshot,
             policies,
+            told: Told::default(),
             plan: Plan::default(),
             report: Report::default(),
             memo: Memo::default(),
@@ -197,7 +201,10 @@ impl Engine {
             Event::LogRead { replica, container, lines } => {
                 self.log_read(&replica, &container, lines);
             }
+            // What is only noted changes nothing of what is planned.
+            Event::Operator(Operator::Note { entry, at_once }) => self.note(*entry, at_once),
             Event::Operator(operator) => self.operator(operator),
+            Event::Checkout(checkout) => self.stands_at(checkout),
             Event::Wake => self.woken(),
             Event::Round => self.round(),
         }
@@ -374,6 +381,7 @@ impl Engine {
                 self.lay();
                 self.flush();
             }
+            Operator::Note { .. } => {}
             Operator::Checkpoint => {
                 let records = Box::new(self.snapshot.records.clone());
                 self.record(Entry::Checkpoint { records });
@@ -450,6 +458,13 @@ impl Engine {
             Entry::Text { .. } | Entry::Root { .. } | Entry::Settled { .. } => {}
             // Looked at where something is about to be made.
             Entry::Subnet { .. } => {}
+            // Nothing follows from these.
+            Entry::Asked { .. }
+            | Entry::Checkout { .. }
+            | Entry::Exec { .. }
+            | Entry::ExecEnded { .. }
+            | Entry::PolicySet { .. }
+            | Entry::Verdict { .. } => {}
             Entry::Checkpoint { .. }
             | Entry::Owner { .. }
             | Entry::Node { .. }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{Digest, Key, Name};
+use super::ids::{Digest, ImageName, Key, Name, ObjectId};
 use super::spec::{
     Endpoint, FlavorSpec, ImageSpec, InstanceSpec, LinkSpec, NetworkSpec, NodeSpec, ProjectSpec,
     VolumeSpec,
@@ -136,6 +136,28 @@ impl DesiredSet {
         self.flavors.extend(flavors);
         self.projects.extend(projects);
         self.nodes.extend(nodes);
+    }
+
+    /// Where an object is declared, if it is.
+    #[must_use]
+    pub fn place_of(&self, object: &ObjectId) -> Option<&Source> {
+        match object {
+            ObjectId::Replica(replica) => {
+                self.instances.get(&replica.instance).map(|declared| &declared.source)
+            }
+            ObjectId::Image { image: ImageName::Declared(key), .. } => {
+                self.images.get(key).map(|declared| &declared.source)
+            }
+            // Named by an instance, and by nothing of its own.
+            ObjectId::Image { image: ImageName::Reference(_), .. } => None,
+            ObjectId::Volume { volume, .. } => {
+                self.volumes.get(volume).map(|declared| &declared.source)
+            }
+            ObjectId::Network { network, .. } => {
+                self.networks.get(network).map(|declared| &declared.source)
+            }
+            ObjectId::Fence { node } => self.nodes.get(node).map(|declared| &declared.source),
+        }
     }
 
     /// How many objects are declared.

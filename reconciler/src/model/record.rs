@@ -11,6 +11,7 @@ use super::cordon::Cordon;
 use super::desired::RootIdentity;
 use super::few::Few;
 use super::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, Revision};
+use super::journal::Checkout;
 use super::observed::Limits;
 use super::rollout::{Kept, Outcome, Rollout};
 use super::subnet::Net;
@@ -342,6 +343,9 @@ pub struct GuardRecord {
     pub removed: BTreeSet<ObjectId>,
     /// What an operator agreed to remove.
     pub approval: Option<Approval>,
+    /// The commit that the directory stands at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkout: Option<Checkout>,
 }
 
 /// An operator's agreement to removals.

@@ -85,6 +85,8 @@ impl<'a> Round<'a> {
                 instance: key.clone(),
                 uid: self.uid(instance),
                 digest: declared.digest.clone(),
+                // The engine of the loop says it, once it is recorded.
+                from: None,
             });
         }
         let linked = self.linked(key, declared, record);

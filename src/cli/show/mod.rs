@@ -13,10 +13,13 @@ pub mod objects;
 pub mod outcome;
 pub mod plain;
 pub mod plan;
+pub mod report;
 pub mod rollouts;
 mod settings;
 pub mod table;
+pub mod trail;
 pub mod usage;
+pub mod verified;
 pub mod words;
 
 use reconciler::model::time::Timestamp;

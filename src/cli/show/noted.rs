@@ -35,5 +35,8 @@ fn kind_word(kind: NotedKind) -> (&'static str, Ink) {
         NotedKind::Ended => ("ended", Ink::Odd),
         NotedKind::Operator => ("operator", Ink::Bold),
         NotedKind::Settled => ("settled", Ink::Good),
+        NotedKind::Exec => ("exec", Ink::Bold),
+        NotedKind::Commit => ("commit", Ink::Plain),
+        NotedKind::Policy => ("policy", Ink::Odd),
     }
 }

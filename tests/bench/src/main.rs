@@ -6,6 +6,7 @@
 //! processes are of the same build.
 
 mod apply;
+mod audit;
 mod documents;
 mod fleet;
 mod held;
@@ -41,6 +42,7 @@ const BENCHES: [Bench; 13] = [
     Bench { name: "fleet3", about: "60 instances over three engines", run: fleet::run_on_three },
     Bench { name: "restart", about: "process killed → running again", run: restart::run },
     Bench { name: "apply", about: "apply where nothing changes", run: apply::run },
+    Bench { name: "audit", about: "the audit trail: a record, and a million", run: audit::run },
     Bench { name: "plan", about: "plan() of settled instances", run: planning::run },
     Bench { name: "place", about: "10,000 instances placed on 1,000 nodes", run: placing::run },
     Bench { name: "round", about: "a settled round of 1,000 specs", run: rounds::run },

@@ -99,7 +99,13 @@ impl World {
             let (object, node) = (step.object.clone(), step.node.clone());
             let deed = step.action.deed();
             let cause = step.cause.to_string();
-            let intent = Entry::Intent { object: object.clone(), node: node.clone(), deed, cause };
+            let intent = Entry::Intent {
+                object: object.clone(),
+                node: node.clone(),
+                deed,
+                cause,
+                from: None,
+            };
             self.snapshot.records.apply(now, &intent);
             let done = self
                 .engine

@@ -7,10 +7,11 @@
 //! [`fields`] (every field of a spec), [`networks`], [`links`], [`fence`] (who reaches whom),
 //! [`rules`] (what another hand does to that, and what becomes of connections), [`ports`] (that others have),
 //! [`nodes`] (several engines as one), [`outage`] (what may happen to one of them), [`surge`] (new ones start
-//! first), [`rollout`] (those that fail go back), [`requests`] (nobody notices). [`proxy`] stands between a
-//! test's loop and an engine.
+//! first), [`rollout`] (those that fail go back), [`requests`] (nobody notices), [`audit`] (what is on record).
+//! [`proxy`] stands between a test's loop and an engine.
 
 mod apply;
+mod audit;
 mod crash;
 mod daemon;
 mod drift;

@@ -11,7 +11,8 @@ use reconciler::status::{InstanceStatus, ReplicaStatus};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use windlass::api::protocol::{Frame, Happened, Outcome, Overview, PlanView, Request};
-use windlass::app::{self, App, Mode, Settings};
+use windlass::app::{self, App, Mode, Retention, Settings};
+use windlass::journal::verify::{Asked, CLOCK_BACK_TOLERATED_MS, Verdict};
 
 use crate::lab::{Engine, Sandbox, docker, eventually};
 
@@ -26,7 +27,8 @@ pub(super) const LIVE: &str = r#"command: [sh, -c, "trap 'exit 0' TERM; sleep 10
 
 /// The settings of a sandbox.
 pub(super) fn settings(room: &Sandbox<'_>) -> Settings {
-    Settings { specs: room.specs(), state: room.state(), addresses: RANGE_DEFAULT }
+    let (specs, state, kept) = (room.specs(), room.state(), Retention::default());
+    Settings { specs, state, addresses: RANGE_DEFAULT, kept }
 }
 
 /// A document of one Instance in the sandbox's project, with more lines of its spec.
@@ -390,11 +392,18 @@ pub(super) fn engine_time(engine: &Engine) -> String {
     docker(engine, &["info", "--format", "{{.SystemTime}}"])
 }
 
-/// The journal is whole.
+/// The audit trail is whole.
 pub(super) fn verify_journal(state: &Path) {
     let journal = windlass::state::StatePaths::new(state).journal();
-    let replayed = windlass::journal::verify(&journal).expect("the journal is whole");
-    assert!(replayed.last_seq > 0, "the journal is empty");
+    let asked = Asked {
+        journal: journal.clone(),
+        checkpoint: None,
+        pubkey: None,
+        clock_tolerated_ms: CLOCK_BACK_TOLERATED_MS,
+    };
+    let verified = windlass::journal::verify::run(&asked).expect("the journal can be read");
+    assert_eq!(verified.verdict, Verdict::Whole, "{verified:#?}");
+    assert!(windlass::journal::check(&journal).is_ok_and(|read| read.last_seq > 0));
 }
 
 /// The owner that a state directory's journal names.

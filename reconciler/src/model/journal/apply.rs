@@ -68,7 +68,7 @@ impl Records {
                 record.endpoint = Some(endpoint.clone());
                 record.cgroup_root = Some(cgroup_root.clone());
             }
-            Entry::Declared { instance, uid, digest } => {
+            Entry::Declared { instance, uid, digest, from: _ } => {
                 let record = self.instances.entry(instance.clone()).or_default();
                 record.uid.clone_from(uid);
                 record.generation += 1;
@@ -137,6 +137,13 @@ impl Records {
                     failure.retry_at = failure.retry_at.min(at);
                 }
             }
+            Entry::Checkout { checkout } => self.guard.checkout.clone_from(checkout),
+            // For those who audit; nothing follows from it.
+            Entry::Asked { .. }
+            | Entry::Exec { .. }
+            | Entry::ExecEnded { .. }
+            | Entry::PolicySet { .. }
+            | Entry::Verdict { .. } => {}
             Entry::Approved { approval } => self.guard.approval = Some(approval.clone()),
             Entry::Suspended { target, by, why } => {
                 let (by, why) = (by.clone(), why.clone());

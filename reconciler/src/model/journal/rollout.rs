@@ -93,6 +93,12 @@ impl Records {
             | Entry::Gone { .. }
             | Entry::Approved { .. }
             | Entry::Retried
+            | Entry::Asked { .. }
+            | Entry::Checkout { .. }
+            | Entry::Exec { .. }
+            | Entry::ExecEnded { .. }
+            | Entry::PolicySet { .. }
+            | Entry::Verdict { .. }
             | Entry::NodeOrder { .. }
             | Entry::Linked { .. }
             | Entry::Addressed { .. }
