@@ -227,7 +227,8 @@ impl Engine {
         waited.await.map_err(|_| format!("no event `{action}` of {name} in {EVENT_WITHIN:?}"))
     }
 
-    /// Removes all containers.
+    /// Removes all containers, and the networks that they were on: the next windlass is another
+    /// owner, and wants one of the same name.
     pub(crate) async fn remove_all(&self) -> Result<(), Failure> {
         let all =
             bollard::query_parameters::ListContainersOptions { all: true, ..Default::default() };
@@ -241,6 +242,9 @@ impl Engine {
                 let _ = self.docker.remove_container(&id, Some(options)).await;
             })
             .await;
+        let none = None::<bollard::query_parameters::PruneNetworksOptions>;
+        let pruned = self.docker.prune_networks(none).await;
+        pruned.map_err(|error| format!("remove networks: {error}"))?;
         self.seen.at.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
     }
