@@ -68,7 +68,7 @@ fn container(world: &World, replica: &str, ordinal: u32) -> ObservedContainer {
 
 fn address(world: &World, replica: &str, ordinal: u32) -> Ipv4Addr {
     let container = container(world, replica, ordinal);
-    let (node, id) = (Name::new("n1").unwrap(), reconciler::model::ids::ContainerId("x".into()));
+    let (node, id) = (Name::new("n1").unwrap(), ContainerId("x".into()));
     address_of(&Located { node, id, container }).unwrap()
 }
 
