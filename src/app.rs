@@ -210,15 +210,18 @@ pub fn start(settings: &Settings, mode: Mode) -> Result<App, StartError> {
 pub fn start_with(settings: &Settings, mode: Mode, connect: Connect) -> Result<App, StartError> {
     let (sender, inputs) = mpsc::unbounded_channel();
     let asker = Asker(sender.clone());
+    let watching = match mode {
+        Mode::Act { hold: true } => Watching::Hold,
+        Mode::Act { hold: false } | Mode::Bound | Mode::Look => Watching::Once,
+    };
+    // Specs are parsed while records are read: there is a core for each.
+    let reader =
+        Reader::start(&settings.specs, watching, sender.clone()).map_err(StartError::Thread)?;
     let opened = match mode {
         Mode::Act { .. } | Mode::Bound => open_to_act(settings, &sender)?,
         Mode::Look => open_to_look(settings, &sender)?,
     };
     let Opened { records, seq, repaired, state, commit, save } = opened;
-    let watching = match mode {
-        Mode::Act { hold: true } => Watching::Hold,
-        Mode::Act { hold: false } | Mode::Bound | Mode::Look => Watching::Once,
-    };
     // Policies come before what they judge.
     let mut loader = policies::Loader::new(settings.policies.clone(), &records.texts, compile);
     if let Some(news) = loader.news() {
@@ -231,8 +234,7 @@ pub fn start_with(settings: &Settings, mode: Mode, connect: Connect) -> Result<A
     }
     let mut texts = records.texts.clone();
     texts.retain(|name, _| !name.starts_with(POLICY_TEXTS));
-    let reader = Reader::start(&settings.specs, texts, watching, sender.clone())
-        .map_err(StartError::Thread)?;
+    reader.begin(texts);
     let policies = Policies::allow_all();
     let config = Config { addresses: settings.addresses, ..Config::default() };
     let engine = Engine::new(config, records, seq, policies, default_endpoint());

@@ -47,35 +47,38 @@ enum Wanted {
 #[derive(Debug)]
 pub struct Reader {
     wanted: Sender<Wanted>,
+    texts: Sender<Texts>,
     number: AtomicU64,
 }
 
+/// The last good texts of an earlier run.
+type Texts = BTreeMap<Arc<str>, Arc<str>>;
+
 impl Reader {
-    /// Starts the thread; a first reading follows at once.
+    /// Starts the thread. It parses the files at once, beside what else a start has to do; the first
+    /// reading follows when it is told to [`begin`](Self::begin).
     ///
     /// # Errors
     /// If the system gives no thread.
     pub fn start(
         specs: &Path,
-        texts: BTreeMap<Arc<str>, Arc<str>>,
         watching: Watching,
         inputs: UnboundedSender<Input>,
     ) -> std::io::Result<Self> {
-        Self::start_with(specs, texts, watching, inputs, RESCAN_AFTER)
+        Self::start_with(specs, watching, inputs, RESCAN_AFTER)
     }
 
     fn start_with(
         specs: &Path,
-        texts: BTreeMap<Arc<str>, Arc<str>>,
         watching: Watching,
         inputs: UnboundedSender<Input>,
         rescan_after: Duration,
     ) -> std::io::Result<Self> {
-        let (wanted, queue) = channel();
+        let ((wanted, queue), (texts, last_good)) = (channel(), channel());
         let root = specs.to_owned();
         let hints = wanted.clone();
         thread::Builder::new().name("specs".to_owned()).spawn(move || {
-            let loader = Loader::new(root.clone(), texts);
+            let loader = Loader::new(root.clone(), BTreeMap::new());
             let mut thread = Thread {
                 root,
                 loader,
@@ -89,9 +92,15 @@ impl Reader {
                 number: 0,
                 checkouts: Checkouts::default(),
             };
-            thread.run(&queue, watching);
+            thread.run(&last_good, &queue, watching);
         })?;
-        Ok(Self { wanted, number: AtomicU64::new(0) })
+        Ok(Self { wanted, texts, number: AtomicU64::new(0) })
+    }
+
+    /// Has the first reading made, with the last good texts of an earlier run.
+    pub fn begin(&self, texts: Texts) {
+        // If the thread has ended, so has the loop that would take its reading.
+        let _ = self.texts.send(texts);
     }
 
     /// Has everything read again; the number is that of the reading that follows.
@@ -123,11 +132,14 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(&mut self, queue: &Receiver<Wanted>, watching: Watching) {
+    fn run(&mut self, texts: &Receiver<Texts>, queue: &Receiver<Wanted>, watching: Watching) {
         // The watch comes before the first scan: what changes in between is hinted at.
         if watching == Watching::Hold {
             self.watch_anew();
         }
+        self.loader.read_ahead();
+        let Ok(texts) = texts.recv() else { return };
+        self.loader.remember(texts);
         self.read(&Hint::All);
         loop {
             let wanted = match watching {

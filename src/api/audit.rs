@@ -197,6 +197,7 @@ impl Trail {
             | Entry::Placed { .. }
             | Entry::Addressed { .. }
             | Entry::Subnet { .. }
+            | Entry::LinksBy { .. }
             | Entry::Resolved { .. }
             | Entry::Ended { .. }
             | Entry::Gone { .. }
@@ -306,7 +307,7 @@ mod tests {
     fn intent(cause: &str) -> Entry {
         let object = ObjectId::Replica(ReplicaKey::new("shop/web".parse().unwrap(), 0));
         let node = Name::new("n1").unwrap();
-        let deed = Deed::Start { restart: false, in_a_row: false };
+        let deed = Deed::Start { restart: false, in_a_row: false, earlier: false };
         Entry::Intent { object, node, deed, cause: cause.to_owned(), from: None }
     }
 

@@ -17,4 +17,5 @@ mod others;
 pub mod protocol;
 pub mod server;
 pub mod story;
+mod told;
 pub mod view;

@@ -8,6 +8,7 @@ use reconciler::model::quantity::Span;
 use reconciler::model::subnet::Net;
 
 use super::audit::AuditVerb;
+pub(super) use super::format::{Format, Output, When};
 use super::show::usage::SortBy;
 use super::verbs::{NodeVerb, RolloutVerb};
 use super::wait::For;
@@ -83,58 +84,6 @@ pub(super) struct Global {
 }
 
 const GLOBAL: &str = "Global options";
-
-// Their variants speak for themselves: with a text each, help would take a page.
-
-/// How answers can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Output {
-    Text,
-    // Text with all columns.
-    Wide,
-    Json,
-    Yaml,
-    // Only names, one a line.
-    Name,
-    // These are forms of reports.
-    Html,
-    Csv,
-    Markdown,
-}
-
-impl Output {
-    /// The format, unless it is one of reports.
-    pub(super) fn format(self) -> Option<Format> {
-        match self {
-            Self::Text => Some(Format::Text),
-            Self::Wide => Some(Format::Wide),
-            Self::Json => Some(Format::Json),
-            Self::Yaml => Some(Format::Yaml),
-            Self::Name => Some(Format::Name),
-            Self::Html | Self::Csv | Self::Markdown => None,
-        }
-    }
-}
-
-/// How answers are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Format {
-    #[default]
-    Text,
-    Wide,
-    Json,
-    Yaml,
-    Name,
-}
-
-/// When to use colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum When {
-    // On a terminal.
-    Auto,
-    Always,
-    Never,
-}
 
 /// The verbs.
 #[derive(Debug, Subcommand)]

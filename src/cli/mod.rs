@@ -19,6 +19,7 @@ mod exec;
 mod explain;
 mod failure;
 mod follow;
+mod format;
 mod get;
 mod import;
 mod logs;

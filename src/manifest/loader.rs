@@ -79,21 +79,8 @@ impl Loader {
     /// earlier run, as [`SpecsReading::texts`] reported them; they hold where a file is broken.
     #[must_use]
     pub fn new(root: PathBuf, last_good: BTreeMap<Arc<str>, Arc<str>>) -> Self {
-        let file = |(name, text): (&Arc<str>, &Arc<str>)| {
-            let path = root.join(&**name);
-            let file = File {
-                path,
-                stat: None,
-                now: State::Gone,
-                held: None,
-                stored: Some(Arc::clone(text)),
-                reported: Some(Arc::clone(text)),
-            };
-            (Arc::clone(name), file)
-        };
-        let files = last_good.iter().map(file).collect();
-        Self {
-            files,
+        let mut loader = Self {
+            files: BTreeMap::new(),
             changed: BTreeSet::new(),
             with_images: BTreeSet::new(),
             told: None,
@@ -101,6 +88,23 @@ impl Loader {
             digests: Digests::default(),
             catalogue: None,
             root,
+        };
+        loader.remember(last_good);
+        loader
+    }
+
+    /// Parses what is there, and tells nothing: the first reading looks again, and finds the most of
+    /// it done.
+    pub fn read_ahead(&mut self) {
+        self.look_and_update(&Hint::All);
+    }
+
+    /// Takes in the last good texts of an earlier run. It comes before the first reading.
+    pub fn remember(&mut self, last_good: BTreeMap<Arc<str>, Arc<str>>) {
+        for (name, text) in last_good {
+            let path = self.root.join(&*name);
+            let file = self.files.entry(name).or_insert_with(|| File::absent(path));
+            (file.stored, file.reported) = (Some(Arc::clone(&text)), Some(text));
         }
     }
 
@@ -259,14 +263,8 @@ impl Loader {
             if now.is_gone() && !self.files.contains_key(&name) {
                 continue; // it came and went
             }
-            let file = self.files.entry(Arc::clone(&name)).or_insert_with(|| File {
-                path: PathBuf::new(),
-                stat: None,
-                now: State::Gone,
-                held: None,
-                stored: None,
-                reported: None,
-            });
+            let absent = || File::absent(PathBuf::new());
+            let file = self.files.entry(Arc::clone(&name)).or_insert_with(absent);
             if !file.now.is_same(&now) {
                 self.changed.insert(Arc::clone(&name));
             }
@@ -479,6 +477,12 @@ impl State {
 }
 
 impl File {
+    /// One that is not there.
+    fn absent(path: PathBuf) -> Self {
+        let now = State::Gone;
+        Self { path, stat: None, now, held: None, stored: None, reported: None }
+    }
+
     /// The last good text, if it was not reported yet; it counts as reported then.
     pub(super) fn report(&mut self) -> Option<Arc<str>> {
         let stored = &self.held.as_ref()?.stored;

@@ -36,8 +36,8 @@ impl Held {
         prepare(folder.path());
         let (sender, inputs) = unbounded_channel();
         let root = folder.path().join("specs");
-        let reader =
-            Reader::start_with(&root, BTreeMap::new(), Watching::Hold, sender, NEVER).unwrap();
+        let reader = Reader::start_with(&root, Watching::Hold, sender, NEVER).unwrap();
+        reader.begin(BTreeMap::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let desired = DesiredSet::default();
         let mut held = Self { folder, inputs, runtime, desired, readings: 0, reader };

@@ -53,9 +53,11 @@ impl Specs {
         self.loader.read(&Hint::All)
     }
 
-    /// A loader of the same directory after a restart.
+    /// A loader of the same directory after a restart, which reads ahead as a start does.
     fn restart(&mut self, texts: &BTreeMap<Arc<str>, Arc<str>>) {
-        self.loader = Loader::new(self.folder.path().to_path_buf(), texts.clone());
+        self.loader = Loader::new(self.folder.path().to_path_buf(), BTreeMap::new());
+        self.loader.read_ahead();
+        self.loader.remember(texts.clone());
     }
 }
 

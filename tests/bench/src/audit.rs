@@ -67,7 +67,7 @@ fn entry(seq: u64) -> Result<Stamped, Failure> {
     let ordinal = u32::try_from(seq % 10).map_err(|error| error.to_string())?;
     let key = "shop/web".parse().map_err(|_| "no key".to_owned())?;
     let object = ObjectId::Replica(ReplicaKey::new(key, ordinal));
-    let deed = Deed::Start { restart: false, in_a_row: false };
+    let deed = Deed::Start { restart: false, in_a_row: false, earlier: false };
     let cause = "it is declared".to_owned();
     let from = Some("shop/web.yaml:1".into());
     let entry = Entry::Intent { object, node: Name::local_node(), deed, cause, from };

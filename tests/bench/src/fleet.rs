@@ -20,6 +20,9 @@ const PAIRS: usize = 5;
 /// How many the bare client has under way: the engine gets no faster with more.
 const AT_ONCE: usize = 8;
 
+/// The bare client's network.
+const NETWORK: &str = "bare";
+
 /// What the ratio should be at most.
 const RATIO_MAX: f64 = 1.10;
 
@@ -80,9 +83,12 @@ async fn ours(engines: &[&Engine], count: usize) -> Result<f64, Failure> {
 }
 
 async fn alone(engines: &[&Engine], count: usize) -> Result<f64, Failure> {
-    // As many are there before as beside windlass.
+    // As many are there before as beside windlass, and on such a network as its instances.
     let engine = engines[0];
-    engine.create("first").await?;
+    for engine in engines {
+        engine.create_network(NETWORK).await?;
+    }
+    engine.create_on(NETWORK, "first").await?;
     engine.start("first").await?;
     settle().await;
     let asked = Instant::now();
@@ -90,7 +96,7 @@ async fn alone(engines: &[&Engine], count: usize) -> Result<f64, Failure> {
         futures_util::stream::iter(0..count / engines.len())
             .map(|number| async move {
                 let name = format!("bare{at}-{number}");
-                let id = of.create(&name).await?;
+                let id = of.create_on(NETWORK, &name).await?;
                 of.start(&id).await?;
                 engine.when("start", &name).await
             })

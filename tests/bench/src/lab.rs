@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bollard::models::{
-    ContainerCreateBody, EventMessage, HostConfig, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, EventMessage, HostConfig, NetworkCreateRequest, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     CreateContainerOptions, EventsOptions, RemoveContainerOptions, StartContainerOptions,
@@ -165,6 +166,25 @@ impl Engine {
 
     /// Creates a container as windlass would.
     pub(crate) async fn create(&self, name: &str) -> Result<String, Failure> {
+        self.create_on("bridge", name).await
+    }
+
+    /// A network such as windlass makes for a project.
+    pub(crate) async fn create_network(&self, name: &str) -> Result<(), Failure> {
+        let options = [("com.docker.network.bridge.enable_icc", "false")];
+        let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            driver: Some("bridge".to_owned()),
+            options: Some(options.into()),
+            ..NetworkCreateRequest::default()
+        };
+        let created = self.docker.create_network(request).await;
+        created.map(drop).map_err(|error| format!("create network {name}: {error}"))
+    }
+
+    /// Creates a container as windlass would, on a network.
+    pub(crate) async fn create_on(&self, network: &str, name: &str) -> Result<String, Failure> {
         let labels = ["owner", "project", "instance", "ordinal", "revision", "incarnation", "uid"];
         let body = ContainerCreateBody {
             image: Some(self.image.clone()),
@@ -177,7 +197,7 @@ impl Engine {
                     name: Some(RestartPolicyNameEnum::NO),
                     maximum_retry_count: None,
                 }),
-                network_mode: Some("bridge".to_owned()),
+                network_mode: Some(network.to_owned()),
                 ..HostConfig::default()
             }),
             ..ContainerCreateBody::default()
@@ -227,7 +247,8 @@ impl Engine {
         waited.await.map_err(|_| format!("no event `{action}` of {name} in {EVENT_WITHIN:?}"))
     }
 
-    /// Removes all containers.
+    /// Removes all containers, and the networks that they were on: the next windlass is another
+    /// owner, and wants one of the same name.
     pub(crate) async fn remove_all(&self) -> Result<(), Failure> {
         let all =
             bollard::query_parameters::ListContainersOptions { all: true, ..Default::default() };
@@ -241,6 +262,9 @@ impl Engine {
                 let _ = self.docker.remove_container(&id, Some(options)).await;
             })
             .await;
+        let none = None::<bollard::query_parameters::PruneNetworksOptions>;
+        let pruned = self.docker.prune_networks(none).await;
+        pruned.map_err(|error| format!("remove networks: {error}"))?;
         self.seen.at.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
     }
