@@ -1,12 +1,11 @@
 //! The seam to the core: what is made of texts.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reconciler::model::policies::{PolicySource, PolicySources, Profile, ProfileMember};
-use reconciler::model::spec::policy::PolicyId;
+use reconciler::model::policies::PolicySources;
 use reconciler::policy::Policies;
-use reconciler::policy::script::Script;
+use reconciler::policy::library::Library;
+use reconciler::policy::script::Entry;
 
 use crate::manifest::Catalogue;
 
@@ -27,63 +26,29 @@ pub type Compile = fn(&PolicySources) -> Result<Compiled, Vec<String>>;
 /// # Errors
 /// What is wrong with them.
 pub fn compile(sources: &PolicySources) -> Result<Compiled, Vec<String>> {
-    let PolicySources { policies, profiles } = sources;
-    let mut problems = Vec::new();
-    let mut scripts = BTreeMap::new();
-    for source in policies {
-        match script(source) {
-            Ok((id, script)) => drop(scripts.insert(id, script)),
-            Err(found) => problems.extend(found),
-        }
-    }
-    if problems.is_empty() {
-        problems.extend(profiles.iter().flat_map(|(name, profile)| {
-            members(profile, &scripts).map(move |why| format!("profile `{name}`: {why}"))
-        }));
-    }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let params = scripts.into_iter().map(|(id, script)| (id, script.meta().params.clone()));
-    let catalogue = Catalogue { policies: params.collect(), profiles: profiles.clone() };
-    Ok(Compiled { policies: Arc::new(Policies::allow_all()), catalogue })
-}
-
-fn script(source: &PolicySource) -> Result<(PolicyId, Script), Vec<String>> {
-    let script = Script::compile(&source.text).map_err(|failures| {
-        let placed = failures.into_iter().map(|failure| {
-            let numbers = [failure.line, failure.column].into_iter().flatten();
-            let place: String = numbers.map(|number| format!(":{number}")).collect();
-            format!("{}{place}: {}", source.path, failure.message)
-        });
-        placed.collect::<Vec<_>>()
+    let library = Library::new(sources).map_err(|bad| {
+        let problems = bad.iter().map(ToString::to_string).collect::<Vec<_>>();
+        problems.iter().flat_map(|all| all.lines()).map(str::to_owned).collect::<Vec<_>>()
     })?;
-    Ok((script.meta().id.clone(), script))
-}
-
-/// What is wrong with the parameters of a profile. That one is not set is no fault yet: a binding
-/// of the profile may set it.
-fn members<'p>(
-    profile: &'p Profile,
-    scripts: &'p BTreeMap<PolicyId, Script>,
-) -> impl Iterator<Item = String> + 'p {
-    profile.members.iter().flat_map(|ProfileMember { policy, level: _, params }| {
-        let specs = scripts.get(policy).map(|script| &script.meta().params);
-        params.iter().filter_map(move |(name, value)| {
-            let Some(spec) = specs?.get(name) else {
-                return Some(format!("policy `{policy}` has no parameter `{name}`"));
-            };
-            // Whatever a parameter can be has a serial form.
-            let value = serde_json::to_value(value).unwrap_or_default();
-            let why = spec.kind.check(&value).err()?;
-            Some(format!("policy `{policy}`, parameter `{name}`: {why}"))
-        })
-    })
+    let later = library.scripts().filter_map(|(id, script)| {
+        let entries = script.entries();
+        let later = entries.iter().find(|entry| matches!(entry, Entry::Action | Entry::Drift))?;
+        Some(format!("policy `{id}`: `{}` is not supported yet", later.as_str()))
+    });
+    let later: Vec<String> = later.collect();
+    if !later.is_empty() {
+        return Err(later);
+    }
+    let params = library.scripts().map(|(id, script)| (id.clone(), script.meta().params.clone()));
+    let catalogue = Catalogue { policies: params.collect(), profiles: sources.profiles.clone() };
+    Ok(Compiled { policies: Arc::new(Policies::of(Arc::new(library))), catalogue })
 }
 
 #[cfg(test)]
 mod tests {
-    use reconciler::model::policies::Origin;
+    use std::collections::BTreeMap;
+
+    use reconciler::model::policies::{Origin, PolicySource, Profile, ProfileMember};
     use reconciler::model::spec::policy::Param;
 
     use super::*;

@@ -5,6 +5,8 @@
 //! Read [`Loader`] first, then `set` (library and directory together), `read` and `profiles` (what
 //! files hold), [`compile`] (the seam to the core) and [`hold`], the thread that watches.
 
+#[cfg(test)]
+mod cases;
 mod compile;
 mod hold;
 mod library;

@@ -37,6 +37,7 @@ use crate::model::spec::Endpoint;
 use crate::model::time::Timestamp;
 use crate::plan::{Memo, Plan, managed};
 use crate::policy::Policies;
+use crate::policy::evaluate::Evaluator;
 use crate::report::{HeldSet, Report};
 use crate::rollout::overlay;
 
@@ -68,6 +69,8 @@ const APPROVAL_DIGITS_MIN: usize = 8;
 pub struct Engine {
     snapshot: Snapshot,
     policies: Arc<Policies>,
+    /// Remembers what they said.
+    evaluator: Evaluator,
     /// What is on record of verdicts.
     told: Told,
     plan: Plan,
@@ -127,6 +130,7 @@ impl Engine {
         Self {
             snapshot,
             policies: Arc::new(policies),
+            evaluator: Evaluator::default(),
             told: Told::default(),
             plan: Plan::default(),
             report: Report::default(),

@@ -26,3 +26,4 @@ pub mod spec;
 pub mod subnet;
 pub mod suspend;
 pub mod time;
+pub mod verdicts;

@@ -13,6 +13,7 @@ use super::record::Records;
 use super::spec::InstanceSpec;
 use super::subnet::{Net, RANGE_DEFAULT};
 use super::time::Timestamp;
+use super::verdicts::Verdicts;
 
 /// The world at one instant, as far as windlass knows it.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub broken: BTreeMap<Arc<str>, BrokenFile>,
     /// How the policies stand.
     pub policies: PolicyStanding,
+    /// What they say of what is declared.
+    pub verdicts: Verdicts,
     /// Nodes, without their containers.
     pub nodes: BTreeMap<Name, ObservedNode>,
     /// Our containers on all nodes, by the replica that they are.

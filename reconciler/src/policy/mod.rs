@@ -37,6 +37,9 @@ pub mod script;
 mod verbs;
 pub mod view;
 
+use std::sync::Arc;
+
+use self::library::Library;
 use crate::model::desired::Declared;
 use crate::model::ids::{Key, ObjectId};
 use crate::model::spec::InstanceSpec;
@@ -93,6 +96,8 @@ pub trait Policy: Send + Sync {
 #[derive(Default)]
 pub struct Policies {
     in_force: Vec<Box<dyn Policy>>,
+    /// What bindings put in force.
+    library: Option<Arc<Library>>,
 }
 
 impl Policies {
@@ -105,7 +110,19 @@ impl Policies {
     /// These policies, asked in this order.
     #[must_use]
     pub fn new(in_force: Vec<Box<dyn Policy>>) -> Self {
-        Self { in_force }
+        Self { in_force, library: None }
+    }
+
+    /// Policies that bindings put in force.
+    #[must_use]
+    pub fn of(library: Arc<Library>) -> Self {
+        Self { in_force: Vec::new(), library: Some(library) }
+    }
+
+    /// The policies that bindings put in force; none if nobody loaded any.
+    #[must_use]
+    pub fn library(&self) -> Option<&Arc<Library>> {
+        self.library.as_ref()
     }
 
     /// The first denial, or [`Verdict::Allow`].
