@@ -170,7 +170,8 @@ impl FileJournal {
     /// # Errors
     /// [`StoreError`] if it is not what was signed before, or nothing can be signed.
     pub fn attest(&mut self, key: AuditKey, owner: OwnerId) -> Result<(), StoreError> {
-        if let Some(why) = attest::contradiction(&self.dir)? {
+        let end = Some((self.tail.last_seq, self.tail.last_sum));
+        if let Some(why) = attest::contradiction_of(&self.dir, end)? {
             let why = format!(
                 "{why}; `windlass audit verify` says more, `windlass store rebuild` keeps it aside \
                  and goes on from what is left"

@@ -196,7 +196,16 @@ pub(super) fn in_place(
         let is_renamed = !names.is_empty();
         return is_renamed.then_some((Cause::Drifted { fields: names }, actions));
     }
-    actions.extend(joins(replica, target, address));
+    // A network that cannot be had now is left out of what was found.
+    let is_found = |network: &str| found.iter().any(|(_, one)| network_of(one) == Some(network));
+    let waits = |action: &Action| {
+        matches!(
+            action,
+            Action::ConnectNetwork { network, .. } | Action::DisconnectNetwork { network, .. }
+                if !is_found(network)
+        )
+    };
+    actions.extend(joins(replica, target, address).into_iter().filter(|action| !waits(action)));
     if found.iter().any(|(_, change)| !is_of_a_network(change)) {
         let mut limits = limits.clone();
         if limits.cpu_shares == 0 && target.container.config.limits.cpu_shares != 0 {

@@ -189,7 +189,11 @@ fn what_windlass_may_not_reach_is_unknown_and_left_alone() {
         let out = room.windlass(&["describe", "-o", "json", &format!("{}/alone", room.project())]);
         serde_json::from_str(&out.stdout).unwrap_or_default()
     };
-    eventually("its health is unknown", LONG, || status()["phase"] == "HealthUnknown");
+    // Of both: while one is still being made, it is known that not all are ready.
+    eventually("its health is unknown", LONG, || {
+        let now = status();
+        now["phase"] == "HealthUnknown" && now["conditions"][0]["status"] == "Unknown"
+    });
     let now = status();
     assert_eq!(now["replicasReady"], 0);
     let ready = &now["conditions"][0];
