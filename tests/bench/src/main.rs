@@ -36,7 +36,7 @@ struct Bench {
     run: fn(&Lab) -> Result<Vec<Row>, Failure>,
 }
 
-const BENCHES: [Bench; 14] = [
+const BENCHES: [Bench; 15] = [
     Bench { name: "latency", about: "spec written → container running", run: latency::run },
     Bench { name: "link", about: "link written → rule in force", run: link::run },
     Bench { name: "fleet", about: "50 instances from nothing", run: fleet::run },
