@@ -148,7 +148,8 @@ fn a_link_follows_its_target(engine: &Engine) {
     assert_eq!(id(&room, "web"), web);
     assert_eq!(named(&room, "web", "db"), all(&[0, 1]));
     for to in all(&[0, 1]) {
-        assert!(reaches(engine, &web, &to, 8080));
+        // It has just been started, and takes a moment until it listens.
+        eventually("it answers", LONG, || reaches(engine, &web, &to, 8080));
     }
     // The engine writes the file anew with each start.
     docker(engine, &["restart", "-t", "0", &web]);
