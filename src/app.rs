@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use reconciler::engine::Engine;
 use reconciler::model::ids::{OwnerId, ReplicaKey};
 use reconciler::model::journal::{Entry, Stamped};
+use reconciler::model::policies::POLICY_TEXTS;
 use reconciler::model::record::Records;
 use reconciler::model::snapshot::Config;
 use reconciler::model::spec::Endpoint;
@@ -30,6 +31,7 @@ use crate::docker::DockerDriver;
 use crate::fence::Fenced;
 pub use crate::journal::Retention;
 use crate::journal::{self, JournalWriter};
+use crate::policies::{self, News, Place, compile};
 use crate::probe::Probes;
 use crate::shell::{Asker, Connect, End, Input, Ports, Shell};
 use crate::specs::{Reader, Watching};
@@ -51,6 +53,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// What projects' own networks are made from.
     pub addresses: Net,
+    /// The directory of own policies.
+    pub policies: Place,
     /// How much of the journal is kept.
     pub kept: Retention,
 }
@@ -149,7 +153,7 @@ pub enum StartError {
     #[error("make an owner id: {0}")]
     Random(String),
     /// A thread could not be started.
-    #[error("start the thread that reads specs")]
+    #[error("start the thread that reads specs or policies")]
     Thread(#[source] std::io::Error),
 }
 
@@ -218,7 +222,19 @@ pub fn start_with(settings: &Settings, mode: Mode, connect: Connect) -> Result<A
         Mode::Look => open_to_look(settings, &sender)?,
     };
     let Opened { records, seq, repaired, state, commit, save } = opened;
-    reader.begin(records.texts.clone());
+    // Policies come before what they judge.
+    let mut loader = policies::Loader::new(settings.policies.clone(), &records.texts, compile);
+    if let Some(news) = loader.news() {
+        let News { reading, problems, sources: _, compiled: _ } = news;
+        // Here is whoever takes it.
+        let _ = sender.send(Input::Policies { reading: Box::new(reading), problems });
+    }
+    if watching == Watching::Hold {
+        policies::hold(loader, sender.clone()).map_err(StartError::Thread)?;
+    }
+    let mut texts = records.texts.clone();
+    texts.retain(|name, _| !name.starts_with(POLICY_TEXTS));
+    reader.begin(texts);
     let policies = Policies::allow_all();
     let config = Config { addresses: settings.addresses, ..Config::default() };
     let engine = Engine::new(config, records, seq, policies, default_endpoint());

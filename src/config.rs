@@ -1,4 +1,4 @@
-//! Where windlass finds its specs and keeps its state, if nobody says.
+//! Where windlass finds its specs and policies and keeps its state, if nobody says.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use reconciler::model::subnet::{Net, RANGE_DEFAULT};
 
 use crate::app::Settings;
 use crate::journal::Retention;
+use crate::policies::Place;
 
 /// The specs directory, if none is named.
 pub const SPECS_DEFAULT: &str = "specs";
@@ -27,6 +28,7 @@ pub fn settings(
     specs: Option<&Path>,
     state: Option<&Path>,
     addresses: Option<Net>,
+    policies: Option<&Path>,
     kept: Option<Retention>,
 ) -> Result<Settings, NoStateDir> {
     let specs = specs.unwrap_or(Path::new(SPECS_DEFAULT)).to_owned();
@@ -34,8 +36,10 @@ pub fn settings(
         Some(state) => state.to_owned(),
         None => state_default(is_root(), |name| std::env::var_os(name).map(PathBuf::from))?,
     };
+    let policies = policies.map(|dir| Place { dir: dir.to_owned(), named: true });
+    let policies = policies.unwrap_or_default();
     let (addresses, kept) = (addresses.unwrap_or(RANGE_DEFAULT), kept.unwrap_or_default());
-    Ok(Settings { specs, state, addresses, kept })
+    Ok(Settings { specs, state, addresses, policies, kept })
 }
 
 /// The directory where XDG wants the state of a user's programs; of root, where daemons keep theirs.

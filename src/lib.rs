@@ -16,6 +16,7 @@ mod files;
 pub mod hint;
 pub mod journal;
 pub mod manifest;
+pub mod policies;
 pub mod probe;
 pub mod shell;
 pub mod specs;

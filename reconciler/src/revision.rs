@@ -114,6 +114,8 @@ fn rare(more: &More, line: &mut dyn FnMut(&str, Value)) {
         init,
         tty,
         log,
+        requests: _,  // says what policies go by, not what it is
+        protected: _, // says what may be done to it
     } = more;
     if let Some(workdir) = workdir {
         line("workdir", json!(workdir));

@@ -246,6 +246,9 @@ fn observed_changed((what, was, is): Difference<'_>) -> Option<String> {
 }
 
 fn record_changed((what, was, is): Difference<'_>) -> String {
+    if what == POLICIES {
+        return format!("{what} are others now");
+    }
     match (what.strip_prefix(SUSPENSION), was, is) {
         (Some(target), None, _) => format!("{target} was suspended"),
         (Some(target), Some(_), _) => format!("{target} was resumed"),
@@ -283,6 +286,9 @@ const IMAGE: &str = "image ";
 /// What the guard against mass deletion goes by; only removals rest on it.
 const GUARD: &str = "removals so far";
 
+/// What verdicts go by.
+const POLICIES: &str = "the policies";
+
 impl Rests {
     fn of(
         snapshot: &Snapshot,
@@ -295,6 +301,11 @@ impl Rests {
         declarations(snapshot, seal, &mut rests.specs);
         rests.observed = observed(snapshot, plan, seal);
         rests.records = records(&snapshot.records, seal, has_owner);
+        // Another policy may say otherwise of the very same steps.
+        if let Some(digest) = &snapshot.policies.digest {
+            let part = seal.part(String::new(), digest);
+            rests.records.insert(POLICIES.to_owned(), part);
+        }
         if with_guard {
             let GuardRecord { root, managed: _, removed, approval, checkout: _ } =
                 &snapshot.records.guard;
@@ -315,6 +326,8 @@ fn declarations(snapshot: &Snapshot, seal: &Seal, parts: &mut BTreeMap<String, P
         flavors,
         projects,
         nodes,
+        bindings,
+        waivers,
     } = &snapshot.desired;
     each("Instance", instances, seal, parts);
     each("Image", images, seal, parts);
@@ -324,6 +337,8 @@ fn declarations(snapshot: &Snapshot, seal: &Seal, parts: &mut BTreeMap<String, P
     each("Flavor", flavors, seal, parts);
     each("Project", projects, seal, parts);
     each("Node", nodes, seal, parts);
+    each("PolicyBinding", bindings, seal, parts);
+    each("Waiver", waivers, seal, parts);
 }
 
 fn each<K: std::fmt::Display, S: Spec>(

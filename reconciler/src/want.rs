@@ -313,6 +313,8 @@ fn more(spec: &InstanceSpec) -> Sparse<MoreConfig> {
         init,
         tty,
         log,
+        requests: _,  // asked of policies
+        protected: _, // asked of policies
     } = &*spec.more;
     Sparse::new(MoreConfig {
         workdir: workdir.clone(),

@@ -1,12 +1,18 @@
 //! The loop in a world of memory: what it does from the first declaration to the last removal.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use reconciler::engine::{Event, Operator};
+use reconciler::engine::{Event, Operator, PolicyReading};
+use reconciler::model::desired::BrokenFile;
+use reconciler::model::ids::Digest;
+use reconciler::model::policies::PolicyStanding;
 use reconciler::model::quantity::Bytes;
 use reconciler::model::spec::{Power, Restart};
 use reconciler::model::suspend::Target;
+use reconciler::policy::{Policies, Policy, Subject, Verdict};
 use reconciler::report::Reason;
 use reconciler::saved::{Made, SavedPlan};
 use reconciler::testing::{World, instance};
@@ -249,4 +255,58 @@ fn what_is_suspended_comes_to_the_end_of_its_row_and_no_further() {
     settled(&mut world);
     assert_eq!(world.actions, ["n1: stop shop/web/0", "n1: remove shop/web/0"]);
     assert!(world.faults.is_empty(), "{:?}", world.faults);
+}
+
+/// Refuses new revisions.
+struct Nothing;
+
+impl Policy for Nothing {
+    fn judge(&self, subject: &Subject<'_>) -> Verdict {
+        if !matches!(subject, Subject::Revision { .. }) {
+            return Verdict::Allow;
+        }
+        Verdict::Deny { policy: "NOTHING".to_owned(), message: "not now".to_owned() }
+    }
+}
+
+fn read(policies: Option<Policies>, what: &str, broken: Option<BrokenFile>) -> Event {
+    let text: Option<Arc<str>> = policies.is_some().then(|| what.into());
+    let texts = text.map(|text| (Arc::from("/policies/a/policy.rhai"), Some(text)));
+    Event::Policies(Box::new(PolicyReading {
+        policies: policies.map(Arc::new),
+        standing: PolicyStanding { count: 1, digest: Some(Digest::of(what.as_bytes())), broken },
+        texts: texts.into_iter().collect::<BTreeMap<_, _>>(),
+    }))
+}
+
+#[test]
+fn policies_change_while_it_runs() {
+    let mut world = World::new(&["n1"]);
+    world.declare(&[("shop/web", instance("web:1"))]);
+    settled(&mut world);
+    world.actions.clear();
+    // What runs is left alone by stricter policies; what is new is held to them.
+    world.send(read(Some(Policies::new(vec![Box::new(Nothing)])), "strict", None));
+    settled(&mut world);
+    assert!(world.actions.is_empty(), "{:?}", world.actions);
+    world.declare(&[("shop/web", instance("web:1")), ("shop/db", instance("web:2"))]);
+    world.run().unwrap();
+    let denied = |world: &World| {
+        let notes = &world.engine.report().notes;
+        notes.iter().any(|note| matches!(note.reason, Reason::Denied { .. }))
+    };
+    assert!(denied(&world), "{:?}", world.engine.report());
+    // A set that is rejected changes nothing but how policies stand.
+    let broken = BrokenFile { errors: 1, first: "a: it is broken".to_owned(), last_good: true };
+    world.send(read(None, "strict", Some(broken.clone())));
+    world.run().unwrap();
+    assert!(denied(&world), "{:?}", world.engine.report());
+    assert_eq!(world.engine.snapshot().policies.broken, Some(broken));
+    world.send(read(Some(Policies::allow_all()), "lax", None));
+    settled(&mut world);
+    assert!(world.actions.contains(&"n1: start shop/db/0".to_owned()), "{:?}", world.actions);
+    // A restart finds the texts that were in force last.
+    world.restart();
+    let texts = &world.engine.snapshot().records.texts;
+    assert_eq!(texts.get("/policies/a/policy.rhai").map(|text| &**text), Some("lax"));
 }

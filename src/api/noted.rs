@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use reconciler::model::ids::{Name, ObjectId};
 use reconciler::model::journal::{Deed, Entry, ExecNote, PolicySetNote, Stamped, VerdictNote};
+use reconciler::model::policies::POLICY_TEXTS;
 use reconciler::model::record::{Approval, Failure, Life};
 use reconciler::model::time::Timestamp;
 
@@ -34,10 +35,14 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             let message = format!("the specs are those in {}", identity.path);
             (NotedKind::Seen, None, None, message)
         }
-        Entry::Text { file, text: Some(_) } => {
-            (NotedKind::Seen, None, None, format!("{file}: a good version"))
+        Entry::Text { file, text } => {
+            let what = if text.is_some() { "a good version" } else { "gone" };
+            let message = match file.strip_prefix(POLICY_TEXTS) {
+                Some(policy) => format!("policies: {policy}: {what}"),
+                None => format!("{file}: {what}"),
+            };
+            (NotedKind::Seen, None, None, message)
         }
-        Entry::Text { file, text: None } => (NotedKind::Seen, None, None, format!("{file}: gone")),
         Entry::Node { node, engine, endpoint, cgroup_root: _ } => {
             let message = format!("engine {engine} at {endpoint}");
             (NotedKind::Seen, of(&format!("node {node}")), Some(node), message)

@@ -1,4 +1,5 @@
-//! How networks, links, flavors and projects stand: what they say, where they are, and who uses them.
+//! How networks, links, flavors, projects, bindings and waivers stand: what they say, where they are,
+//! and who uses them.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,10 @@ use reconciler::enforced::{self, quota_not_enforced};
 use reconciler::model::desired::{Declared, DesiredSet};
 use reconciler::model::ids::{Key, Name};
 use reconciler::model::snapshot::Snapshot;
-use reconciler::model::spec::{BUILT_IN_FLAVORS, FlavorSpec, LinkSpec, NetworkName};
+use reconciler::model::spec::{
+    BUILT_IN_FLAVORS, FlavorSpec, LinkSpec, NetworkName, PolicyBindingSpec, WaiverSpec,
+};
+use reconciler::status::{Condition, Truth};
 use reconciler::want::is_on_own_network;
 use serde::Serialize;
 
@@ -147,6 +151,34 @@ pub(super) fn projects(snapshot: &Snapshot) -> Vec<PlainStatus> {
         }
     };
     replicas.into_iter().map(status).collect()
+}
+
+/// Bindings of policies.
+pub(super) fn bindings(snapshot: &Snapshot) -> Vec<PlainStatus> {
+    // What is bound is not what stands in the directory of policies.
+    let degraded = snapshot.policies.broken.as_ref().map(|broken| Condition {
+        kind: "Degraded".to_owned(),
+        status: Truth::True,
+        reason: "PoliciesRejected".to_owned(),
+        message: format!("the last good policies are in force: {}", broken.first),
+        last_transition_time: None,
+    });
+    let status = |(key, declared): (&Key, &Declared<PolicyBindingSpec>)| PlainStatus {
+        message: degraded.as_ref().map(|condition| condition.message.clone()),
+        conditions: degraded.iter().cloned().collect(),
+        ..plain(key.to_string(), Some(declared))
+    };
+    snapshot.desired.bindings.iter().map(status).collect()
+}
+
+/// Waivers; what is over says so.
+pub(super) fn waivers(snapshot: &Snapshot) -> Vec<PlainStatus> {
+    let status = |(key, declared): (&Key, &Declared<WaiverSpec>)| {
+        let over = declared.spec.expires.is_over(snapshot.now);
+        let message = over.then(|| "it is over".to_owned());
+        PlainStatus { message, ..plain(key.to_string(), Some(declared)) }
+    };
+    snapshot.desired.waivers.iter().map(status).collect()
 }
 
 fn count<T>(items: impl Iterator<Item = T>) -> u32 {

@@ -322,6 +322,12 @@ pub struct Overview {
     pub flavors: Vec<PlainStatus>,
     /// Projects.
     pub projects: Vec<PlainStatus>,
+    /// Bindings of policies.
+    #[serde(default)]
+    pub bindings: Vec<PlainStatus>,
+    /// Waivers.
+    #[serde(default)]
+    pub waivers: Vec<PlainStatus>,
     /// Nodes.
     pub nodes: Vec<NodeStatus>,
     /// Files with errors.
@@ -430,6 +436,14 @@ pub struct UsageRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "what")]
 pub enum Happened {
+    /// Policies were read.
+    Policies {
+        /// How many are in force, bound or not.
+        count: usize,
+        /// What is wrong, each in one line with its place; then nothing of what was read is in
+        /// force.
+        errors: Vec<String>,
+    },
     /// A step began.
     Began {
         /// Its object.

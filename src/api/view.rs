@@ -1,8 +1,10 @@
 //! Answers, made from what the loop knows. Nothing here changes anything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use reconciler::engine::{Engine, Happening};
+use reconciler::model::desired::BrokenFile;
 use reconciler::model::ids::{ImageName, Key, Name, ObjectId};
 use reconciler::model::observed::Reach;
 use reconciler::model::snapshot::Snapshot;
@@ -65,10 +67,22 @@ pub fn plan(engine: &Engine) -> PlanView {
         steps: plan.steps.iter().map(ToString::to_string).collect(),
         counts: report.counts,
         held: report.held.clone(),
-        broken: snapshot.broken.clone(),
+        broken: broken(snapshot),
         degraded: engine.degraded(),
         settled: report.settled,
     }
+}
+
+/// Under this name what is wrong with policies stands beside the spec files that are wrong; no spec
+/// file can have it.
+pub const POLICIES: &str = "policies";
+
+/// All that is wrong with what was read.
+pub(super) fn broken(snapshot: &Snapshot) -> BTreeMap<Arc<str>, BrokenFile> {
+    let mut broken = snapshot.broken.clone();
+    let policies = snapshot.policies.broken.clone();
+    broken.extend(policies.map(|policies| (Arc::from(POLICIES), policies)));
+    broken
 }
 
 fn source(snapshot: &Snapshot, object: &ObjectId) -> Option<String> {
@@ -102,8 +116,10 @@ pub fn overview(engine: &Engine, specs: &str, only: Option<&Key>) -> Overview {
         links: others::links(snapshot),
         flavors: others::flavors(snapshot),
         projects: others::projects(snapshot),
+        bindings: others::bindings(snapshot),
+        waivers: others::waivers(snapshot),
         nodes: nodes(snapshot),
-        broken: snapshot.broken.clone(),
+        broken: broken(snapshot),
         held: report.held.clone(),
         suspended: suspended(snapshot),
         degraded: engine.degraded(),
@@ -327,7 +343,7 @@ fn outcome_now(engine: &Engine) -> Outcome {
         troubles,
         counts: report.counts,
         held: report.held.clone(),
-        broken: snapshot.broken.clone(),
+        broken: broken(snapshot),
         degraded: engine.degraded(),
         stopped: None,
         left_out: engine.steps_left(),

@@ -45,6 +45,9 @@ pub(super) struct Global {
     /// The range that networks of projects are made from; one that has its network keeps it [default: 10.144.0.0/12]
     #[arg(long, global = true, env = "WINDLASS_ADDRESSES", hide_env_values = true, value_name = "RANGE", help_heading = GLOBAL)]
     pub(super) addresses: Option<Net>,
+    /// The directory of own policies, beside those that are built in [default: ./policies, if it is there]
+    #[arg(long, global = true, env = "WINDLASS_POLICIES", hide_env_values = true, value_name = "DIR", help_heading = GLOBAL)]
+    pub(super) policies: Option<PathBuf>,
     /// How much of the journal is kept: `size=1Gi`, `age=400d`, `segments=100`, joined by commas, or `all` [default: size=256Mi]
     #[arg(long, global = true, env = "WINDLASS_AUDIT_KEEP", hide_env_values = true, value_name = "BOUNDS", help_heading = GLOBAL)]
     pub(super) audit_keep: Option<Retention>,
@@ -164,14 +167,14 @@ pub(super) enum Verb {
         #[command(flatten)]
         dir: Dir,
     },
-    /// List instances, images, volumes, networks, links, flavors, projects, nodes, or all of them
+    /// List instances, images, volumes, networks, links, flavors, projects, policybindings, waivers, nodes, or all of them
     #[command(
         after_help = "Examples:  windlass get instances -l tier=front,zone!=b --sort-by age\n           \
                             windlass get instance web -o json\n           \
                             windlass get all -w"
     )]
     Get {
-        /// instances, images, volumes, networks, links, flavors, projects, nodes or all
+        /// instances, images, volumes, networks, links, flavors, projects, policybindings, waivers, nodes or all
         #[arg(value_name = "KIND")]
         kind: String,
         /// Only these

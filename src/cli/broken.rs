@@ -8,6 +8,7 @@ use reconciler::model::desired::BrokenFile;
 
 use super::Context;
 use super::show::words::count;
+use crate::api::view::POLICIES;
 use crate::hint::Hint;
 use crate::manifest::{self, Loader};
 
@@ -20,10 +21,22 @@ pub(super) fn report(context: &Context, specs: &Path, broken: &BTreeMap<Arc<str>
         return;
     }
     let out = &context.out;
+    let mut broken = broken.clone();
+    if let Some(policies) = broken.remove(POLICIES) {
+        let more = match policies.errors {
+            0 | 1 => String::new(),
+            errors => format!(" (and {} more)", errors - 1),
+        };
+        out.complain(&format!("error: {}{more}\n", policies.first));
+        out.complain("\nThe policies have errors; the last good ones stay in force.\n\n");
+    }
+    if broken.is_empty() {
+        return;
+    }
     let reading = Loader::new(specs.to_owned(), BTreeMap::new()).read(&Hint::All);
     if reading.diagnostics.is_empty() {
         // They were mended meanwhile, or are told by what only the daemon remembers.
-        for (file, broken) in broken {
+        for (file, broken) in &broken {
             out.complain(&format!("error: {file}: {}", broken.first));
         }
     } else {

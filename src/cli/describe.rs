@@ -36,6 +36,8 @@ pub(super) async fn run(context: &Context, what: &[String]) -> Ended {
         | Kind::Links
         | Kind::Flavors
         | Kind::Projects
+        | Kind::Bindings
+        | Kind::Waivers
         | Kind::Nodes
         | Kind::All => None,
     };
@@ -46,9 +48,12 @@ pub(super) async fn run(context: &Context, what: &[String]) -> Ended {
         Kind::Instances => overview.instances.iter().map(|one| one.key.to_string()).collect(),
         Kind::Images => overview.images.iter().map(|one| one.name.clone()).collect(),
         Kind::Volumes => overview.volumes.iter().map(|one| one.key.to_string()).collect(),
-        Kind::Networks | Kind::Links | Kind::Flavors | Kind::Projects => {
-            plain(&overview, kind).iter().map(|one| one.name.clone()).collect()
-        }
+        Kind::Networks
+        | Kind::Links
+        | Kind::Flavors
+        | Kind::Projects
+        | Kind::Bindings
+        | Kind::Waivers => plain(&overview, kind).iter().map(|one| one.name.clone()).collect(),
         Kind::Nodes => overview.nodes.iter().map(|one| one.name.to_string()).collect(),
         Kind::All => {
             let failure = Failure::new("only one object can be described");
@@ -78,7 +83,12 @@ pub(super) async fn run(context: &Context, what: &[String]) -> Ended {
         }
         (
             Format::Json | Format::Yaml,
-            Kind::Networks | Kind::Links | Kind::Flavors | Kind::Projects,
+            Kind::Networks
+            | Kind::Links
+            | Kind::Flavors
+            | Kind::Projects
+            | Kind::Bindings
+            | Kind::Waivers,
         ) => {
             context.out.value(format, &plain(&overview, kind)[at])?;
         }
@@ -120,6 +130,8 @@ pub(super) fn plain(overview: &Overview, kind: Kind) -> &[PlainStatus] {
         Kind::Links => &overview.links,
         Kind::Flavors => &overview.flavors,
         Kind::Projects => &overview.projects,
+        Kind::Bindings => &overview.bindings,
+        Kind::Waivers => &overview.waivers,
         Kind::Instances | Kind::Images | Kind::Volumes | Kind::Nodes | Kind::All => &[],
     }
 }
@@ -194,7 +206,12 @@ fn other(overview: &Overview, kind: Kind, at: usize, style: &Style) -> String {
             rows.push(("Containers", format!("{} of ours, {others}", one.containers)));
             one.message.clone()
         }
-        Kind::Networks | Kind::Links | Kind::Flavors | Kind::Projects => {
+        Kind::Networks
+        | Kind::Links
+        | Kind::Flavors
+        | Kind::Projects
+        | Kind::Bindings
+        | Kind::Waivers => {
             let mut table = Table::default();
             let noun = kind.noun();
             let one = &plain(overview, kind)[at];

@@ -18,7 +18,9 @@ pub(super) fn run(context: &Context, path: Option<&str>) -> Ended {
         let mut table = Table::default().flexible(1);
         for kind in grammar::kinds() {
             let schema = grammar::schema(Some(kind)).unwrap_or_default();
-            table.row(vec![cell(Ink::Bold, kind), description(&schema).into()]);
+            let text = description(&schema);
+            let first = text.split("\n\n").next().unwrap_or_default().to_owned();
+            table.row(vec![cell(Ink::Bold, kind), first.into()]);
         }
         let more = "\nwindlass explain KIND[.FIELD…] tells more: windlass explain instance.spec\n";
         out.print(&table.render(&out.style))?;

@@ -113,11 +113,12 @@ fn tell(
     progress: &mut Progress,
 ) -> Result<(), Failure> {
     let line = narrator.hear(happened, Instant::now());
-    // The specs' errors are shown at the end, with their lines; the sum comes last.
+    // Errors of specs and policies are shown at the end, with their lines; the sum comes last.
     let told = match happened {
-        Happened::Specs { .. } | Happened::Settled { .. } | Happened::Node { error: None, .. } => {
-            None
-        }
+        Happened::Specs { .. }
+        | Happened::Policies { .. }
+        | Happened::Settled { .. }
+        | Happened::Node { error: None, .. } => None,
         Happened::Began { .. }
         | Happened::Progress { .. }
         | Happened::Ended { .. }

@@ -22,12 +22,14 @@ pub(super) enum Kind {
     Links,
     Flavors,
     Projects,
+    Bindings,
+    Waivers,
     Nodes,
     All,
 }
 
 /// All words for each kind; the first is the one that we use.
-const WORDS: [(Kind, &[&str]); 9] = [
+const WORDS: [(Kind, &[&str]); 11] = [
     (Kind::Instances, &["instance", "instances", "inst", "in"]),
     (Kind::Images, &["image", "images", "img", "im"]),
     (Kind::Volumes, &["volume", "volumes", "vol", "vols"]),
@@ -35,6 +37,8 @@ const WORDS: [(Kind, &[&str]); 9] = [
     (Kind::Links, &["link", "links", "ln"]),
     (Kind::Flavors, &["flavor", "flavors", "fl"]),
     (Kind::Projects, &["project", "projects", "pr"]),
+    (Kind::Bindings, &["policybinding", "policybindings", "binding", "bindings", "pb"]),
+    (Kind::Waivers, &["waiver", "waivers", "wv"]),
     (Kind::Nodes, &["node", "nodes", "no"]),
     (Kind::All, &["all"]),
 ];
@@ -54,7 +58,7 @@ impl Kind {
             match meant(&word.to_ascii_lowercase(), words) {
                 Some(meant) => failure.help(format!("did you mean `{meant}`?")),
                 None => {
-                    failure.help("kinds are instances, images, volumes, networks, links, flavors, projects and nodes; or all")
+                    failure.help("kinds are instances, images, volumes, networks, links, flavors, projects, policybindings, waivers and nodes; or all")
                 }
             }
         })
@@ -71,6 +75,8 @@ impl Kind {
             | Self::Links
             | Self::Flavors
             | Self::Projects
+            | Self::Bindings
+            | Self::Waivers
             | Self::Nodes => format!("{}s", self.noun()),
         }
     }
@@ -118,7 +124,17 @@ impl Wanted {
     /// All that is asked for; an error if one that is named is not there.
     pub(super) fn picked<'a>(&self, overview: &'a Overview) -> Result<Picked<'a>, Failure> {
         let Overview {
-            instances, images, volumes, networks, links, flavors, projects, nodes, ..
+            instances,
+            images,
+            volumes,
+            networks,
+            links,
+            flavors,
+            projects,
+            bindings,
+            waivers,
+            nodes,
+            ..
         } = overview;
         let mut picked = Picked {
             instances: self.pick(Kind::Instances, instances, |one| one.key.to_string())?,
@@ -140,6 +156,8 @@ impl Wanted {
                 };
                 self.pick(Kind::Projects, projects, of)?
             },
+            bindings: self.pick(Kind::Bindings, bindings, |one| one.name.clone())?,
+            waivers: self.pick(Kind::Waivers, waivers, |one| one.name.clone())?,
             nodes: if self.kind == Kind::All && self.project.is_some() {
                 Vec::new()
             } else {
@@ -233,6 +251,9 @@ pub(super) struct Picked<'a> {
     pub(super) links: Vec<&'a PlainStatus>,
     pub(super) flavors: Vec<&'a PlainStatus>,
     pub(super) projects: Vec<&'a PlainStatus>,
+    #[serde(rename = "policybindings")]
+    pub(super) bindings: Vec<&'a PlainStatus>,
+    pub(super) waivers: Vec<&'a PlainStatus>,
     pub(super) nodes: Vec<&'a NodeStatus>,
 }
 
@@ -257,7 +278,7 @@ pub(super) async fn run(context: &Context, wanted: &Wanted) -> Ended {
 
 impl<'a> Picked<'a> {
     /// The lists of objects that say little beside their specs.
-    fn plain(&mut self) -> [&mut Vec<&'a PlainStatus>; 4] {
+    fn plain(&mut self) -> [&mut Vec<&'a PlainStatus>; 6] {
         let Self {
             instances: _,
             images: _,
@@ -266,9 +287,11 @@ impl<'a> Picked<'a> {
             links,
             flavors,
             projects,
+            bindings,
+            waivers,
             nodes: _,
         } = self;
-        [networks, links, flavors, projects]
+        [networks, links, flavors, projects, bindings, waivers]
     }
 
     fn show(
@@ -279,7 +302,18 @@ impl<'a> Picked<'a> {
         wide: bool,
     ) -> Result<(), Failure> {
         let style = &context.out.style;
-        let Self { instances, images, volumes, networks, links, flavors, projects, nodes } = self;
+        let Self {
+            instances,
+            images,
+            volumes,
+            networks,
+            links,
+            flavors,
+            projects,
+            bindings,
+            waivers,
+            nodes,
+        } = self;
         let tables = [
             (instances.is_empty(), objects::instances(instances, wide, style)),
             (images.is_empty(), objects::images(images, wide, style)),
@@ -288,6 +322,8 @@ impl<'a> Picked<'a> {
             (links.is_empty(), plain::links(links, style)),
             (flavors.is_empty(), plain::flavors(flavors, style)),
             (projects.is_empty(), plain::projects(projects, style)),
+            (bindings.is_empty(), plain::bindings(bindings, style)),
+            (waivers.is_empty(), plain::waivers(waivers, style)),
             (nodes.is_empty(), objects::nodes(nodes, wide, &overview.specs, style)),
         ];
         let tables = tables.into_iter().filter(|(empty, _)| !empty).map(|(_, table)| table);
@@ -324,6 +360,8 @@ impl<'a> Picked<'a> {
             Kind::Links => list(context, wanted, &self.links),
             Kind::Flavors => list(context, wanted, &self.flavors),
             Kind::Projects => list(context, wanted, &self.projects),
+            Kind::Bindings => list(context, wanted, &self.bindings),
+            Kind::Waivers => list(context, wanted, &self.waivers),
             Kind::Nodes => list(context, wanted, &self.nodes),
             Kind::All => context.out.value(context.global.output, self),
         }
@@ -331,7 +369,18 @@ impl<'a> Picked<'a> {
 
     /// One name a line, as other verbs take it; of all kinds, with the kind.
     fn names(&self, kind: Kind) -> String {
-        let Self { instances, images, volumes, networks, links, flavors, projects, nodes } = self;
+        let Self {
+            instances,
+            images,
+            volumes,
+            networks,
+            links,
+            flavors,
+            projects,
+            bindings,
+            waivers,
+            nodes,
+        } = self;
         let lists = [
             (Kind::Instances, instances.iter().map(|one| one.key.to_string()).collect::<Vec<_>>()),
             (Kind::Images, images.iter().map(|one| one.name.clone()).collect()),
@@ -340,6 +389,8 @@ impl<'a> Picked<'a> {
             (Kind::Links, links.iter().map(|one| one.name.clone()).collect()),
             (Kind::Flavors, flavors.iter().map(|one| one.name.clone()).collect()),
             (Kind::Projects, projects.iter().map(|one| one.name.clone()).collect()),
+            (Kind::Bindings, bindings.iter().map(|one| one.name.clone()).collect()),
+            (Kind::Waivers, waivers.iter().map(|one| one.name.clone()).collect()),
             (Kind::Nodes, nodes.iter().map(|one| one.name.to_string()).collect()),
         ];
         let mut text = String::new();
@@ -354,6 +405,8 @@ impl<'a> Picked<'a> {
                     | Kind::Links
                     | Kind::Flavors
                     | Kind::Projects
+                    | Kind::Bindings
+                    | Kind::Waivers
                     | Kind::Nodes => text.push_str(&format!("{name}\n")),
                 }
             }

@@ -247,8 +247,8 @@ impl Context {
             return Err(failure.help("`validate -`, `plan -` and `diff -` read one"));
         }
         let specs = dir.dir.as_deref().or(self.global.specs.as_deref());
-        let Global { state, addresses, audit_keep, .. } = &self.global;
-        config::settings(specs, state.as_deref(), *addresses, *audit_keep)
+        let Global { state, addresses, policies, audit_keep, .. } = &self.global;
+        config::settings(specs, state.as_deref(), *addresses, policies.as_deref(), *audit_keep)
             .map_err(|error| Failure::from(error).help("name a directory with --state DIR"))
     }
 

@@ -31,6 +31,7 @@ fn columns(kind: Kind) -> &'static [&'static str] {
         Kind::Links => &["name", "replicas"],
         Kind::Flavors => &["name", "instances"],
         Kind::Projects => &["name", "replicas"],
+        Kind::Bindings | Kind::Waivers => &["name"],
         Kind::Nodes => &["name", "status", "endpoint", "version", "cpus", "memory", "containers"],
         Kind::All => &["name"],
     }

@@ -160,7 +160,14 @@ fn target(kind: Kind, name: &str) -> Result<Target, Failure> {
         Kind::Projects => Name::new(name)
             .map(Target::Project)
             .map_err(|error| Failure::new(format!("`{name}` is no name: {error}"))),
-        Kind::Images | Kind::Networks | Kind::Links | Kind::Flavors | Kind::Nodes | Kind::All => {
+        Kind::Images
+        | Kind::Networks
+        | Kind::Links
+        | Kind::Flavors
+        | Kind::Bindings
+        | Kind::Waivers
+        | Kind::Nodes
+        | Kind::All => {
             Err(Failure::new("only instances, volumes and whole projects can be suspended")
                 .help("`windlass suspend --project NAME` suspends all of a project"))
         }

@@ -192,6 +192,8 @@ fn picked<'a>(
         Kind::Links => plain(&overview.links),
         Kind::Flavors => plain(&overview.flavors),
         Kind::Projects => plain(&overview.projects),
+        Kind::Bindings => plain(&overview.bindings),
+        Kind::Waivers => plain(&overview.waivers),
         Kind::Nodes => {
             overview.nodes.iter().map(|one| (one.name.to_string(), &one.labels)).collect()
         }
@@ -284,7 +286,7 @@ fn standing(what: For, kind: Kind, object: &str, overview: &Overview) -> Standin
             None => gone(what),
         },
         // What is declared is there, and that is all that there is of it.
-        Kind::Links | Kind::Flavors | Kind::Projects => {
+        Kind::Links | Kind::Flavors | Kind::Projects | Kind::Bindings | Kind::Waivers => {
             let all = super::describe::plain(overview, kind);
             match (what, all.iter().any(|one| one.name == object)) {
                 (For::Delete, true) => Standing::Missing("it is declared".to_owned()),

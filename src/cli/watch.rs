@@ -81,7 +81,18 @@ fn seen(
     let wide = context.global.output == Format::Wide;
     // No column may wrap: a line is one object.
     let style = Style { width: None, now: now(), ..context.out.style };
-    let Picked { instances, images, volumes, networks, links, flavors, projects, nodes } = picked;
+    let Picked {
+        instances,
+        images,
+        volumes,
+        networks,
+        links,
+        flavors,
+        projects,
+        bindings,
+        waivers,
+        nodes,
+    } = picked;
     let mut all = All::new();
     let mut heads = Vec::new();
     let mut add = |kind: Kind, table: String, rows: Vec<(String, usize, Value)>| {
@@ -126,6 +137,8 @@ fn seen(
         (Kind::Links, plain::links(links, &style), links),
         (Kind::Flavors, plain::flavors(flavors, &style), flavors),
         (Kind::Projects, plain::projects(projects, &style), projects),
+        (Kind::Bindings, plain::bindings(bindings, &style), bindings),
+        (Kind::Waivers, plain::waivers(waivers, &style), waivers),
     ];
     for (kind, table, all) in tables {
         let rows = all.iter().map(|one| Ok((one.name.clone(), 1, serde_json::to_value(one)?)));
@@ -163,6 +176,8 @@ fn tell(
             | Kind::Links
             | Kind::Flavors
             | Kind::Projects
+            | Kind::Bindings
+            | Kind::Waivers
             | Kind::Nodes => format!("{kind} {name}  gone"),
         },
         Format::Text | Format::Wide => seen.lines.join("\n"),

@@ -212,7 +212,7 @@ mod tests {
         for bad in ["${", "${}", "${A", "${A!b}", "${-a}"] {
             assert!(vars.fill(bad, 1).is_err(), "{bad}");
         }
-        let deep = "${A:-".repeat(1000) + &"}".repeat(1000);
+        let deep = format!("{}{}", "${A:-".repeat(1000), "}".repeat(1000));
         assert!(vars.fill(&deep, 1).is_err());
     }
 

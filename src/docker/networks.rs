@@ -48,7 +48,7 @@ pub(super) async fn create(
 }
 
 fn body(name: &str, spec: &NetworkSpec, labels: &BTreeMap<String, String>) -> NetworkCreateRequest {
-    let NetworkSpec { driver, options, internal, ipv6, subnets } = spec;
+    let NetworkSpec { driver, options, internal, ipv6, subnets, protected: _ } = spec;
     let own = |map: &BTreeMap<String, String>| {
         map.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     };

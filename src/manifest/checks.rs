@@ -12,7 +12,10 @@ use std::sync::Arc;
 use reconciler::model::ids::{Key, Name};
 use reconciler::model::spec::{BUILT_IN_FLAVORS, Protocol};
 
-use super::decode::{Body, Identity, InstanceDraft, Kind, PortUse, did_you_mean, unknown_flavor};
+use super::catalogue::Catalogue;
+use super::decode::{
+    Body, Identity, InstanceDraft, Kind, PortUse, did_you_mean, too_much, unknown_flavor,
+};
 use super::links::Links;
 use super::problem::{Also, Problem, Span};
 use super::set::{Member, Now, Universe, unchanged};
@@ -26,8 +29,12 @@ pub(crate) struct Findings {
 }
 
 /// Checks the current drafts of `universe` against all others in it. `written` holds what all
-/// files say now, whether it is in force or not.
-pub(crate) fn check(universe: &Universe<'_>, written: &Universe<'_>) -> Findings {
+/// files say now, whether it is in force or not; `catalogue` says which policies there are.
+pub(crate) fn check(
+    universe: &Universe<'_>,
+    written: &Universe<'_>,
+    catalogue: Option<&Catalogue>,
+) -> Findings {
     let links = Links::of(universe);
     let mut checker = Checker {
         universe,
@@ -58,6 +65,15 @@ pub(crate) fn check(universe: &Universe<'_>, written: &Universe<'_>) -> Findings
         }
         if let Some(Body::Link(link)) = &member.draft.body {
             checker.link(&links, member, link);
+        }
+        if let Some(Body::Binding(binding)) = &member.draft.body {
+            checker.nodes_of_binding(member, binding);
+            if let Some(catalogue) = catalogue {
+                checker.binding(catalogue, member, binding);
+            }
+        }
+        if let (Some(Body::Waiver(waiver)), Some(catalogue)) = (&member.draft.body, catalogue) {
+            checker.waiver(catalogue, member, waiver);
         }
     }
     checker.host_ports();
@@ -175,7 +191,7 @@ impl<'a> Checker<'_, 'a> {
         let mut broken = None;
         for key in &used.keys {
             match self.target(member, &identity(Kind::Flavor, key)) {
-                Target::There => return,
+                Target::There => return self.requests(member, instance, key),
                 Target::Broken(reason) => broken = broken.or(Some(reason)),
                 Target::Nowhere => {}
             }
@@ -189,6 +205,23 @@ impl<'a> Checker<'_, 'a> {
         let built_in = BUILT_IN_FLAVORS.iter().map(|flavor| flavor.name);
         let names: Vec<&str> = known.chain(built_in).collect();
         self.note(member, unknown_flavor(used.span, &used.text, &names));
+    }
+
+    /// What an instance asks for has to be within the limits of its flavor.
+    fn requests(&mut self, member: &Member<'_>, instance: &InstanceDraft, flavor: &Key) {
+        let Some(span) = instance.requests else { return };
+        let bodies = self.universe.find(Kind::Flavor, flavor).map(|found| &found.draft.body);
+        let problems: Vec<Problem> = bodies
+            .filter_map(|body| match body {
+                Some(Body::Flavor(flavor)) => {
+                    too_much(span, &instance.spec.more.requests, &flavor.resources)
+                }
+                Some(_) | None => None,
+            })
+            .collect();
+        for problem in problems {
+            self.note(member, problem);
+        }
     }
 
     /// An object of the instance's own project that it names.

@@ -7,7 +7,8 @@
 use reconciler::model::ids::Name;
 use reconciler::model::spec::form::{Text, schema_of};
 use reconciler::model::spec::{
-    FlavorSpec, ImageSpec, InstanceSpec, LinkSpec, NetworkSpec, NodeSpec, ProjectSpec, VolumeSpec,
+    FlavorSpec, ImageSpec, InstanceSpec, LinkSpec, NetworkSpec, NodeSpec, PolicyBindingSpec,
+    ProjectSpec, VolumeSpec, WaiverSpec,
 };
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
@@ -119,6 +120,8 @@ fn of(word: &str, kind: Kind) -> Map<String, Value> {
         Kind::Node => schema_of::<NodeSpec>(),
         Kind::Flavor => schema_of::<FlavorSpec>(),
         Kind::Project => schema_of::<ProjectSpec>(),
+        Kind::PolicyBinding => schema_of::<PolicyBindingSpec>(),
+        Kind::Waiver => schema_of::<WaiverSpec>(),
     };
     // What the type says of itself is about the object.
     let description = spec.get("description").cloned();

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reconciler::model::desired::{RootIdentity, RootState, SpecsReading};
 
+use super::catalogue::Catalogue;
 use super::diagnostic::Diagnostic;
 use super::digests::Digests;
 use super::news::{Told, is_clean};
@@ -42,6 +43,8 @@ pub struct Loader {
     /// Folders that could not be read.
     pub(super) blind: BTreeMap<String, String>,
     digests: Digests,
+    /// The policies that there are, if anybody wants to know that they are named rightly.
+    catalogue: Option<Catalogue>,
 }
 
 /// What is remembered of a file.
@@ -83,6 +86,7 @@ impl Loader {
             told: None,
             blind: BTreeMap::new(),
             digests: Digests::default(),
+            catalogue: None,
             root,
         };
         loader.remember(last_good);
@@ -102,6 +106,12 @@ impl Loader {
             let file = self.files.entry(name).or_insert_with(|| File::absent(path));
             (file.stored, file.reported) = (Some(Arc::clone(&text)), Some(text));
         }
+    }
+
+    /// Has bindings and waivers looked through for policies that there are not.
+    #[must_use]
+    pub fn knowing(self, catalogue: Catalogue) -> Self {
+        Self { catalogue: Some(catalogue), ..self }
     }
 
     /// The directory or file that is read, as it was given.
@@ -394,7 +404,7 @@ impl Loader {
     /// What all files together come to, and whether all of it is good.
     pub(super) fn settle(&self) -> (Settled, bool) {
         let candidates: Vec<Candidate<'_>> = self.files.iter().map(File::candidate).collect();
-        let settled = set::settle(&candidates);
+        let settled = set::settle(&candidates, self.catalogue.as_ref());
         let clean = self.blind.is_empty() && is_clean(&settled);
         (settled, clean)
     }

@@ -3,10 +3,11 @@
 //! Read in this order: [`loader`] (the directory, read again and again), `scan` (which files
 //! there are), `version` (one text of one file), `tree` (YAML with places), `decode` (typed
 //! objects), `set`, `checks` and `links` (all files together, and what is in force),
-//! [`news`] (when that need not be asked anew), `problem` and
+//! [`news`] (when that need not be asked anew), [`catalogue`] (which policies there are), `problem` and
 //! [`diagnostic`] (what users see when something is wrong). [`grammar`] is the same grammar as a
 //! schema, for editors and `windlass explain`.
 
+pub mod catalogue;
 mod checks;
 mod decode;
 pub mod diagnostic;
@@ -25,6 +26,7 @@ mod version;
 #[cfg(test)]
 mod tests;
 
+pub use self::catalogue::Catalogue;
 pub use self::diagnostic::{Diagnostic, Place, Style, render, summary};
 pub use self::loader::{Loader, Reading};
 pub use self::news::News;

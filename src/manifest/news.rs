@@ -187,6 +187,14 @@ fn same_relations(old: &Draft, new: &Draft) -> bool {
         (Some(Body::Node(old_node)), Some(Body::Node(new_node))) => {
             old_node == new_node && old.labels == new.labels
         }
+        // Which policy and which nodes it names.
+        (Some(Body::Binding(old)), Some(Body::Binding(new))) => {
+            let (old, new) = (&old.spec, &new.spec);
+            old.bound == new.bound
+                && old.params == new.params
+                && old.matches.nodes == new.matches.nodes
+        }
+        (Some(Body::Waiver(old)), Some(Body::Waiver(new))) => old.spec.policy == new.spec.policy,
         (
             None
             | Some(
@@ -197,7 +205,9 @@ fn same_relations(old: &Draft, new: &Draft) -> bool {
                 | Body::Link(_)
                 | Body::Node(_)
                 | Body::Flavor(_)
-                | Body::Project(_),
+                | Body::Project(_)
+                | Body::Binding(_)
+                | Body::Waiver(_),
             ),
             _,
         ) => false,
@@ -241,8 +251,10 @@ fn same_uses(old: &InstanceDraft, new: &InstanceDraft) -> bool {
         let named = !more.networks.is_empty();
         named.then(|| (*replicas, draft.spec.update().order, ports.is_empty()))
     };
+    // Its limits have to be as much as is requested.
     let flavor = |draft: &InstanceDraft| {
-        draft.flavor.as_ref().map(|used| (used.text.clone(), used.keys.clone()))
+        let requests = draft.spec.more.requests;
+        draft.flavor.as_ref().map(|used| (used.text.clone(), used.keys.clone(), requests))
     };
     networks(old) == networks(new)
         && on_networks(old) == on_networks(new)

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use reconciler::model::desired::{Declared, DesiredSet, Source, Spec};
 use reconciler::model::ids::{Key, Name};
 
+use super::catalogue::Catalogue;
 use super::checks::check;
 use super::decode::{Body, Draft, Identity, InstanceDraft, Kind, NetworkRef, Resolution, Resolved};
 use super::links::declared_ports;
@@ -151,7 +152,7 @@ impl<'a> Universe<'a> {
 }
 
 /// Decides which version of each file is in force.
-pub(crate) fn settle(files: &[Candidate<'_>]) -> Settled {
+pub(crate) fn settle(files: &[Candidate<'_>], catalogue: Option<&Catalogue>) -> Settled {
     let current = |file: usize| match files.get(file).map(|candidate| candidate.now) {
         Some(Now::Read(version)) => Some((&**version, true)),
         Some(Now::Gone | Now::Unknown(_)) | None => None,
@@ -159,7 +160,7 @@ pub(crate) fn settle(files: &[Candidate<'_>]) -> Settled {
     // First what the files say now, good or bad, so that all errors are found in one run.
     let written = Universe::new(files, current);
     let mut problems = vec![Vec::new(); files.len()];
-    for (file, problem) in check(&written, &written).problems {
+    for (file, problem) in check(&written, &written, catalogue).problems {
         problems[file].push(problem);
     }
     let pairs = files.iter().zip(&problems);
@@ -172,7 +173,7 @@ pub(crate) fn settle(files: &[Candidate<'_>]) -> Settled {
             return collect(&written, &choices, problems);
         }
         let universe = Universe::new(files, |file| chosen(files, &choices, file));
-        let found = check(&universe, &written);
+        let found = check(&universe, &written, catalogue);
         if found.problems.is_empty() && found.blocked.is_empty() {
             return collect(&universe, &choices, problems);
         }
@@ -388,6 +389,7 @@ fn insert(
         }
         Body::Image(spec) => {
             let declared = plain(spec, labels, annotations, source, stale);
+            let declared = Declared { basis: spec.basis(), ..declared };
             desired.images.insert(key, declared);
         }
         Body::Volume(spec) => {
@@ -414,6 +416,14 @@ fn insert(
         Body::Node(spec) => {
             let declared = plain(spec, labels, annotations, source, stale);
             desired.nodes.insert(key.name, declared);
+        }
+        Body::Binding(draft) => {
+            let declared = plain(&draft.spec, labels, annotations, source, stale);
+            desired.bindings.insert(key, declared);
+        }
+        Body::Waiver(draft) => {
+            let declared = plain(&draft.spec, labels, annotations, source, stale);
+            desired.waivers.insert(key, declared);
         }
     }
 }

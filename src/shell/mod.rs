@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use reconciler::engine::{Engine, Event, Operator};
+use reconciler::engine::{Engine, Event, Operator, PolicyReading};
 use reconciler::model::ids::Name;
 use reconciler::model::journal::Stamped;
 use reconciler::model::record::Records;
@@ -67,6 +67,13 @@ pub enum Input {
         errors: Vec<String>,
         /// Counts readings.
         number: u64,
+    },
+    /// The policies' directory was read.
+    Policies {
+        /// What changed.
+        reading: Box<PolicyReading>,
+        /// What is wrong, each in one line with its place.
+        problems: Vec<String>,
     },
     /// Entries were made durable, or could not be.
     Written {
@@ -248,6 +255,15 @@ impl Shell {
                     self.tell(Happened::Specs { objects, errors });
                     self.event(event);
                 }
+            }
+            Input::Policies { reading, problems } => {
+                // That policies are in force from the first moment on is no news.
+                let is_first = self.engine.snapshot().policies.digest.is_none();
+                if !(is_first && problems.is_empty()) {
+                    let count = reading.standing.count;
+                    self.tell(Happened::Policies { count, errors: problems });
+                }
+                self.event(Event::Policies(reading));
             }
             Input::Unwatched(why) => {
                 let again = "the specs directory is watched again: changes are seen at once";

@@ -12,13 +12,16 @@ use crate::lab::repository;
 /// Longer files hold more than one idea.
 const LINES_MAX: usize = 600;
 
-/// All that the core may be built from: its four libraries, and what those need.
+/// All that the core may be built from: its seven libraries, and what those need.
 const CORE_CRATES: &[&str] = &[
     "reconciler",
     "serde",
     "serde_json",
     "sha2",
     "thiserror",
+    "regex-lite",
+    "rhai",
+    "semver",
     // of serde and thiserror
     "serde_core",
     "serde_derive",
@@ -42,6 +45,23 @@ const CORE_CRATES: &[&str] = &[
     "hybrid-array",
     "libc",
     "typenum",
+    // of rhai; the last five make a seed while its hasher is built, and are in no binary
+    "ahash",
+    "bitflags",
+    "num-traits",
+    "once_cell",
+    "portable-atomic",
+    "rhai_codegen",
+    "smallvec",
+    "smartstring",
+    "static_assertions",
+    "thin-vec",
+    "zerocopy",
+    "const-random",
+    "const-random-macro",
+    "crunchy",
+    "getrandom",
+    "tiny-keccak",
 ];
 
 /// What the core neither does nor waits for.

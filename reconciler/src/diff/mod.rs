@@ -115,7 +115,7 @@ const USUAL: [Row; 24] = [
 ];
 
 /// Fields that most containers leave out: compared only where spec or container has one.
-const RARE: [Row; 38] = [
+const RARE: [Row; 40] = [
     replace("workdir", rare::workdir, "the image's own if not said"),
     revised("files", "by digest, in the revision: engines do not tell what a file holds"),
     revised("userData", "as files"),
@@ -146,6 +146,8 @@ const RARE: [Row; 38] = [
     ignored("update", "says how it changes, not what it is"),
     ignored("placement", "says where, not what"),
     ignored("dependsOn", "says when, not what"),
+    ignored("requests", "what policies go by; the limits are enforced"),
+    ignored("protected", "says what may be done to it, not what it is"),
     ignored("restart", "windlass restarts, not the engine"),
     ignored("stop.timeout", "said with each stop"),
     ignored("health.http", "windlass asks, not the engine"),

@@ -126,6 +126,8 @@ fn full() -> InstanceSpec {
             init: Some(true),
             tty: true,
             log: Some(Log { driver: text("local"), options: map() }),
+            requests: Requests { cpus: Some(Cpus(1)), memory: Some(Bytes(1)) },
+            protected: true,
         }),
     }
 }

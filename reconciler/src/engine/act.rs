@@ -28,6 +28,7 @@ impl Engine {
             return;
         }
         let now = self.snapshot.now;
+        self.judge();
         self.watch_health();
         self.ask_due();
         self.read_last_lines();

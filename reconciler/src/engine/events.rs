@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::policies::PolicyReading;
 use crate::model::cordon::NodeOrder;
 use crate::model::desired::{SpecsChange, SpecsReading};
 use crate::model::health::{Probe, Probed};
@@ -23,6 +24,8 @@ pub enum Event {
     Specs(Box<SpecsReading>),
     /// It was read again, and objects of the reading before changed.
     SpecsChanged(Box<SpecsChange>),
+    /// The policies' directory was read.
+    Policies(Box<PolicyReading>),
     /// The specs directory stands at this commit; what is read next is of it.
     Checkout(Option<Checkout>),
     /// A node was listed, or could not be.

@@ -19,6 +19,7 @@ mod events;
 mod health;
 mod last_lines;
 mod observe;
+mod policies;
 mod repeat;
 mod wake;
 
@@ -36,10 +37,12 @@ use crate::model::spec::Endpoint;
 use crate::model::time::Timestamp;
 use crate::plan::{Memo, Plan, managed};
 use crate::policy::Policies;
+use crate::policy::evaluate::Evaluator;
 use crate::report::{HeldSet, Report};
 use crate::rollout::overlay;
 
 pub use self::events::{Effect, Event, Happening, Operator};
+pub use self::policies::PolicyReading;
 
 /// Nodes are listed again after this long, give or take a tenth: what events missed is found then.
 const RELIST_AFTER: Duration = Duration::from_secs(60);
@@ -65,7 +68,9 @@ const APPROVAL_DIGITS_MIN: usize = 8;
 #[derive(Debug)]
 pub struct Engine {
     snapshot: Snapshot,
-    policies: Policies,
+    policies: Arc<Policies>,
+    /// Remembers what they said.
+    evaluator: Evaluator,
     /// What is on record of verdicts.
     told: Told,
     plan: Plan,
@@ -124,7 +129,8 @@ impl Engine {
         let snapshot = Snapshot { config, records, ..Snapshot::default() };
         Self {
             snapshot,
-            policies,
+            policies: Arc::new(policies),
+            evaluator: Evaluator::default(),
             told: Told::default(),
             plan: Plan::default(),
             report: Report::default(),
@@ -187,6 +193,7 @@ impl Engine {
         match event {
             Event::Specs(reading) => self.specs(*reading),
             Event::SpecsChanged(change) => self.specs_changed(*change),
+            Event::Policies(reading) => self.policies_read(*reading),
             Event::Listed { node, asked_at, result } => self.listed(&node, asked_at, result),
             Event::Inspected { node, container, asked_at, result } => {
                 self.inspected(&node, &container, asked_at, result);

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{Digest, ImageName, Key, Name, ObjectId};
 use super::spec::{
-    Endpoint, FlavorSpec, ImageSpec, InstanceSpec, LinkSpec, NetworkSpec, NodeSpec, ProjectSpec,
-    VolumeSpec,
+    Endpoint, FlavorSpec, ImageSpec, InstanceSpec, LinkSpec, NetworkSpec, NodeSpec,
+    PolicyBindingSpec, ProjectSpec, VolumeSpec, WaiverSpec,
 };
 
 /// A place in a spec file. Lines and columns begin at 1; columns count characters.
@@ -40,8 +40,8 @@ pub struct Declared<S> {
     /// Digest of the whole spec: another one is another generation. Taken once, when the
     /// declaration is read.
     pub digest: Digest,
-    /// Of an Instance, the digest of what makes a revision (see [`revision`](crate::revision));
-    /// of other kinds, the same as `digest`.
+    /// Of an Instance, the digest of what makes a revision (see [`revision`](crate::revision)); of
+    /// an Image, that of what says which content it has; of other kinds, the same as `digest`.
     pub basis: Digest,
     /// Where the document begins.
     pub source: Source,
@@ -68,6 +68,10 @@ pub struct DesiredSet {
     pub projects: BTreeMap<Name, Declared<ProjectSpec>>,
     /// Nodes; never empty in a snapshot: where none is declared there is `local`.
     pub nodes: BTreeMap<Name, Declared<NodeSpec>>,
+    /// Which policies hold, and for what.
+    pub bindings: BTreeMap<Key, Declared<PolicyBindingSpec>>,
+    /// Who may break them, and until when.
+    pub waivers: BTreeMap<Key, Declared<WaiverSpec>>,
 }
 
 /// A spec that can be declared: it has digests.
@@ -90,13 +94,24 @@ impl Spec for InstanceSpec {
         crate::revision::revision_basis(self)
     }
 }
-impl Spec for ImageSpec {}
+impl Spec for ImageSpec {
+    fn basis(&self) -> Digest {
+        // Who signs it says nothing of what it is: another key must not have a tag resolved anew.
+        let Self { source: _, pull: _, verify } = self;
+        match verify {
+            None => self.digest(),
+            Some(_) => Self { verify: None, ..self.clone() }.digest(),
+        }
+    }
+}
 impl Spec for VolumeSpec {}
 impl Spec for NetworkSpec {}
 impl Spec for NodeSpec {}
 impl Spec for LinkSpec {}
 impl Spec for FlavorSpec {}
 impl Spec for ProjectSpec {}
+impl Spec for PolicyBindingSpec {}
+impl Spec for WaiverSpec {}
 
 impl<S: Spec> Declared<S> {
     /// A declaration at `source`, with its digests and without labels.
@@ -126,8 +141,18 @@ impl DesiredSet {
 
     /// Puts the objects of `changed` in the place of those of the same keys.
     pub fn renew(&mut self, changed: DesiredSet) {
-        let Self { instances, images, volumes, networks, links, flavors, projects, nodes } =
-            changed;
+        let Self {
+            instances,
+            images,
+            volumes,
+            networks,
+            links,
+            flavors,
+            projects,
+            nodes,
+            bindings,
+            waivers,
+        } = changed;
         self.instances.extend(instances);
         self.images.extend(images);
         self.volumes.extend(volumes);
@@ -136,6 +161,8 @@ impl DesiredSet {
         self.flavors.extend(flavors);
         self.projects.extend(projects);
         self.nodes.extend(nodes);
+        self.bindings.extend(bindings);
+        self.waivers.extend(waivers);
     }
 
     /// Where an object is declared, if it is.
@@ -163,7 +190,18 @@ impl DesiredSet {
     /// How many objects are declared.
     #[must_use]
     pub fn len(&self) -> usize {
-        let Self { instances, images, volumes, networks, links, flavors, projects, nodes } = self;
+        let Self {
+            instances,
+            images,
+            volumes,
+            networks,
+            links,
+            flavors,
+            projects,
+            nodes,
+            bindings,
+            waivers,
+        } = self;
         instances.len()
             + images.len()
             + volumes.len()
@@ -172,6 +210,8 @@ impl DesiredSet {
             + flavors.len()
             + projects.len()
             + nodes.len()
+            + bindings.len()
+            + waivers.len()
     }
 
     /// Whether nothing is declared.

@@ -8,10 +8,12 @@ use super::desired::{BrokenFile, Declared, DesiredSet, RootState};
 use super::health::{HealthNote, LastLines};
 use super::ids::{ContainerId, Key, Name, ObjectId, ReplicaKey};
 use super::observed::{ContainerState, HealthState, ObservedContainer, ObservedNode};
+use super::policies::PolicyStanding;
 use super::record::Records;
 use super::spec::InstanceSpec;
 use super::subnet::{Net, RANGE_DEFAULT};
 use super::time::Timestamp;
+use super::verdicts::Verdicts;
 
 /// The world at one instant, as far as windlass knows it.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +31,10 @@ pub struct Snapshot {
     pub root: RootState,
     /// Files with errors.
     pub broken: BTreeMap<Arc<str>, BrokenFile>,
+    /// How the policies stand.
+    pub policies: PolicyStanding,
+    /// What they say of what is declared.
+    pub verdicts: Verdicts,
     /// Nodes, without their containers.
     pub nodes: BTreeMap<Name, ObservedNode>,
     /// Our containers on all nodes, by the replica that they are.

@@ -71,7 +71,7 @@ pub fn image_source(snapshot: &Snapshot, image: &ImageName) -> Option<Digest> {
 #[must_use]
 pub fn source_in(desired: &DesiredSet, image: &ImageName) -> Option<Digest> {
     match image {
-        ImageName::Declared(key) => desired.images.get(key).map(|declared| declared.digest.clone()),
+        ImageName::Declared(key) => desired.images.get(key).map(|declared| declared.basis.clone()),
         ImageName::Reference(reference) => Some(Digest::of(reference.as_bytes())),
     }
 }

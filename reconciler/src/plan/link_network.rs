@@ -72,6 +72,7 @@ pub fn link_network_spec(subnet: Net) -> NetworkSpec {
         internal: true,
         ipv6: false,
         subnets: vec![Subnet { subnet: subnet.to_string(), ..Subnet::default() }],
+        protected: false,
     }
 }
 

@@ -31,6 +31,24 @@ impl<'a> Round<'a> {
         }
     }
 
+    /// Whether policies let the wanted revision come. One that came already is admitted: what gets
+    /// stricter afterwards is told, and ends nothing.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    fn admitted(&self, replica: &Replica<'a, '_>) -> Result<(), Reason> {
+        let Some(said) = self.snapshot.verdicts.denial(replica.instance.key) else { return Ok(()) };
+        let record = self.snapshot.records.instances.get(replica.instance.key);
+        let came = record
+            .zip(replica.revision)
+            .is_some_and(|(record, wanted)| record.past(wanted).is_some());
+        if came {
+            return Ok(());
+        }
+        let policy = said.policy.clone();
+        Err(Reason::Denied { policy, message: said.message.clone() })
+    }
+
     /// What makes the new container and puts it in force.
     ///
     /// # Errors
@@ -52,6 +70,7 @@ impl<'a> Round<'a> {
         if let Verdict::Deny { policy, message } = self.policies.judge(&subject) {
             return Err(Reason::Denied { policy, message });
         }
+        self.admitted(replica)?;
         let mut after = Vec::new();
         // What is needed is prepared also for those whose turn has not come.
         let mut needs = vec![self.need_image(&spec.image, replica.node, key)];

@@ -462,6 +462,9 @@ impl<'a> Round<'a> {
     }
 
     fn finish(mut self) -> (Plan, Report) {
+        if let Some(at) = self.snapshot.verdicts.wake_at {
+            self.report.wake(at);
+        }
         self.report.settled = self.plan.steps.is_empty()
             && self.plan.decisions.iter().all(only_notes)
             && self.snapshot.in_flight.is_empty();

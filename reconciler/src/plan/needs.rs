@@ -63,7 +63,7 @@ impl<'a> Round<'a> {
                     Some(declared) => Source::Known {
                         source: declared.spec.source.clone(),
                         pull: declared.spec.pull,
-                        digest: declared.digest.clone(),
+                        digest: declared.basis.clone(),
                     },
                     None => Source::Undeclared(key),
                 },
@@ -454,7 +454,7 @@ pub(super) fn backing_off(failure: &Failure) -> Reason {
 /// In what a network that is there differs from its declaration, if it does. What is not declared
 /// is the engine's choice.
 fn differs(declared: &NetworkSpec, present: &NetworkSpec) -> Option<&'static str> {
-    let NetworkSpec { driver, options, internal, ipv6, subnets } = declared;
+    let NetworkSpec { driver, options, internal, ipv6, subnets, protected: _ } = declared;
     let has = |wanted: &Subnet| {
         let Subnet { subnet, range, gateway, reserved } = wanted;
         present.subnets.iter().any(|held| {

@@ -90,6 +90,7 @@ pub fn own_network_spec(owner: &str, project: &Name, subnet: Net) -> NetworkSpec
         internal: false,
         ipv6: false,
         subnets: vec![Subnet { subnet, range, ..Subnet::default() }],
+        protected: false,
     }
 }
 

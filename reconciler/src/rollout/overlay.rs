@@ -14,7 +14,7 @@ use crate::model::rollout::{Back, Kept};
 use crate::model::snapshot::Snapshot;
 use crate::model::sparse::Sparse;
 use crate::model::spec::{
-    Content, InstanceSpec, More, MountSource, NetworkName, Power, Restart, Update,
+    Content, InstanceSpec, More, MountSource, NetworkName, Power, Requests, Restart, Update,
 };
 use crate::plan::goal::source_in;
 use crate::want;
@@ -28,7 +28,14 @@ use crate::want;
 pub fn asked(desired: &DesiredSet, spec: &InstanceSpec) -> Digest {
     let health_timeout = spec.update().health_timeout;
     let update = Some(Update { health_timeout, ..Update::default() });
-    let more = More { update, placement: None, depends_on: Vec::new(), ..(*spec.more).clone() };
+    let more = More {
+        update,
+        placement: None,
+        depends_on: Vec::new(),
+        requests: Requests::default(),
+        protected: false,
+        ..(*spec.more).clone()
+    };
     let spec = InstanceSpec {
         replicas: 0,
         power: Power::Running,
@@ -119,6 +126,8 @@ pub fn earlier(declared: &Declared<InstanceSpec>, kept: &Kept) -> Option<Declare
         init,
         tty,
         log,
+        requests: _,
+        protected: _,
     } = (*more).clone();
     let now = &declared.spec;
     let more = More {
@@ -137,6 +146,8 @@ pub fn earlier(declared: &Declared<InstanceSpec>, kept: &Kept) -> Option<Declare
         init,
         tty,
         log,
+        requests: now.more.requests,
+        protected: now.more.protected,
     };
     let spec = InstanceSpec {
         image: pinned(kept),

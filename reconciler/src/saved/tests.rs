@@ -5,7 +5,9 @@ use crate::engine::{Engine, Event};
 use crate::foresee::foresee;
 use crate::model::desired::{DesiredSet, RootIdentity, RootState, Source};
 use crate::model::ids::{ContainerId, Key};
-use crate::model::spec::{Endpoint, InstanceSpec, NodeSpec};
+use crate::model::sparse::Sparse;
+use crate::model::spec::policy::{Bound, Level, Levels, ObjectKind, Select};
+use crate::model::spec::{Endpoint, InstanceSpec, NodeSpec, PolicyBindingSpec, WaiverSpec};
 use crate::plan::plan;
 use crate::policy::Policies;
 use crate::testing;
@@ -130,6 +132,48 @@ fn each_change_is_named() {
     worked.records.apply(Timestamp(1), &Entry::Placed { replica, node });
     let found = since(&saved, &worked);
     assert_eq!(found, ["the record of instance shop/web is new: windlass worked meanwhile"]);
+}
+
+#[test]
+fn what_verdicts_go_by_is_part_of_it() {
+    let binding = |level| PolicyBindingSpec {
+        bound: Bound::Profile("baseline".parse().unwrap()),
+        level,
+        levels: Levels::default(),
+        params: BTreeMap::new(),
+        matches: Sparse::default(),
+    };
+    let mut before = fresh();
+    let declared = Declared::new(binding(None), source());
+    before.desired.bindings.insert("shop/base".parse().unwrap(), declared);
+    before.policies.digest = Some(Digest::of(b"one"));
+    let saved = save(&before);
+    assert_eq!(since(&saved, &before), Vec::<String>::new());
+
+    let mut laxer = before.clone();
+    let declared = Declared::new(binding(Some(Level::Off)), source());
+    laxer.desired.bindings.insert("shop/base".parse().unwrap(), declared);
+    assert_eq!(
+        since(&saved, &laxer),
+        ["PolicyBinding shop/base is declared otherwise now (web.yaml:3)"]
+    );
+
+    let mut waived = before.clone();
+    let waiver = WaiverSpec {
+        policy: "CIS-5.5".parse().unwrap(),
+        select: Select { kind: Some(ObjectKind::Instance), ..Select::default() },
+        reason: "tracing".to_owned(),
+        ticket: None,
+        approver: None,
+        expires: "2027-01-31".parse().unwrap(),
+    };
+    let declared = Declared::new(waiver, source());
+    waived.desired.waivers.insert("shop/debug".parse().unwrap(), declared);
+    assert_eq!(since(&saved, &waived), ["Waiver shop/debug is newly declared (web.yaml:3)"]);
+
+    let mut other = before;
+    other.policies.digest = Some(Digest::of(b"two"));
+    assert_eq!(since(&saved, &other), ["the policies are others now"]);
 }
 
 #[test]

@@ -33,7 +33,7 @@ const HEALTH_UNKNOWN: &str = "HealthUnknown";
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// `Ready`, `Reconciling`, `Stalled`, `Degraded`, `Held`, `HeldBack`, `Paused`, `Suspended` or
-    /// `NotEnforced`.
+    /// `NotEnforced`, `Compliant`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Whether it is.
@@ -206,6 +206,7 @@ fn instance_with(snapshot: &Snapshot, notes: &Notes<'_>, key: &Key) -> InstanceS
             last_transition_time: None,
         });
     }
+    conditions.extend(compliant(snapshot, key));
     let mut status = InstanceStatus {
         key: key.clone(),
         source: declared.map(|declared| declared.source.to_string()),
@@ -225,6 +226,20 @@ fn instance_with(snapshot: &Snapshot, notes: &Notes<'_>, key: &Key) -> InstanceS
     };
     status.rollout = rollout::rollout(snapshot, notes, &status);
     status
+}
+
+/// What policies say of an instance, if they say anything.
+fn compliant(snapshot: &Snapshot, key: &Key) -> Option<Condition> {
+    let said = snapshot.verdicts.of(key);
+    let first = said.iter().find(|one| one.waived_by.is_none()).or(said.first())?;
+    let all_waived = said.iter().all(|one| one.waived_by.is_some());
+    Some(Condition {
+        kind: "Compliant".to_owned(),
+        status: if all_waived { Truth::True } else { Truth::False },
+        reason: if all_waived { "Waived".to_owned() } else { first.policy.clone() },
+        message: said.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | "),
+        last_transition_time: None,
+    })
 }
 
 /// The image, as the spec that is in force names it, or named it.

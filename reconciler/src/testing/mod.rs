@@ -406,6 +406,8 @@ fn change(before: &SpecsReading, after: &SpecsReading) -> Option<SpecsChange> {
         && old.images.keys().eq(new.images.keys())
         && old.volumes.keys().eq(new.volumes.keys())
         && old.links.keys().eq(new.links.keys())
+        && old.bindings.keys().eq(new.bindings.keys())
+        && old.waivers.keys().eq(new.waivers.keys())
         && old.nodes == new.nodes;
     let same_files = matches!(before.root, RootState::Present { .. })
         && before.root == after.root

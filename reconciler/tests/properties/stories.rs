@@ -230,6 +230,7 @@ pub(crate) fn desired(set: &[Small]) -> DesiredSet {
                 driver: "local".to_owned(),
                 options: BTreeMap::new(),
                 retain: small.variable,
+                protected: false,
             };
             desired.volumes.insert(volume(NAMES[small.name]), Declared::new(spec, source()));
         }

@@ -195,6 +195,7 @@ pub(super) fn read(text: &str) -> Result<DesiredSet, String> {
                     driver: driver.unwrap_or_else(|| "local".to_owned()),
                     options: BTreeMap::new(),
                     retain: retain.unwrap_or(true),
+                    protected: false,
                 };
                 set.volumes.insert(key, Declared::new(spec, source()));
             }
@@ -241,6 +242,7 @@ pub(super) fn network(driver: String) -> NetworkSpec {
         internal: false,
         ipv6: false,
         subnets: Vec::new(),
+        protected: false,
     }
 }
 
@@ -381,5 +383,5 @@ fn image(yaml: ImageYaml) -> ImageSpec {
             ImageSource::Rootfs { file, command: None, env: BTreeMap::new() }
         }
     };
-    ImageSpec { source, pull: yaml.pull }
+    ImageSpec { source, pull: yaml.pull, verify: None }
 }

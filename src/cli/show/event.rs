@@ -124,6 +124,17 @@ impl Narrator {
                 }
                 line(Ink::Bad, text)
             }
+            Happened::Policies { count: policies, errors } if errors.is_empty() => {
+                line(Ink::Plain, format!("policies: {policies}, no errors"))
+            }
+            Happened::Policies { count: policies, errors } => {
+                let number = count(errors.len(), "error");
+                let mut text = format!("policies: {number}; the last good {policies} are in force");
+                for error in errors {
+                    text.push_str(&format!("\npolicies: error: {error}"));
+                }
+                line(Ink::Bad, text)
+            }
             Happened::Settled { objects } => {
                 line(Ink::Good, format!("settled: {}", count32(*objects, "object")))
             }

@@ -1,4 +1,4 @@
-//! Networks, links, flavors and projects: the tables of `get`, and the rows of `describe`.
+//! Networks, links, flavors, projects, bindings and waivers: the tables of `get`, and the rows of `describe`.
 
 use serde_json::Value;
 
@@ -118,6 +118,69 @@ pub fn projects(all: &[&PlainStatus], style: &Style) -> String {
     table.render(style)
 }
 
+/// Bindings, one a row.
+#[must_use]
+pub fn bindings(all: &[&PlainStatus], style: &Style) -> String {
+    let mut table = Table::with_heads(&["NAME", "POLICY", "LEVEL", "MATCH", "STATUS"]);
+    for one in all {
+        let policy = match field(&one.spec, "profile") {
+            profile if profile.is_empty() => field(&one.spec, "policy"),
+            profile => format!("profile {profile}"),
+        };
+        let levels = one.spec.get("levels").and_then(Value::as_object);
+        let levels = levels.into_iter().flatten();
+        let levels = levels.map(|(point, level)| format!("{point} {}", flow(level)));
+        let level = Some(field(&one.spec, "level")).filter(|level| !level.is_empty());
+        let level: Vec<String> = level.into_iter().chain(levels).collect();
+        let matches = one.spec.get("match").and_then(Value::as_object);
+        let matches: Vec<String> = matches
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| format!("{name} {}", matched(name, value)))
+            .collect();
+        table.row(vec![
+            one.name.clone().into(),
+            policy.into(),
+            dash(level.join(", ")),
+            dash(matches.join(", ")),
+            status(one),
+        ]);
+    }
+    table.render(style)
+}
+
+/// A field of a `match`, as a spec says it.
+fn matched(name: &str, value: &Value) -> String {
+    if name != "projects" {
+        return flow(value);
+    }
+    value.get("named").map_or_else(|| "*".to_owned(), flow)
+}
+
+/// Waivers, one a row.
+#[must_use]
+pub fn waivers(all: &[&PlainStatus], style: &Style) -> String {
+    let mut table =
+        Table::with_heads(&["NAME", "POLICY", "SELECT", "EXPIRES", "APPROVER", "STATUS"]);
+    for one in all {
+        let select = one.spec.get("select").and_then(Value::as_object);
+        let select: Vec<String> = select
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| format!("{name} {}", flow(value)))
+            .collect();
+        table.row(vec![
+            one.name.clone().into(),
+            field(&one.spec, "policy").into(),
+            dash(select.join(", ")),
+            field(&one.spec, "expires").into(),
+            dash(field(&one.spec, "approver")),
+            status(one),
+        ]);
+    }
+    table.render(style)
+}
+
 /// All about one of them.
 #[must_use]
 pub fn describe(noun: &str, one: &PlainStatus, specs: &str) -> Vec<(String, String)> {
@@ -135,10 +198,12 @@ pub fn describe(noun: &str, one: &PlainStatus, specs: &str) -> Vec<(String, Stri
         rows.push(("nodes".to_owned(), nodes(one)));
     }
     let used_by = match noun {
-        "link" | "project" => count32(one.used_by, "replica"),
-        _ => count32(one.used_by, "instance"),
+        // Nobody uses a binding or a waiver.
+        "policybinding" | "waiver" => None,
+        "link" | "project" => Some(count32(one.used_by, "replica")),
+        _ => Some(count32(one.used_by, "instance")),
     };
-    rows.push(("used by".to_owned(), used_by));
+    rows.extend(used_by.map(|used_by| ("used by".to_owned(), used_by)));
     for condition in &one.conditions {
         rows.push((condition.kind.clone(), condition.message.clone()));
     }

@@ -21,6 +21,8 @@ pub(super) fn rows(more: &More) -> Vec<(&'static str, String)> {
         init,
         tty,
         log,
+        requests,
+        protected,
     } = more;
     let own = |text: &Option<String>| text.clone().unwrap_or_default();
     let networks = networks.iter().map(|one| {
@@ -51,6 +53,8 @@ pub(super) fn rows(more: &More) -> Vec<(&'static str, String)> {
         ("Init", init.map(|init| init.to_string()).unwrap_or_default()),
         ("Terminal", if *tty { "yes".to_owned() } else { String::new() }),
         ("Log", log.as_ref().map(shown).unwrap_or_default()),
+        ("Requests", shown(requests)),
+        ("Protected", if *protected { "yes".to_owned() } else { String::new() }),
     ]
 }
 

@@ -264,7 +264,7 @@ impl Candidate {
             names => names.join(" = "),
         };
         let platform = self.platform.as_ref().map(|platform| format!(" ({})", platform.show()));
-        name + &platform.unwrap_or_default()
+        format!("{name}{}", platform.unwrap_or_default())
     }
 }
 

@@ -196,6 +196,7 @@ fn observed_network(owner: &OwnerId, network: Network) -> Option<(String, Observ
         internal: network.internal.unwrap_or(false),
         ipv6: network.enable_ipv6.unwrap_or(false),
         subnets: subnets.into_iter().map(subnet).collect(),
+        protected: false, // no engine knows
     };
     Some((network.name?, ObservedNetwork { network: key, spec, copies: Vec::new() }))
 }

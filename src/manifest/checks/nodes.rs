@@ -7,7 +7,7 @@ use std::sync::Arc;
 use reconciler::model::ids::Name;
 use reconciler::model::spec::{Endpoint, Placement};
 
-use super::super::decode::{Body, InstanceDraft, Kind, PlacementSpans, did_you_mean};
+use super::super::decode::{BindingDraft, Body, InstanceDraft, Kind, PlacementSpans, did_you_mean};
 use super::super::problem::{Problem, Span};
 use super::super::set::Member;
 use super::Checker;
@@ -63,8 +63,27 @@ impl<'a> Checker<'_, 'a> {
                 Problem::new(span, message).label(label)
             })
         });
-        let Some(problem) = problem else { return };
-        // What could not be read may declare just that Node.
+        if let Some(problem) = problem {
+            self.note_unless_uncertain(member, problem);
+        }
+    }
+
+    /// A binding for a node that there is not would hold for nothing, and say nothing.
+    pub(super) fn nodes_of_binding(&mut self, member: &Member<'_>, binding: &BindingDraft) {
+        for (name, span) in &binding.nodes {
+            let nodes = self.nodes();
+            let known = nodes.iter().any(|one| one.draft.identity.name == *name)
+                || nodes.is_empty() && *name == Name::local_node();
+            if known {
+                continue;
+            }
+            let problem = self.unknown_node(*span, name);
+            self.note_unless_uncertain(member, problem);
+        }
+    }
+
+    /// Notes a problem, unless what could not be read may declare just that Node.
+    fn note_unless_uncertain(&mut self, member: &Member<'_>, problem: Problem) {
         match self.uncertain.first().and_then(|file| self.universe.files.get(*file)) {
             Some(file) => {
                 let reason = format!("{}, and {} has errors", problem.message, file.file);

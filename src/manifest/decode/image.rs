@@ -7,7 +7,7 @@ use super::super::tree::{Node, Value};
 use super::fields::{Context, Fields, list};
 use super::files::{beside, unreadable};
 use super::instance::check_env_name;
-use super::{Surroundings, reference, value};
+use super::{Surroundings, reference, value, verify};
 
 /// Decodes the spec of an Image.
 pub(crate) fn decode(
@@ -23,8 +23,10 @@ pub(crate) fn decode(
         let synonyms = [("IfNotPresent", "missing"), ("if-not-present", "missing")];
         value::choice(context, node, "pull", &words, &synonyms)
     });
+    let verify = fields.take("verify").map(|node| verify::decode(context, node, around));
     fields.finish(context, &["push", "retention", "prefetch", "platform"]);
-    Some(ImageSpec { source: source?, pull: pull.unwrap_or_default() })
+    let verify = verify.map_or(Some(None), |verify| verify.map(Some))?;
+    Some(ImageSpec { source: source?, pull: pull.unwrap_or_default(), verify })
 }
 
 fn source(

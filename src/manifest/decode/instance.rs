@@ -8,7 +8,7 @@ use reconciler::model::ids::{Digest, ImageName, Key, Name};
 use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::limits::{REPLICAS_MAX, SIGNALS};
 use reconciler::model::spec::{
-    InstanceSpec, LinkPort, More, NetworkName, Power, Resources, Restart, Stop, defaults,
+    InstanceSpec, LinkPort, More, NetworkName, Power, Requests, Resources, Restart, Stop, defaults,
 };
 
 use super::super::problem::{Problem, Span};
@@ -59,6 +59,8 @@ pub(crate) struct InstanceDraft {
     basis: Digest,
     pub(crate) image: ImageUse,
     pub(crate) flavor: Option<FlavorUse>,
+    /// Where it says what it usually needs.
+    pub(crate) requests: Option<Span>,
     pub(crate) volumes: Vec<VolumeUse>,
     pub(crate) networks: Vec<NetworkRef>,
     pub(crate) depends_on: Vec<DependencyUse>,
@@ -154,6 +156,7 @@ impl Clone for InstanceDraft {
             basis,
             image,
             flavor,
+            requests,
             volumes,
             networks,
             depends_on,
@@ -168,6 +171,7 @@ impl Clone for InstanceDraft {
             basis: basis.clone(),
             image: image.clone(),
             flavor: flavor.clone(),
+            requests: *requests,
             volumes: volumes.clone(),
             networks: networks.clone(),
             depends_on: depends_on.clone(),
@@ -201,6 +205,12 @@ pub(crate) fn decode(
     let image = image.and_then(|node| self::image(context, node, project));
     let resources::Limits { resources, flavor, used: flavor_use } =
         resources::of_instance(context, &mut fields, project);
+    let requests_node = fields.take("requests");
+    let requests = requests_node.and_then(|node| {
+        // Those of a flavor that is not built in are known once all files are.
+        let limits = flavor_use.is_none().then_some(&resources);
+        resources::requests(context, node, limits)
+    });
     let replicas_node = fields.take("replicas");
     let replicas = replicas_node
         .and_then(|node| value::integer(context, node, "replicas", (0, REPLICAS_MAX)))
@@ -249,7 +259,8 @@ pub(crate) fn decode(
     let networks::Networks { uses, refs: networks } = networks;
     let uses = uses.into_iter().map(|(one, _)| one).collect();
     let update = update.map(|given| given.update);
-    let more = More { env_files, update, networks: uses, ..more };
+    let requests = requests.unwrap_or_default();
+    let more = More { env_files, update, networks: uses, requests, ..more };
     host_network(context, &more, &port_uses);
     let (image, reference) = image?;
     let (mounts, volume_uses): (Vec<_>, Vec<_>) = volumes.into_iter().unzip();
@@ -277,6 +288,7 @@ pub(crate) fn decode(
         resolved: Mutex::new(None),
         image,
         flavor: flavor_use,
+        requests: requests_node.map(|node| node.span),
         networks,
         depends_on,
         placement,
@@ -293,7 +305,8 @@ struct Owner<'o, 's> {
     around: &'o Surroundings<'s>,
 }
 
-/// The fields that most instances leave out, but for `envFiles`, `networks` and `update`.
+/// The fields that most instances leave out, but for `envFiles`, `networks`, `requests` and
+/// `update`.
 fn more(
     context: &mut Context<'_>,
     fields: &mut Fields<'_, '_>,
@@ -334,6 +347,8 @@ fn more(
     let init = fields.take("init").and_then(|node| value::boolean(context, node, "init"));
     let tty = fields.take("tty").and_then(|node| value::boolean(context, node, "tty"));
     let log = fields.take("log").and_then(|node| settings::log(context, node));
+    let protected = fields.take("protected");
+    let protected = protected.and_then(|node| value::boolean(context, node, "protected"));
     let security = Sparse::new(security.unwrap_or_default());
     if security.read_only_root {
         for node in [files_node, user_data_node].into_iter().flatten() {
@@ -363,6 +378,8 @@ fn more(
         init,
         tty: tty.unwrap_or(false),
         log,
+        requests: Requests::default(),
+        protected: protected.unwrap_or(false),
     };
     (more, networks.unwrap_or_default(), dependency_uses, spans)
 }

@@ -1,7 +1,8 @@
 //! Tree → typed objects: the envelope that all kinds share, then one file a kind.
 //!
 //! Read [`document`] first. [`fields`] and [`value`] are the toolkit; [`instance`], [`image`],
-//! [`volume`], [`networks`], [`link`], [`node`] and [`project`] (Flavors too) say what each kind holds;
+//! [`volume`], [`networks`], [`link`], [`node`], [`project`] (Flavors too) and [`policy`] (bindings
+//! and waivers) say what each kind holds; [`verify`] holds the keys of an Image;
 //! [`resources`], [`ports`], [`mounts`], [`files`], [`health`], [`security`] and [`settings`] hold
 //! parts of an Instance; [`reference`] reads image references.
 
@@ -14,6 +15,7 @@ mod link;
 mod mounts;
 mod networks;
 mod node;
+mod policy;
 mod ports;
 mod project;
 #[cfg(test)]
@@ -24,6 +26,7 @@ mod security;
 mod settings;
 mod update;
 mod value;
+mod verify;
 mod volume;
 
 use std::collections::BTreeMap;
@@ -39,8 +42,9 @@ pub(crate) use self::fields::did_you_mean;
 pub(crate) use self::instance::{InstanceDraft, PlacementSpans, Resolution, Resolved};
 pub(crate) use self::link::LinkDraft;
 pub(crate) use self::networks::NetworkRef;
+pub(crate) use self::policy::{BindingDraft, WaiverDraft};
 pub(crate) use self::ports::PortUse;
-pub(crate) use self::resources::unknown_flavor;
+pub(crate) use self::resources::{too_much, unknown_flavor};
 
 use self::fields::{Context, Fields};
 use super::problem::{Problem, Span};
@@ -50,7 +54,7 @@ use super::tree::{Node, Value};
 pub(super) const API_VERSION: &str = "windlass/v1";
 
 /// Kinds that can be declared.
-pub(super) const KINDS: [(&str, Kind); 8] = [
+pub(super) const KINDS: [(&str, Kind); 10] = [
     ("Instance", Kind::Instance),
     ("Image", Kind::Image),
     ("Volume", Kind::Volume),
@@ -59,10 +63,12 @@ pub(super) const KINDS: [(&str, Kind); 8] = [
     ("Node", Kind::Node),
     ("Flavor", Kind::Flavor),
     ("Project", Kind::Project),
+    ("PolicyBinding", Kind::PolicyBinding),
+    ("Waiver", Kind::Waiver),
 ];
 
 /// Kinds that are designed, but not built.
-pub(super) const UNBUILT_KINDS: [&str; 4] = ["Secret", "Config", "PolicyBinding", "Waiver"];
+pub(super) const UNBUILT_KINDS: [&str; 2] = ["Secret", "Config"];
 
 /// What kind of object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +81,8 @@ pub(crate) enum Kind {
     Node,
     Flavor,
     Project,
+    PolicyBinding,
+    Waiver,
 }
 
 impl Kind {
@@ -86,7 +94,9 @@ impl Kind {
             | Self::Volume
             | Self::Network
             | Self::Link
-            | Self::Flavor => true,
+            | Self::Flavor
+            | Self::PolicyBinding
+            | Self::Waiver => true,
             Self::Node | Self::Project => false,
         }
     }
@@ -94,7 +104,13 @@ impl Kind {
     /// Whether an object of that kind says nothing without a spec.
     pub(super) fn needs_spec(self) -> bool {
         match self {
-            Self::Instance | Self::Image | Self::Link | Self::Node | Self::Flavor => true,
+            Self::Instance
+            | Self::Image
+            | Self::Link
+            | Self::Node
+            | Self::Flavor
+            | Self::PolicyBinding
+            | Self::Waiver => true,
             Self::Volume | Self::Network | Self::Project => false,
         }
     }
@@ -149,6 +165,8 @@ pub(crate) enum Body {
     Node(Arc<NodeSpec>),
     Flavor(Arc<FlavorSpec>),
     Project(Arc<ProjectSpec>),
+    Binding(Box<BindingDraft>),
+    Waiver(Box<WaiverDraft>),
 }
 
 /// What decoding needs of the world: where the file is, and the digests of files beside it.
@@ -230,7 +248,22 @@ pub(crate) fn document(
         (Kind::Flavor, Some(spec)) => {
             project::flavor(context, spec).map(Arc::new).map(Body::Flavor)
         }
-        (Kind::Instance | Kind::Image | Kind::Link | Kind::Node | Kind::Flavor, None) => None,
+        (Kind::PolicyBinding, Some(spec)) => {
+            policy::binding(context, spec, &project).map(Box::new).map(Body::Binding)
+        }
+        (Kind::Waiver, Some(spec)) => {
+            policy::waiver(context, spec, &project).map(Box::new).map(Body::Waiver)
+        }
+        (
+            Kind::Instance
+            | Kind::Image
+            | Kind::Link
+            | Kind::Node
+            | Kind::Flavor
+            | Kind::PolicyBinding
+            | Kind::Waiver,
+            None,
+        ) => None,
     };
     fields.finish(context, &["status"]);
     if body.is_none() && context.problems.len() == before {

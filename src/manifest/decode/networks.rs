@@ -175,6 +175,7 @@ pub(super) fn decode(context: &mut Context<'_>, node: Option<&Node<'_>>) -> Opti
         internal: false,
         ipv6: false,
         subnets: Vec::new(),
+        protected: false,
     };
     let Some(node) = node else { return Some(spec) };
     let mut fields = Fields::of(context, node, "spec", "")?;
@@ -198,8 +199,13 @@ pub(super) fn decode(context: &mut Context<'_>, node: Option<&Node<'_>>) -> Opti
         let subnets = value::items(context, &entry.value, "subnets", subnet);
         spec.subnets = subnets.unwrap_or_default();
     }
+    let protected = fields.entry("protected");
+    if let Some(entry) = protected {
+        let protected = value::boolean(context, &entry.value, "protected");
+        spec.protected = protected.unwrap_or_default();
+    }
     if spec.is_engines_own() {
-        for entry in [options, internal, ipv6, subnets].into_iter().flatten() {
+        for entry in [options, internal, ipv6, subnets, protected].into_iter().flatten() {
             let label = format!("every engine has its `{}`, and it cannot be set up", spec.driver);
             context.invalid(entry.key_span, &entry.key, label);
         }

@@ -7,7 +7,7 @@ use reconciler::model::ids::{Key, Name};
 use reconciler::model::quantity::{self, Bytes, QuantityError};
 use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::limits::{CPU_SHARES, IO_RATES, IO_WEIGHTS, PIDS_MAX};
-use reconciler::model::spec::{BUILT_IN_FLAVORS, BlockIo, Flavor, Resources, Swap};
+use reconciler::model::spec::{BUILT_IN_FLAVORS, BlockIo, Flavor, Requests, Resources, Swap};
 
 use super::super::problem::{Problem, Span};
 use super::super::tree::{Node, Value};
@@ -118,6 +118,34 @@ pub(super) fn decode(context: &mut Context<'_>, fields: &mut Fields<'_, '_>) -> 
     let io = fields.take("io").and_then(|node| io(context, node, &fields.name("io")));
     let io = Sparse::new(io.unwrap_or_default());
     Resources { cpus, cpu_shares, cpuset, memory, memory_swap, pids, io }
+}
+
+/// What an instance usually needs; at most its `limits`, where they are known.
+pub(super) fn requests(
+    context: &mut Context<'_>,
+    node: &Node<'_>,
+    limits: Option<&Resources>,
+) -> Option<Requests> {
+    let mut fields = Fields::of(context, node, "requests", "requests.")?;
+    let cpus = fields.take("cpus");
+    let cpus = cpus.map(|node| value::quantity(context, node, "requests.cpus"));
+    let memory = fields.take("memory");
+    let memory = memory.map(|node| value::quantity(context, node, "requests.memory"));
+    fields.finish(context, &["pids", "io"]);
+    let cpus = cpus.map_or(Some(None), |cpus| cpus.map(Some))?;
+    let memory = memory.map_or(Some(None), |memory| memory.map(Some))?;
+    let requests = Requests { cpus, memory };
+    if let Some(problem) = limits.and_then(|limits| too_much(node.span, &requests, limits)) {
+        context.note(problem);
+    }
+    Some(requests)
+}
+
+/// What to say of requests that are more than the limits, if they are.
+pub(crate) fn too_much(span: Span, requests: &Requests, limits: &Resources) -> Option<Problem> {
+    let (name, asked, limit) = requests.above(limits)?;
+    let problem = Problem::new(span, format!("`requests.{name}` is more than its limit"));
+    Some(problem.label(format!("{asked} are requested, and {limit} is all that it gets")))
 }
 
 /// Memory and swap together.

@@ -12,6 +12,7 @@ pub(crate) fn decode(context: &mut Context<'_>, node: Option<&Node<'_>>) -> Opti
         driver: defaults::volume_driver(),
         options: Default::default(),
         retain: defaults::volume_retain(),
+        protected: false,
     };
     let Some(node) = node else { return Some(spec) };
     let mut fields = Fields::of(context, node, "spec", "")?;
@@ -24,6 +25,9 @@ pub(crate) fn decode(context: &mut Context<'_>, node: Option<&Node<'_>>) -> Opti
     }
     if let Some(node) = fields.take("retain") {
         spec.retain = value::boolean(context, node, "retain").unwrap_or(defaults::volume_retain());
+    }
+    if let Some(node) = fields.take("protected") {
+        spec.protected = value::boolean(context, node, "protected").unwrap_or_default();
     }
     fields.finish(context, &["size", "shared"]);
     Some(spec)

@@ -1,9 +1,10 @@
 //! The set that fixes the grammar, from the design: what of it this version takes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reconciler::model::ids::ImageName;
 use reconciler::model::quantity::{Bytes, Cpus, Span};
+use reconciler::model::spec::policy::{Bound, Level, Levels, ObjectKind, Param, Projects};
 use reconciler::model::spec::{
     Condition, HealthProbe, LinkPort, MountSource, OnFailure, Order, PortRange, Power, Protocol,
     Restart, Update,
@@ -60,4 +61,21 @@ fn the_design_is_read_whole() {
     assert_eq!((link.alias.as_str(), &link.ports[..]), ("db", &[port][..]));
     assert_eq!((link.condition, link.env), (Some(Condition::Healthy), false));
     assert_eq!(desired.volumes.len(), 1);
+
+    let binding = &desired.bindings[&"shop/pinned".parse().unwrap()].spec;
+    assert_eq!(binding.bound, Bound::Policy("SUP-DIGEST".parse().unwrap()));
+    assert_eq!((binding.level, binding.levels), (Some(Level::Hard), Levels::default()));
+    let allow = Param::List(vec!["registry.example/dev/*".to_owned()]);
+    assert_eq!(binding.params, BTreeMap::from([("allow".to_owned(), allow)]));
+    assert_eq!(
+        (&binding.matches.kinds[..], &binding.matches.projects),
+        (&[ObjectKind::Instance][..], &Projects::Own)
+    );
+    assert_eq!(binding.matches.labels["tier"], "front");
+    let waiver = &desired.waivers[&"shop/debug-week".parse().unwrap()].spec;
+    assert_eq!((waiver.policy.as_str(), waiver.reason.as_str()), ("CIS-5.5", "kernel tracing"));
+    assert_eq!(waiver.select.name.as_ref().unwrap().as_str(), "debug");
+    assert_eq!(waiver.ticket.as_deref(), Some("OPS-7"));
+    assert_eq!(waiver.approver.as_deref(), Some("sec@example.org"));
+    assert_eq!(waiver.expires.to_string(), "2027-01-31");
 }

@@ -229,7 +229,11 @@ fn what_the_decoder_takes_if_nothing_is_said_is_what_is_documented() {
             Body::Volume(spec) => serde_json::to_value(spec),
             Body::Network(spec) => serde_json::to_value(spec),
             Body::Link(draft) => serde_json::to_value(&draft.spec),
-            Body::Node(_) | Body::Flavor(_) | Body::Project(_) => unreachable!("no defaults"),
+            Body::Node(_)
+            | Body::Flavor(_)
+            | Body::Project(_)
+            | Body::Binding(_)
+            | Body::Waiver(_) => unreachable!("no defaults"),
         };
         let taken = taken.unwrap();
         let schema = grammar::schema(Some(kind)).unwrap();

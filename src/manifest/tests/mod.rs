@@ -9,6 +9,7 @@ mod holding;
 mod hostile;
 mod large;
 mod mangled;
+mod policies;
 mod shown;
 
 use std::collections::BTreeMap;

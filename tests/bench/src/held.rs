@@ -55,6 +55,7 @@ async fn serve(places: &Places, twin: &Arc<Twin>, loaded: Duration) -> Result<()
         specs: places.specs.clone(),
         state: places.state.clone(),
         addresses: reconciler::model::subnet::RANGE_DEFAULT,
+        policies: windlass::policies::Place::default(),
         kept: app::Retention::default(),
     };
     let driver = Arc::clone(twin);

@@ -11,6 +11,7 @@ mod documents;
 mod fleet;
 mod held;
 mod hold;
+mod judging;
 mod lab;
 mod latency;
 mod link;
@@ -35,7 +36,7 @@ struct Bench {
     run: fn(&Lab) -> Result<Vec<Row>, Failure>,
 }
 
-const BENCHES: [Bench; 14] = [
+const BENCHES: [Bench; 15] = [
     Bench { name: "latency", about: "spec written → container running", run: latency::run },
     Bench { name: "link", about: "link written → rule in force", run: link::run },
     Bench { name: "fleet", about: "50 instances from nothing", run: fleet::run },
@@ -44,6 +45,7 @@ const BENCHES: [Bench; 14] = [
     Bench { name: "apply", about: "apply where nothing changes", run: apply::run },
     Bench { name: "audit", about: "the audit trail: a record, and a million", run: audit::run },
     Bench { name: "plan", about: "plan() of settled instances", run: planning::run },
+    Bench { name: "policy", about: "policies asked about specs", run: judging::run },
     Bench { name: "place", about: "10,000 instances placed on 1,000 nodes", run: placing::run },
     Bench { name: "round", about: "a settled round of 1,000 specs", run: rounds::run },
     Bench { name: "documents", about: "10,000 documents read", run: documents::run },

@@ -17,7 +17,18 @@ fn the_schema_is_printed_for_one_kind_and_for_all() {
     let kinds: Vec<_> = schema["$defs"].as_object().expect("kinds").keys().collect();
     assert_eq!(
         kinds,
-        ["Flavor", "Image", "Instance", "Link", "Network", "Node", "Project", "Volume"]
+        [
+            "Flavor",
+            "Image",
+            "Instance",
+            "Link",
+            "Network",
+            "Node",
+            "PolicyBinding",
+            "Project",
+            "Volume",
+            "Waiver"
+        ]
     );
     let (code, out, _) = windlass(&["schema", "instances", "-o", "yaml"]);
     assert_eq!(code, Some(0));
@@ -30,7 +41,7 @@ fn the_schema_is_printed_for_one_kind_and_for_all() {
 #[test]
 fn fields_are_explained_on_a_pipe_in_plain_lines() {
     let (code, out, error) = windlass(&["explain"]);
-    assert_eq!((code, out.lines().count()), (Some(0), 8), "{out}{error}");
+    assert_eq!((code, out.lines().count()), (Some(0), 10), "{out}{error}");
     let (code, out, _) = windlass(&["explain", "volume.spec.retain"]);
     let expected = "volume.spec.retain  true or false; default true\n\n  \
                     Whether the data stays when the declaration goes; true if not said.\n";

@@ -357,7 +357,7 @@ fn an_outcome_tells_each_trouble_once_with_what_to_do() {
         ..Outcome::default()
     };
     let text = outcome::troubles(&outcome, &pipe())
-        + &outcome::closing("Applied", &outcome, "2 created", &pipe());
+        + &*outcome::closing("Applied", &outcome, "2 created", &pipe());
     insta::assert_snapshot!("outcome_troubles", text);
     let good = Outcome { troubles: Vec::new(), ..outcome };
     let text = outcome::closing("Applied", &good, "2 created, 1 changed", &pipe());

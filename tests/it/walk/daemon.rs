@@ -75,7 +75,7 @@ fn one_process_holds_and_others_ask_it() {
     assert!(said.contains(&pid.to_string()), "no pid {pid} in: {said}");
 
     // An apply beside it is its client: the daemon does the work, and goes on.
-    room.spec("set.yaml", &(instance("web", LIVE) + &instance("more", LIVE)));
+    room.spec("set.yaml", &(instance("web", LIVE) + &*instance("more", LIVE)));
     let mut apply = room.command(&["apply"]);
     let out = apply.env("WINDLASS_STATE", &state).output().expect("windlass starts");
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
@@ -225,7 +225,7 @@ fn a_newer_spec_does_not_wait_for_a_slow_stop() {
     // While that takes its time: another object, and a third wish for this one.
     let since = held.now();
     let began = Instant::now();
-    room.spec("set.yaml", &(deaf(3) + &instance("quick", LIVE)));
+    room.spec("set.yaml", &(deaf(3) + &*instance("quick", LIVE)));
     drop(held.reread());
     held.wait_for_step("quick/0", "start", since);
     eventually("it runs", LONG, || {

@@ -12,7 +12,7 @@ fn set() -> String {
     let mut set: String = NAMES.iter().map(|name| instance(name, LIVE)).collect();
     let limits = format!("{LIVE}\nresources: {{ memory: 64Mi, cpus: 0.5, pids: 50 }}");
     set += &instance("limits", &limits);
-    set + &instance("doubled", LIVE)
+    set + &*instance("doubled", LIVE)
 }
 
 /// The one container of an instance, once it runs again in another life than `before`.
@@ -157,7 +157,7 @@ fn a_double_goes() {
 fn drift_while_nobody_looks_is_repaired_at_the_start() {
     let room = Sandbox::new(engine!(V20_10));
     let engine = room.engine();
-    room.spec("set.yaml", &(instance("gone", LIVE) + &instance("dead", LIVE)));
+    room.spec("set.yaml", &(instance("gone", LIVE) + &*instance("dead", LIVE)));
     apply_well(&room);
     docker(engine, &["rm", "-f", one(&room, "gone", 0).id()]);
     docker(engine, &["kill", one(&room, "dead", 0).id()]);

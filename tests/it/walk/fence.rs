@@ -125,7 +125,7 @@ fn a_link_follows_its_target(engine: &Engine) {
     let db = |more: &str| instance("db", &format!("{SERVE}\n{more}"));
     let web = instance("web", SERVE);
     let declared = link("web-db", "{ from: web, to: db, ports: [8080] }");
-    room.spec("set.yaml", &(db("replicas: 3") + &web + &declared));
+    room.spec("set.yaml", &(db("replicas: 3") + &*web + &*declared));
     let held = Loop::hold(&room);
     assert!(held.apply().is_good());
     let all = |ordinals: &[u32]| {
@@ -142,7 +142,7 @@ fn a_link_follows_its_target(engine: &Engine) {
     // Another revision has other containers at other addresses.
     room.spec(
         "set.yaml",
-        &(db("env: { N: '2' }\nreplicas: 2") + &instance("web", SERVE) + &declared),
+        &(db("env: { N: '2' }\nreplicas: 2") + &*instance("web", SERVE) + &*declared),
     );
     assert!(held.apply().is_good());
     assert_eq!(id(&room, "web"), web);
@@ -231,13 +231,13 @@ fn a_granted_link_leads_over_projects(engine: &Engine) {
     );
     let declared =
         link("web-db", &format!("{{ from: web, to: {}/db, ports: [8080] }}", far_project(&room)));
-    room.spec("set.yaml", &(near + &far + &grant + &declared));
+    room.spec("set.yaml", &(near + &*far + &*grant + &*declared));
     let held = Loop::hold(&room);
     assert!(held.apply().is_good());
     let web = id(&room, "web");
     assert!(reaches(engine, &web, "db", 8080));
     assert!(!reaches(engine, &web, "db", 9090));
-    room.spec("set.yaml", &(room.fill(&instance("web", SERVE)) + &far + &grant));
+    room.spec("set.yaml", &(room.fill(&instance("web", SERVE)) + &*far + &*grant));
     assert!(held.apply().is_good());
     assert!(held.down().is_good());
 }

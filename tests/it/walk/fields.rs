@@ -240,7 +240,7 @@ fn fields_change_in_place(engine: &Engine) {
         let networks: String = ["front", "back"]
             .map(|name| format!("---\napiVersion: windlass/v1\nkind: Network\nmetadata: {{ name: {name}, project: $project }}\n"))
             .concat();
-        networks + &instance("web", &format!("{LIVE}\n{lines}"))
+        networks + &*instance("web", &format!("{LIVE}\n{lines}"))
     };
     room.spec("set.yaml", &with("networks: [front]\nresources: { memory: 64Mi, cpuset: '0' }"));
     apply_well(&room);

@@ -43,7 +43,7 @@ fn a_foreign_container_is_never_touched() {
         foreign.iter().filter_map(|id| inspect(engine, id)).map(|seen| seen.life()).collect()
     };
     let before = look();
-    room.spec("set.yaml", &(instance("web", LIVE) + &instance("other", LIVE)));
+    room.spec("set.yaml", &(instance("web", LIVE) + &*instance("other", LIVE)));
     let outcome = apply_well(&room);
     assert!(outcome.steps >= 4, "{outcome:#?}");
     // It gives way to who has the name, and takes the next number.
@@ -235,8 +235,8 @@ fn data_stays_unless_it_was_declared_to_go() {
         )
     };
     let kept = format!("{}.keep", room.project());
-    room.spec("keep.yaml", &(volume("keep", true) + &user("keep")));
-    room.spec("drop.yaml", &(volume("drop", false) + &user("drop")));
+    room.spec("keep.yaml", &(volume("keep", true) + &*user("keep")));
+    room.spec("drop.yaml", &(volume("drop", false) + &*user("drop")));
     apply_well(&room);
     assert_eq!(volumes(&room), [format!("{}.drop", room.project()), kept.clone()]);
     room.remove_spec("keep.yaml");
@@ -247,7 +247,7 @@ fn data_stays_unless_it_was_declared_to_go() {
     assert!(seen(&room).is_empty());
     // It is the same data when it is declared again.
     let made = docker(room.engine(), &["volume", "inspect", "-f", "{{.CreatedAt}}", &kept]);
-    room.spec("keep.yaml", &(volume("keep", true) + &user("keep")));
+    room.spec("keep.yaml", &(volume("keep", true) + &*user("keep")));
     apply_well(&room);
     assert_eq!(docker(room.engine(), &["volume", "inspect", "-f", "{{.CreatedAt}}", &kept]), made);
     assert_eq!(one(&room, "keep", 0).state(), "running");

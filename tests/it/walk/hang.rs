@@ -12,7 +12,7 @@ fn a_hanging_engine_is_unknown_and_loses_nothing() {
     let node = std::fs::read_to_string(room.specs().join("node.yaml")).expect("a node");
     let through = format!("unix://{}", socket.display());
     room.spec("node.yaml", &node.replace(room.engine().endpoint(), &through));
-    let set = instance("a", LIVE) + &instance("b", LIVE);
+    let set = instance("a", LIVE) + &*instance("b", LIVE);
     room.spec("set.yaml", &set);
     apply_well(&room);
     let lives = [one(&room, "a", 0).life(), one(&room, "b", 0).life()];

@@ -20,13 +20,13 @@ fn image(name: &str, source: &str) -> String {
 #[test]
 fn what_cannot_be_pulled_breaks_nothing() {
     let room = Sandbox::new(engine!(V20_10));
-    room.spec("set.yaml", &(of("busybox:latest") + &instance("other", LIVE)));
+    room.spec("set.yaml", &(of("busybox:latest") + &*instance("other", LIVE)));
     apply_well(&room);
     let before = one(&room, "web", 0).life();
     // Nobody listens on port 1 of the engine's host.
     room.spec(
         "set.yaml",
-        &(of("127.0.0.1:1/web:2") + &instance("other", &format!("{LIVE}\nenv: {{ N: '2' }}"))),
+        &(of("127.0.0.1:1/web:2") + &*instance("other", &format!("{LIVE}\nenv: {{ N: '2' }}"))),
     );
     let held = Loop::hold(&room);
     let outcome = held.apply();
@@ -53,7 +53,7 @@ fn a_tag_is_resolved_once(engine: &Engine) {
     let registry = Registry::start(room.engine());
     let first = registry.push("1", &format!("{}-a", room.project()));
     let declared = |tag: &str| {
-        image("shop", &format!("registry: '{}'", registry.reference(tag))) + &of("shop")
+        image("shop", &format!("registry: '{}'", registry.reference(tag))) + &*of("shop")
     };
     room.spec("set.yaml", &declared("1"));
     let held = Loop::hold(&room);
@@ -201,7 +201,7 @@ fn a_broken_archive_breaks_nothing(engine: &Engine) {
     };
     let first = save(room.project());
     put(&first);
-    room.spec("set.yaml", &(image("saved", "archive: ../saved.tar") + &of("saved")));
+    room.spec("set.yaml", &(image("saved", "archive: ../saved.tar") + &*of("saved")));
     let held = Loop::hold(&room);
     assert!(held.apply().is_good());
     let before = one(&room, "web", 0).life();

@@ -218,8 +218,8 @@ fn linked_instances_are_on_one_node() {
     let apart: BTreeSet<usize> = places(&room, &engines).into_values().collect();
     assert_eq!(apart, BTreeSet::from([0, 1]));
     let links = link("web-api", "from: web, to: api, ports: [80]")
-        + &link("api-db", "from: api, to: db, ports: [80]")
-        + &link("job-db", "from: job, to: db, ports: [80], condition: none");
+        + &*link("api-db", "from: api, to: db, ports: [80]")
+        + &*link("job-db", "from: job, to: db, ports: [80], condition: none");
     room.spec("linked.yaml", &with(&["web", "api", "db", "job"], &links));
     assert!(held.apply().is_good());
     let all = places(&room, &engines);

@@ -45,7 +45,7 @@ fn a_link_has_a_network(engine: &Engine) {
     let db = |more: &str| instance("db", &format!("{SERVE}\n{more}"));
     let port = format!("{{ container: 8080, host: {}, address: 127.0.0.1 }}", room.port(0));
     let web = instance("web", &format!("{SERVE}\nports: [{port}]"));
-    let set = |db: &str| web.clone() + db + &instance("other", SERVE);
+    let set = |db: &str| web.clone() + db + &*instance("other", SERVE);
     let is_published = || engine.http_get(room.port(0), "/etc/passwd").is_some();
     room.spec("set.yaml", &set(&db("")));
     let held = Loop::hold(&room);
@@ -153,7 +153,7 @@ fn without_tools_a_link_has_a_network_on_20_10() {
     let engine = engine!(V20_10);
     let room = Sandbox::new(engine);
     let declared = link("web-db", "{ from: web, to: db, ports: [8080] }");
-    room.spec("set.yaml", &(instance("web", SERVE) + &instance("db", SERVE) + &declared));
+    room.spec("set.yaml", &(instance("web", SERVE) + &*instance("db", SERVE) + &*declared));
     let apply = || {
         let out = room.command(&["apply"]).env("PATH", "/nonexistent").output();
         let out = out.expect("it runs");
@@ -170,7 +170,7 @@ fn without_tools_a_link_has_a_network_on_20_10() {
     let shown = room.windlass(&["describe", "link", &name]);
     assert!(shown.stdout.contains("rules can be set there by now"), "{shown:?}");
     room.remove_spec("set.yaml");
-    room.spec("set.yaml", &(instance("web", SERVE) + &instance("db", SERVE)));
+    room.spec("set.yaml", &(instance("web", SERVE) + &*instance("db", SERVE)));
     assert_eq!(room.windlass(&["apply"]).code, 0);
     assert_eq!(networks(&room), ["_"]);
     room.spec("link.yaml", &declared);
@@ -187,7 +187,7 @@ fn where_the_engine_is_out_of_sight_a_link_has_a_network_on_20_10() {
     let engine = engine!(V20_10);
     let room = Sandbox::new(engine);
     let declared = link("web-db", "{ from: web, to: db, ports: [8080] }");
-    room.spec("set.yaml", &(instance("web", SERVE) + &instance("db", SERVE) + &declared));
+    room.spec("set.yaml", &(instance("web", SERVE) + &*instance("db", SERVE) + &*declared));
     let apart = |args: &[&str]| {
         let plain = room.command(args);
         let mut command = as_root("unshare");

@@ -3,7 +3,7 @@
 //! Most tests run the loop in this process, through [`windlass::app`]; those that kill it, or that
 //! are about two of them, run the binary. Reading order: [`room`] (how a test asks the loop and
 //! looks at the engine), [`apply`], [`crash`], [`drift`], [`guards`], [`life`], [`health`], [`hang`], [`images`],
-//! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`examples`],
+//! [`daemon`], [`watching`], [`state`], [`plans`] (saved ones, and what is suspended), [`policies`], [`examples`],
 //! [`fields`] (every field of a spec), [`networks`], [`links`], [`fence`] (who reaches whom),
 //! [`rules`] (what another hand does to that, and what becomes of connections), [`ports`] (that others have),
 //! [`nodes`] (several engines as one), [`outage`] (what may happen to one of them), [`surge`] (new ones start
@@ -29,6 +29,7 @@ mod networks;
 mod nodes;
 mod outage;
 mod plans;
+mod policies;
 mod ports;
 mod proxy;
 mod requests;

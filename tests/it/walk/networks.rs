@@ -79,7 +79,7 @@ fn macvlan_has_four_modes(engine: &Engine) {
         // An interface is passed through to one container.
         let users = if mode == "passthru" { vec!["a"] } else { vec!["a", "b"] };
         let users: String = users.into_iter().map(user).collect();
-        room.spec("set.yaml", &(declared("lan", &spec) + &users));
+        room.spec("set.yaml", &(declared("lan", &spec) + &*users));
         apply_well(&room);
         assert_settled(&room);
         let a = one(&room, "a", 0);

@@ -98,7 +98,7 @@ fn three_engines_are_one() {
     room.spec("nodes.yaml", &nodes);
     let spread = format!("{LIVE}\nreplicas: 3\nplacement: {{ spread: node }}");
     let pinned = format!("{LIVE}\nplacement: {{ node: n1 }}");
-    let set = instance("web", &spread) + &instance("fixed", &pinned);
+    let set = instance("web", &spread) + &*instance("fixed", &pinned);
     room.spec("set.yaml", &set);
     let held = Loop::hold(&room);
     let outcome = held.apply();

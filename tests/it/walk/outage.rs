@@ -339,7 +339,7 @@ fn a_node_is_cut_off_for_a_minute() {
     let lived = lives(&site);
     // More is declared of it, and elsewhere; only elsewhere it is done.
     let more = instance("more", &format!("{LIVE}\nenv: {{ N: '3' }}\nreplicas: 2"));
-    room.spec("set.yaml", &(set(3) + &more));
+    room.spec("set.yaml", &(set(3) + &*more));
     drop(site.held.reread());
     site.others_go_on(2, 3);
     // No replica was moved, and none is there twice.

@@ -38,7 +38,7 @@ fn a_saved_plan_is_applied_as_it_stands() {
             ),
         )
     };
-    room.spec("set.yaml", &(volume("data", false) + &web(1)));
+    room.spec("set.yaml", &(volume("data", false) + &*web(1)));
     let file = room.path().join("plan.json");
     let saved = good(&room.windlass(&["plan", "--out", "plan.json"])).stderr.clone();
     assert!(saved.contains("apply --plan"), "{saved}");
@@ -58,7 +58,7 @@ fn a_saved_plan_is_applied_as_it_stands() {
     assert!(env.contains(SECRET), "{env}");
 
     // Replicas take turns: steps of later rounds are listed too.
-    room.spec("set.yaml", &(volume("data", false) + &web(2)));
+    room.spec("set.yaml", &(volume("data", false) + &*web(2)));
     good(&room.windlass(&["plan", "--out", "plan.json"]));
     let text = std::fs::read_to_string(&file).expect("a plan");
     let owner = owner(&room.state());
@@ -81,7 +81,7 @@ fn a_saved_plan_is_applied_as_it_stands() {
 fn a_plan_is_refused_once_what_it_rests_on_changed() {
     let room = Sandbox::new(engine!(V20_10));
     let set = |n: u32| {
-        instance("web", &format!("{LIVE}\nenv: {{ N: '{n}' }}")) + &instance("other", LIVE)
+        instance("web", &format!("{LIVE}\nenv: {{ N: '{n}' }}")) + &*instance("other", LIVE)
     };
     room.spec("shop/set.yaml", &set(1));
     apply_well(&room);
@@ -135,7 +135,7 @@ fn a_plan_stops_where_it_needs_what_it_does_not_list() {
     let set = |n: u32| {
         let deaf =
             format!("command: [sleep, '100000']\nstop: {{ timeout: 60s }}\nenv: {{ N: '{n}' }}");
-        instance("deaf", &deaf) + &instance("web", LIVE)
+        instance("deaf", &deaf) + &*instance("web", LIVE)
     };
     room.spec("set.yaml", &set(1));
     apply_well(&room);
@@ -170,12 +170,12 @@ fn a_plan_stops_where_it_needs_what_it_does_not_list() {
 fn a_listed_step_that_is_not_needed_is_left_out() {
     let room = Sandbox::new(engine!(V20_10));
     let user = format!("{LIVE}\nvolumes: [{{ volume: data, target: /data }}]");
-    room.spec("set.yaml", &(volume("data", true) + &instance("web", &user)));
+    room.spec("set.yaml", &(volume("data", true) + &*instance("web", &user)));
     // With records of its own, so that the owner of what is made below is known.
     room.spec("other.yaml", &instance("other", LIVE));
     room.remove_spec("set.yaml");
     apply_well(&room);
-    room.spec("set.yaml", &(volume("data", true) + &instance("web", &user)));
+    room.spec("set.yaml", &(volume("data", true) + &*instance("web", &user)));
     good(&room.windlass(&["plan", "--out", "plan.json"]));
     let (owner, project) = (owner(&room.state()), room.project());
     let labels = [
@@ -209,7 +209,7 @@ fn a_daemon_applies_and_refuses_saved_plans() {
     save();
     assert!(good(&apply()).stdout.contains("nothing to do"));
 
-    room.spec("set.yaml", &(instance("web", LIVE) + &instance("more", LIVE)));
+    room.spec("set.yaml", &(instance("web", LIVE) + &*instance("more", LIVE)));
     running("more");
     refused(&apply(), &["more is newly declared (set.yaml:", "nothing is left to do"]);
 
@@ -288,7 +288,7 @@ fn a_daemon_leaves_alone_what_is_suspended_also_after_a_restart() {
     good(&room.windlass(&["suspend", &web_name, "--reason", "a look at it"]));
     up.wait_for_line("a look at it", LONG);
     let life = one(&room, "web", 0).life();
-    room.spec("web.yaml", &(web(2) + &instance("more", LIVE)));
+    room.spec("web.yaml", &(web(2) + &*instance("more", LIVE)));
     let more = || replicas(&room, "more", 0).iter().any(|one| one.state() == "running");
     eventually("the other one comes", LONG, more);
     assert_eq!(one(&room, "web", 0).life(), life);

@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use windlass::api::protocol::{Frame, Happened, Outcome, Overview, PlanView, Request};
 use windlass::app::{self, App, Mode, Retention, Settings};
 use windlass::journal::verify::{Asked, CLOCK_BACK_TOLERATED_MS, Verdict};
+use windlass::policies::Place;
 
 use crate::lab::{Engine, Sandbox, docker, eventually};
 
@@ -27,8 +28,10 @@ pub(super) const LIVE: &str = r#"command: [sh, -c, "trap 'exit 0' TERM; sleep 10
 
 /// The settings of a sandbox.
 pub(super) fn settings(room: &Sandbox<'_>) -> Settings {
+    // Each test has a folder of its own for them.
+    let policies = Place { dir: room.path().join("policies"), named: false };
     let (specs, state, kept) = (room.specs(), room.state(), Retention::default());
-    Settings { specs, state, addresses: RANGE_DEFAULT, kept }
+    Settings { specs, state, addresses: RANGE_DEFAULT, policies, kept }
 }
 
 /// A document of one Instance in the sandbox's project, with more lines of its spec.

@@ -11,7 +11,7 @@ use crate::lab::{Engine, Sandbox, docker, eventually};
 /// The set of two with one link, held and settled. A look at the node has just been made.
 fn linked(room: &Sandbox<'_>) -> Loop {
     let declared = link("web-db", "{ from: web, to: db, ports: [8080] }");
-    room.spec("set.yaml", &(instance("web", SERVE) + &instance("db", SERVE) + &declared));
+    room.spec("set.yaml", &(instance("web", SERVE) + &*instance("db", SERVE) + &*declared));
     let held = Loop::hold(room);
     let outcome = held.apply();
     assert!(outcome.is_good(), "{outcome:#?}");
@@ -127,7 +127,7 @@ fn a_connection_ends_with_its_link(engine: &Engine) {
     // One server a connection, so that what each says can be told.
     let servers = ["db", "store"].map(|name| instance(name, COUNT)).concat();
     let consumers = ["web", "api"].map(|name| instance(name, SERVE)).concat();
-    room.spec("set.yaml", &(servers + &consumers));
+    room.spec("set.yaml", &(servers + &*consumers));
     let declare = |name: &str, from: &str, to: &str, port: u16| {
         let spec = format!("{{ from: {from}, to: {to}, ports: [{port}], condition: none }}");
         room.spec(&format!("{name}.yaml"), &link(name, &spec));

@@ -14,10 +14,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::limits::{CAPABILITIES, PORTS, SIGNALS};
+use super::policy::{POLICY_ID_BYTES_MAX, Param, PolicyId};
 use super::{Device, Endpoint, LocalFile, NetworkName, PortRange, Swap, defaults};
+use crate::model::glob::Glob;
 use crate::model::ids::{ImageName, Key, NAME_BYTES_MAX, Name};
 use crate::model::quantity::{Bytes, Cpus, Span};
 use crate::model::sparse::{Empty, Sparse};
+use crate::model::time::Expiry;
 
 /// The schema of a spec as users write it, complete in itself.
 #[must_use]
@@ -128,6 +131,8 @@ forms! {
         "title": "set of cpus", "type": ["string", "integer"], "examples": ["0-1,3"],
         "pattern": "^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$",
     });
+    /// The path of a file beside the spec.
+    LocalPath: json_schema!({ "title": "path", "type": "string", "minLength": 1 });
     /// One file, or several.
     EnvFiles: json_schema!({
         "title": "path or list of paths",
@@ -164,6 +169,17 @@ forms! {
         "anyOf": [
             { "enum": CAPABILITIES.as_slice() },
             { "type": "string", "pattern": format!("^CAP_({})$", CAPABILITIES.join("|")) },
+        ],
+    });
+    /// The projects of a binding.
+    Projects: json_schema!({
+        "title": "`*` or names",
+        "anyOf": [
+            { "const": "*" },
+            {
+                "type": "array", "minItems": 1,
+                "items": { "type": ["string", "integer"], "pattern": format!("^{}$", name_pattern()) },
+            },
         ],
     });
     /// A limit of a process.
@@ -226,6 +242,30 @@ form!(Swap: json_schema!({
     "pattern": r"^(unlimited|-1|[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?)$",
 }));
 
+form!(PolicyId: json_schema!({
+    "title": "id", "type": ["string", "integer"], "maxLength": POLICY_ID_BYTES_MAX,
+    "pattern": "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", "examples": ["CIS-5.5"],
+}));
+form!(Glob: json_schema!({
+    "title": "pattern of names", "type": ["string", "integer"], "minLength": 1,
+    "examples": ["web-*"],
+}));
+form!(Param: json_schema!({
+    "title": "parameter",
+    "anyOf": [
+        { "type": ["string", "number", "boolean"] },
+        { "type": "array", "items": { "type": ["string", "number", "boolean"] } },
+    ],
+}));
+form!(Expiry: json_schema!({
+    "title": "date or instant", "type": "string",
+    "pattern": concat!(
+        "^[0-9]{4}-[0-9]{2}-[0-9]{2}",
+        "([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2})?([Zz]|[+-][0-9]{2}:[0-9]{2}))?$"
+    ),
+    "examples": ["2027-01-31", "2027-01-31T12:00:00Z"],
+}));
+
 impl<T: Empty + JsonSchema> JsonSchema for Sparse<T> {
     fn schema_name() -> Cow<'static, str> {
         T::schema_name()
@@ -250,6 +290,19 @@ impl<L: JsonSchema, S: JsonSchema> JsonSchema for Short<L, S> {
         let (short, long) = (S::json_schema(generator), L::json_schema(generator));
         json_schema!({ "anyOf": [short, long] })
     }
+}
+
+/// A key whose signatures count, in a file or in place.
+#[derive(Debug, JsonSchema)]
+#[schemars(extend("oneOf" = [{ "required": ["file"] }, { "required": ["key"] }]))]
+pub struct TrustedKeyForm {
+    /// What it is called in verdicts and records.
+    pub name: Text,
+    /// The path of a file beside the spec that holds the key in PEM, as `cosign.pub` does: Ed25519,
+    /// or ECDSA on the curve P-256.
+    pub file: Option<LocalPath>,
+    /// The key itself, in PEM.
+    pub key: Option<Text>,
 }
 
 /// A device of the node, as it stands in a list.

@@ -3,8 +3,8 @@
 //! A spec holds no place in a file and no name: those stand beside it, in
 //! [`Declared`](super::desired::Declared). Field docs are user documentation too. Instances are in
 //! this file; [`ports`], [`files`], [`resources`], [`security`], [`network`] and [`update`] hold parts;
-//! the other kinds are in [`objects`] and [`links`], Networks and Flavors beside what instances say
-//! of them.
+//! the other kinds are in [`objects`], [`links`] and [`policy`], Networks and Flavors beside what
+//! instances say of them.
 
 pub mod defaults;
 pub mod files;
@@ -14,10 +14,12 @@ pub mod limits;
 pub mod links;
 pub mod network;
 pub mod objects;
+pub mod policy;
 pub mod ports;
 pub mod resources;
 pub mod security;
 pub mod update;
+pub mod verify;
 
 use std::collections::BTreeMap;
 
@@ -33,10 +35,14 @@ pub use self::network::{Dns, NetworkName, NetworkSpec, NetworkUse, Subnet};
 pub use self::objects::{
     Endpoint, ImageSource, ImageSpec, NodeSpec, ProjectSpec, Pull, Quota, Room, VolumeSpec,
 };
+pub use self::policy::{PolicyBindingSpec, WaiverSpec};
 pub use self::ports::{Port, PortRange, Protocol};
-pub use self::resources::{BUILT_IN_FLAVORS, BlockIo, Flavor, FlavorSpec, Resources, Swap};
+pub use self::resources::{
+    BUILT_IN_FLAVORS, BlockIo, Flavor, FlavorSpec, Requests, Resources, Swap,
+};
 pub use self::security::{Device, Namespaces, Security, Ulimit};
 pub use self::update::{OnFailure, Order, Update};
+pub use self::verify::{PublicKey, Signature, SignatureFile, TrustedKey, Verify};
 
 /// Containers that shall run, all alike: `replicas` of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,6 +172,14 @@ pub struct More {
     /// Where the engine puts what it prints; as the engine does it if not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Log>,
+    /// What it usually needs, beside the limits in `resources`, of which it is at most as much.
+    /// Policies compare the two; placement goes by the limits.
+    #[serde(skip_serializing_if = "Requests::is_empty")]
+    pub requests: Requests,
+    /// Whether a policy may say that it is not removed or replaced without a waiver.
+    #[serde(skip_serializing_if = "is_false")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = false)))]
+    pub protected: bool,
 }
 
 empty!(More);

@@ -34,6 +34,10 @@ pub struct NetworkSpec {
         schemars(default, with = "Vec<form::Short<Subnet, form::Cidr>>")
     )]
     pub subnets: Vec<Subnet>,
+    /// Whether a policy may say that it is not removed without a waiver.
+    #[serde(default, skip_serializing_if = "super::is_false")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub protected: bool,
 }
 
 impl NetworkSpec {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::LocalFile;
 use super::links::Grant;
+use super::verify::Verify;
 #[cfg(feature = "schema")]
 use super::{defaults, form, limits};
 use crate::model::quantity::{Bytes, Cpus};
@@ -21,6 +22,9 @@ pub struct ImageSpec {
     /// When a registry is asked.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub pull: Pull,
+    /// Whose signatures its content should bear; whether it has to is a policy's to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verify>,
 }
 
 /// Where an image's content is.
@@ -74,6 +78,10 @@ pub struct VolumeSpec {
     /// Whether the data stays when the declaration goes; true if not said.
     #[cfg_attr(feature = "schema", schemars(default = "defaults::volume_retain"))]
     pub retain: bool,
+    /// Whether a policy may say that it is not removed without a waiver.
+    #[serde(default, skip_serializing_if = "super::is_false")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub protected: bool,
 }
 
 /// A hypervisor node: an engine that runs containers.

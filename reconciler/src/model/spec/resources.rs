@@ -38,6 +38,39 @@ pub struct Resources {
     pub io: Sparse<BlockIo>,
 }
 
+/// What an instance usually needs, beside its limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct Requests {
+    /// CPU time per time: `0.5`, `500m`, `2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<Cpus>,
+    /// Memory: `256Mi`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Bytes>,
+}
+
+impl Requests {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { cpus, memory } = self;
+        cpus.is_none() && memory.is_none()
+    }
+
+    /// Which of them is more than its limit, with both; where there is no limit none is.
+    #[must_use]
+    pub fn above(&self, limits: &Resources) -> Option<(&'static str, String, String)> {
+        let cpus = self.cpus.zip(limits.cpus).filter(|(asked, limit)| asked > limit);
+        let memory = self.memory.zip(limits.memory).filter(|(asked, limit)| asked > limit);
+        let cpus = cpus.map(|(asked, limit)| ("cpus", asked.to_string(), limit.to_string()));
+        cpus.or_else(|| {
+            memory.map(|(asked, limit)| ("memory", asked.to_string(), limit.to_string()))
+        })
+    }
+}
+
 /// A limit on memory and swap together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

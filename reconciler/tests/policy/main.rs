@@ -1,0 +1,8 @@
+//! Policies: scripts, what they see, and what becomes of what they say.
+
+mod evaluator;
+mod hostile;
+mod lab;
+mod seventeen;
+mod traps;
+mod views;

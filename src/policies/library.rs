@@ -1,0 +1,57 @@
+//! The library that is compiled in: what `policies/` held when windlass was built.
+
+use std::sync::Arc;
+
+use reconciler::model::policies::{Origin, PolicySource};
+
+use super::profiles;
+use super::read::Found;
+
+// `POLICIES`, of each its folder, its script and its cases; and `PROFILES`.
+include!(concat!(env!("OUT_DIR"), "/library.rs"));
+
+/// All of it. What is wrong with it is wrong with this windlass.
+pub(super) fn library() -> Found {
+    let policies = POLICIES.iter().map(|(folder, script, cases)| PolicySource {
+        cases: cases.map(Arc::from),
+        ..PolicySource::new(Origin::BuiltIn, &format!("policies/{folder}/policy.rhai"), script)
+    });
+    let mut found = Found { policies: policies.collect(), ..Found::default() };
+    if let Some(text) = PROFILES {
+        match profiles::read(Origin::BuiltIn, text) {
+            Ok(profiles) => found.profiles = profiles,
+            Err(why) => found.problems.push(format!("policies/profiles.yaml (built in): {why}")),
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn no_folder_is_forgotten() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+        let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap());
+        let folders: BTreeSet<String> = entries
+            .filter(|entry| entry.path().is_dir())
+            .map(|entry| format!("policies/{}/policy.rhai", entry.file_name().to_string_lossy()))
+            .collect();
+        let found = library();
+        assert_eq!(found.problems, [""; 0]);
+        let compiled: BTreeSet<String> =
+            found.policies.iter().map(|source| source.path.to_string()).collect();
+        assert_eq!(compiled, folders);
+        for source in &found.policies {
+            assert!(source.id().is_some(), "{source} says no @id");
+            assert!(source.cases.is_some(), "{source} has no cases.yaml");
+        }
+        let profiles = fs::metadata(folder.join("profiles.yaml")).is_ok();
+        assert_eq!(PROFILES.is_some(), profiles);
+    }
+}
