@@ -42,6 +42,9 @@ impl Engine {
     /// Has policies look at what is declared. Without a binding that costs nothing; what nothing
     /// happened to since is not asked about again.
     pub(super) fn judge(&mut self) {
+        if !self.snapshot.desired.bindings.is_empty() {
+            self.learn();
+        }
         let desired = &self.snapshot.desired;
         let verdicts = if desired.bindings.is_empty() {
             Verdicts::default()

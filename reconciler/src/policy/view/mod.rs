@@ -27,5 +27,6 @@ pub use self::masked::{MaskKey, Masked};
 pub use self::object::{Object, ObjectRef};
 pub use self::running::Running;
 
+pub(crate) use self::image::digest_of_reference;
 pub(crate) use self::missing::Missing;
 pub(crate) use self::record::{Dict, Record};
