@@ -37,7 +37,7 @@ pub use self::patches::{PatchError, patched};
 pub use self::verdict::{Decision, PolicyPatch, Verdict};
 pub use self::waivers::{WaiverFault, WaiverFinding};
 
-use self::round::Memory;
+use self::round::{DAY_MS, Memory};
 use self::rules::{Programs, Rule, rules};
 use self::waivers::Waivers;
 
@@ -237,7 +237,7 @@ impl Evaluator {
     /// ([`Object::seen_running`]), `node` is where.
     #[must_use]
     pub fn running(&self, object: &Arc<Object>, node: Option<&Name>, now: Timestamp) -> Decision {
-        let around = self.around(now);
+        let around = self.around(Timestamp(now.0.div_euclid(DAY_MS) * DAY_MS));
         let (name, labels) = (object.name(), object.labels());
         let place = Place { point: Point::Scan, name, labels, node, action: None };
         self.ask(&place, Entry::Check, now, |program| program.check(object, &around))
