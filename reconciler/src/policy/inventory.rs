@@ -412,9 +412,12 @@ pub(crate) fn register(module: &mut Words) {
     module.set_native_fn("is_on_a_cycle", |set: &mut Inventory, instance: ImmutableString| {
         Ok(set.circles().waiting.contains(instance.as_str()))
     });
-    module.set_native_fn("is_linked_to_itself", |set: &mut Inventory, instance: ImmutableString| {
-        Ok(set.circles().all.contains(instance.as_str()))
-    });
+    module.set_native_fn(
+        "is_linked_to_itself",
+        |set: &mut Inventory, instance: ImmutableString| {
+            Ok(set.circles().all.contains(instance.as_str()))
+        },
+    );
     module.set_native_fn(
         "sum_on",
         |set: &mut Inventory, node: ImmutableString, what: ImmutableString| {
