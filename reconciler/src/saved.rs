@@ -307,7 +307,7 @@ impl Rests {
             rests.records.insert(POLICIES.to_owned(), part);
         }
         if with_guard {
-            let GuardRecord { root, managed: _, removed, approval, checkout: _ } =
+            let GuardRecord { root, managed: _, removed, approval, protected: _, checkout: _ } =
                 &snapshot.records.guard;
             let part = seal.part(String::new(), &(&snapshot.root, root, removed, approval));
             rests.records.insert(GUARD.to_owned(), part);

@@ -78,6 +78,10 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             };
             (NotedKind::Decided, of(&whose), None, message)
         }
+        Entry::Protected { object, labels } => {
+            let message = if labels.is_some() { "protected" } else { "no longer protected" };
+            (NotedKind::Decided, of(object), None, message.to_owned())
+        }
         Entry::LinksBy { node, networks } => {
             let message = if *networks {
                 "links have networks of their own here, since no rules can be set"

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use reconciler::model::policies::PolicySources;
 use reconciler::policy::Policies;
 use reconciler::policy::library::Library;
-use reconciler::policy::script::Entry;
 
 use crate::manifest::Catalogue;
 
@@ -30,15 +29,6 @@ pub fn compile(sources: &PolicySources) -> Result<Compiled, Vec<String>> {
         let problems = bad.iter().map(ToString::to_string).collect::<Vec<_>>();
         problems.iter().flat_map(|all| all.lines()).map(str::to_owned).collect::<Vec<_>>()
     })?;
-    let later = library.scripts().filter_map(|(id, script)| {
-        let entries = script.entries();
-        let later = entries.iter().find(|entry| matches!(entry, Entry::Action | Entry::Drift))?;
-        Some(format!("policy `{id}`: `{}` is not supported yet", later.as_str()))
-    });
-    let later: Vec<String> = later.collect();
-    if !later.is_empty() {
-        return Err(later);
-    }
     let params = library.scripts().map(|(id, script)| (id.clone(), script.meta().params.clone()));
     let catalogue = Catalogue { policies: params.collect(), profiles: sources.profiles.clone() };
     Ok(Compiled { policies: Arc::new(Policies::of(Arc::new(library))), catalogue })

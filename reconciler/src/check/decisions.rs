@@ -72,6 +72,7 @@ impl Check<'_> {
                     }
                 }
                 Entry::Checkpoint { .. }
+                | Entry::Protected { .. }
                 | Entry::Owner { .. }
                 | Entry::Linked { .. }
                 | Entry::Root { .. }

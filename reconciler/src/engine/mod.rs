@@ -12,6 +12,7 @@
 //! and [`Effect::ReadLog`] with exactly one event; and after [`Effect::Round`] it hands over [`Event::Round`] once no other event waits.
 
 mod act;
+mod answers;
 mod audit;
 mod bound;
 mod chain;
@@ -21,6 +22,7 @@ mod last_lines;
 mod observe;
 mod policies;
 mod repeat;
+mod verdicts;
 mod wake;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +32,7 @@ use std::time::Duration;
 use crate::model::cordon::NodeOrder;
 use crate::model::desired::{RootState, SpecsChange, SpecsReading};
 use crate::model::ids::{Name, ObjectId, OwnerId, ReplicaKey};
-use crate::model::journal::{Entry, Stamped, Told};
+use crate::model::journal::{Entry, PolicySetNote, Stamped, Told};
 use crate::model::record::{Approval, Records};
 use crate::model::snapshot::{Config, Snapshot};
 use crate::model::spec::Endpoint;
@@ -68,9 +70,13 @@ const APPROVAL_DIGITS_MIN: usize = 8;
 #[derive(Debug)]
 pub struct Engine {
     snapshot: Snapshot,
-    policies: Arc<Policies>,
+    policies: Policies,
     /// Remembers what they said.
     evaluator: Evaluator,
+    /// What they have not looked at yet.
+    unjudged: policies::Unjudged,
+    /// The set of them that is in force.
+    policy_set: Option<PolicySetNote>,
     /// What is on record of verdicts.
     told: Told,
     plan: Plan,
@@ -129,8 +135,10 @@ impl Engine {
         let snapshot = Snapshot { config, records, ..Snapshot::default() };
         Self {
             snapshot,
-            policies: Arc::new(policies),
+            policies,
             evaluator: Evaluator::default(),
+            unjudged: policies::Unjudged::default(),
+            policy_set: None,
             told: Told::default(),
             plan: Plan::default(),
             report: Report::default(),
@@ -301,7 +309,10 @@ impl Engine {
             self.effects.push(Effect::Disconnect { node: node.clone() });
         }
         self.snapshot.asked.clear();
+        self.note_protected(&desired);
         self.snapshot.desired = desired;
+        self.unjudged = policies::Unjudged::All;
+        self.forget_protected();
         self.lay();
         self.snapshot.root = root;
         self.snapshot.broken = broken;
@@ -320,6 +331,8 @@ impl Engine {
             self.memo.forget();
         }
         overlay::forget(&mut self.snapshot, &objects);
+        self.unjudged.add(&objects);
+        self.note_protected(&objects);
         self.snapshot.desired.renew(objects);
         self.lay();
         self.want_round();
@@ -433,6 +446,9 @@ impl Engine {
     /// Lays what instances went back to over what is declared.
     fn lay(&mut self) {
         let Snapshot { records, asked, .. } = &self.snapshot;
+        if !records.rollouts.is_empty() || !asked.is_empty() {
+            self.unjudged = policies::Unjudged::All;
+        }
         records.rollouts.keys().chain(asked.keys()).for_each(|key| self.memo.touch(key));
         overlay::lay(&mut self.snapshot);
     }
@@ -462,7 +478,10 @@ impl Engine {
             | Entry::Done { object, .. }
             | Entry::Failed { object, .. } => self.touch(object),
             // Texts are for the next start, the rest for what is removed, which no memo leaves out.
-            Entry::Text { .. } | Entry::Root { .. } | Entry::Settled { .. } => {}
+            Entry::Text { .. }
+            | Entry::Protected { .. }
+            | Entry::Root { .. }
+            | Entry::Settled { .. } => {}
             // Looked at where something is about to be made.
             Entry::Subnet { .. } => {}
             // Nothing follows from these.

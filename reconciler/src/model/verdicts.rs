@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::Key;
+use super::ids::{Key, Name};
+use super::spec::policy::Level;
 use super::time::Timestamp;
 
 /// What one policy says of one instance.
@@ -24,6 +25,22 @@ pub struct Said {
     pub waived_by: Option<Key>,
     /// Whether no new revision comes while it says so.
     pub denies: bool,
+}
+
+impl Said {
+    /// What nobody was asked about does not go through.
+    #[must_use]
+    pub fn unasked() -> Self {
+        Self {
+            policy: "policies".to_owned(),
+            binding: Key::new(Name::default_project(), Name::default_project()),
+            level: Level::Hard.as_str().to_owned(),
+            message: "they were not asked about it: a round asks so often, and no further"
+                .to_owned(),
+            waived_by: None,
+            denies: true,
+        }
+    }
 }
 
 impl fmt::Display for Said {

@@ -45,8 +45,7 @@ impl<'a> Round<'a> {
         if came {
             return Ok(());
         }
-        let policy = said.policy.clone();
-        Err(Reason::Denied { policy, message: said.message.clone() })
+        Err(super::denied(said.clone()))
     }
 
     /// What makes the new container and puts it in force.

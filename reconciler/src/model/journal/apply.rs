@@ -86,6 +86,12 @@ impl Records {
             Entry::Subnet { network, subnet } => {
                 self.networks.entry(network.clone()).or_default().subnet = Some(*subnet);
             }
+            Entry::Protected { object, labels } => match labels {
+                Some(labels) => {
+                    self.guard.protected.insert(Arc::clone(object), labels.clone());
+                }
+                None => drop(self.guard.protected.remove(object)),
+            },
             Entry::LinksBy { node, networks } => {
                 self.nodes.entry(node.clone()).or_default().link_networks = *networks;
             }

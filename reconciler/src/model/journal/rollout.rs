@@ -104,6 +104,7 @@ impl Records {
             | Entry::Addressed { .. }
             | Entry::Subnet { .. }
             | Entry::LinksBy { .. }
+            | Entry::Protected { .. }
             | Entry::Suspended { .. }
             | Entry::Resumed { .. }
             | Entry::Settled { .. } => {}
