@@ -201,6 +201,7 @@ impl Trail {
             | Entry::Subnet { .. }
             | Entry::LinksBy { .. }
             | Entry::Protected { .. }
+            | Entry::Admitted { .. }
             | Entry::Resolved { .. }
             | Entry::Ended { .. }
             | Entry::Gone { .. }

@@ -162,6 +162,11 @@ pub(crate) fn entries() -> Vec<Entry> {
         },
         Entry::Protected { object: Arc::from("Volume shop/data"), labels: Some([].into()) },
         Entry::Protected { object: Arc::from("Volume shop/data"), labels: None },
+        Entry::Admitted {
+            object: Arc::from("Link shop/web-db"),
+            digest: Some(Digest::of(b"web-db")),
+        },
+        Entry::Admitted { object: Arc::from("Link shop/db-web"), digest: None },
         Entry::Subnet {
             network: Key::link_network(&key("shop/web-db"), 28),
             subnet: "10.144.16.0/28".parse().unwrap(),

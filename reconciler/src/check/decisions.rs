@@ -73,6 +73,7 @@ impl Check<'_> {
                 }
                 Entry::Checkpoint { .. }
                 | Entry::Protected { .. }
+                | Entry::Admitted { .. }
                 | Entry::Owner { .. }
                 | Entry::Linked { .. }
                 | Entry::Root { .. }

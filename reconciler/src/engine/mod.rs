@@ -309,6 +309,7 @@ impl Engine {
             self.effects.push(Effect::Disconnect { node: node.clone() });
         }
         self.snapshot.asked.clear();
+        self.snapshot.withheld.clear();
         self.note_protected(&desired);
         self.snapshot.desired = desired;
         self.unjudged = policies::Unjudged::All;
@@ -332,6 +333,7 @@ impl Engine {
         }
         overlay::forget(&mut self.snapshot, &objects);
         self.unjudged.add(&objects);
+        objects.links.keys().for_each(|key| drop(self.snapshot.withheld.remove(key)));
         self.note_protected(&objects);
         self.snapshot.desired.renew(objects);
         self.lay();
@@ -480,6 +482,7 @@ impl Engine {
             // Texts are for the next start, the rest for what is removed, which no memo leaves out.
             Entry::Text { .. }
             | Entry::Protected { .. }
+            | Entry::Admitted { .. }
             | Entry::Root { .. }
             | Entry::Settled { .. } => {}
             // Looked at where something is about to be made.

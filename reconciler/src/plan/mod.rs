@@ -46,7 +46,7 @@ use crate::model::observed::Reach;
 use crate::model::record::{InstanceRecord, ReplicaRecord};
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::LinkSpec;
-use crate::model::spec::policy::ActionKind;
+use crate::model::spec::policy::{ActionKind, ObjectKind};
 use crate::model::suspend::Suspension;
 use crate::model::verdicts::Said;
 use crate::placement::Load;
@@ -344,9 +344,9 @@ impl<'a> Round<'a> {
             return None;
         }
         let action = action_of(&change, &actions);
-        if let Some(said) =
-            action.and_then(|action| self.policies.answers().denial(&change.object, action))
-        {
+        let asked =
+            action.and_then(|action| self.policies.answers().denial(&change.object, action));
+        if let Some(said) = asked.or_else(|| self.not_admitted(&change)) {
             self.wait(&change.object, Some(&change.node), denied(said));
             return None;
         }
@@ -376,6 +376,20 @@ impl<'a> Round<'a> {
         self.count(change.kind);
         self.plan.changes.push(change);
         last
+    }
+
+    /// Who says that what is needed and is not there yet shall not come.
+    fn not_admitted(&self, change: &Change) -> Option<Said> {
+        let (kind, key) = match &change.object {
+            ObjectId::Image { image: ImageName::Declared(key), .. } => (ObjectKind::Image, key),
+            ObjectId::Volume { volume, .. } => (ObjectKind::Volume, volume),
+            ObjectId::Network { network, .. } => (ObjectKind::Network, network),
+            ObjectId::Image { image: ImageName::Reference(_), .. }
+            | ObjectId::Fence { .. }
+            | ObjectId::Replica(_) => return None,
+        };
+        let is_new = change.kind == ChangeKind::Prepare;
+        self.snapshot.verdicts.denial(kind, key).filter(|_| is_new).cloned()
     }
 
     /// Whether policies deny it that an object is changed in place.

@@ -7,7 +7,9 @@ use reconciler::model::journal::{Entry, VerdictOutcome};
 use reconciler::model::quantity::Bytes;
 use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::policy::{Level, Point};
-use reconciler::model::spec::{InstanceSpec, More, Resources};
+use reconciler::model::spec::{
+    InstanceSpec, LinkSpec, More, Mount, MountSource, Resources, VolumeSpec,
+};
 use reconciler::policy::view::AskedExec;
 use reconciler::testing::World;
 
@@ -71,7 +73,10 @@ fn recorded(world: &World, point: Point) -> Vec<(String, VerdictOutcome)> {
 fn what_is_protected_is_not_removed_without_a_waiver_also_after_a_restart() {
     let mut world = World::new(&["n1"]);
     world.send(policies(PROTECT));
-    world.declare_set(bound("PROTECT", &[("shop/web", protected(2)), ("shop/api", web(1)), stays()]));
+    world.declare_set(bound(
+        "PROTECT",
+        &[("shop/web", protected(2)), ("shop/api", web(1)), stays()],
+    ));
     world.run().unwrap();
     assert_eq!((running(&world, "shop/web"), running(&world, "shop/api")), (2, 1));
     world.declare_set(bound("PROTECT", &[stays()]));
@@ -139,7 +144,8 @@ fn ids(world: &World) -> Vec<String> {
 fn drift_is_left_or_frozen_as_policy_says() {
     let mut world = World::new(&["n1"]);
     world.send(policies(CALM));
-    let limits = Resources { memory: Some(Bytes(64 << 20)), pids: Some(99), ..Resources::default() };
+    let limits =
+        Resources { memory: Some(Bytes(64 << 20)), pids: Some(99), ..Resources::default() };
     let limited = InstanceSpec { resources: limits, ..web(1) };
     let both = [("shop/web", limited.clone()), ("shop/db", limited.clone())];
     world.declare_set(bound("CALM", &both));
@@ -215,4 +221,76 @@ fn a_rule_that_errs_denies_what_it_is_about_and_starts_are_left_alone() {
     world.run().unwrap();
     assert_eq!(running(&world, "shop/web"), 2);
     assert!(denied(&world).unwrap().contains("no verdict"), "{:?}", denied(&world));
+}
+
+const NOT_TO_DB: &str = "// @id NOT-TO-DB @version 1.0.0 @title nobody talks to the database @level hard\n\
+    // @match kinds=Link\n\
+    fn check(o) { require(o.to != \"shop/db\", \"nobody talks to db\").at(\"spec.to\"); }\n";
+
+fn linked(level: Level) -> DesiredSet {
+    let mut desired = DesiredSet::default();
+    for name in ["shop/web", "shop/db"] {
+        desired.instances.insert(key(name), declared(web(1)));
+    }
+    let link = LinkSpec {
+        from: key("shop/web"),
+        to: key("shop/db"),
+        alias: "db".to_owned(),
+        ports: Vec::new(),
+        condition: None,
+        env: false,
+    };
+    desired.links.insert(key("shop/web-db"), declared(link));
+    bind(&mut desired, "NOT-TO-DB", level);
+    desired
+}
+
+#[test]
+fn a_link_that_is_denied_does_not_come_and_one_that_came_stays() {
+    let mut world = World::new(&["n1"]);
+    world.send(policies(NOT_TO_DB));
+    world.declare_set(linked(Level::Hard));
+    world.run().unwrap();
+    assert_eq!((running(&world, "shop/web"), running(&world, "shop/db")), (0, 1));
+    let said = denied(&world).unwrap();
+    assert_eq!(said, "NOT-TO-DB: link shop/web-db: nobody talks to db (spec.to)");
+    assert!(world.engine.snapshot().desired.links.is_empty());
+    world.declare_set(linked(Level::Warn));
+    world.run().unwrap();
+    assert_eq!(running(&world, "shop/web"), 1);
+    world.restart();
+    world.send(policies(NOT_TO_DB));
+    world.declare_set(linked(Level::Hard));
+    world.run().unwrap();
+    assert_eq!(world.engine.snapshot().desired.links.len(), 1);
+    assert_eq!((running(&world, "shop/web"), denied(&world)), (1, None));
+}
+
+const NO_VOLUMES: &str = "// @id NO-VOLUMES @version 1.0.0 @title no volumes @level hard\n\
+    // @match kinds=Volume\n\
+    fn check(o) { deny(\"no volumes here\"); }\n";
+
+#[test]
+fn what_is_needed_and_denied_is_not_made() {
+    let mut world = World::new(&["n1"]);
+    world.send(policies(NO_VOLUMES));
+    let mut spec = web(1);
+    spec.volumes.push(Mount {
+        source: MountSource::Volume(key("shop/data")),
+        target: "/data".to_owned(),
+        read_only: false,
+        shared: true,
+    });
+    let mut desired = bound("NO-VOLUMES", &[("shop/web", spec), stays()]);
+    let volume = VolumeSpec {
+        driver: "local".to_owned(),
+        options: std::collections::BTreeMap::new(),
+        retain: true,
+        protected: false,
+    };
+    desired.volumes.insert(key("shop/data"), declared(volume));
+    world.declare_set(desired);
+    world.run().unwrap();
+    assert_eq!((running(&world, "shop/web"), running(&world, "shop/stays")), (0, 1));
+    assert!(!world.actions.iter().any(|one| one.contains("volume")), "{:?}", world.actions);
 }

@@ -92,6 +92,12 @@ impl Records {
                 }
                 None => drop(self.guard.protected.remove(object)),
             },
+            Entry::Admitted { object, digest } => match digest {
+                Some(digest) => {
+                    self.guard.admitted.insert(Arc::clone(object), digest.clone());
+                }
+                None => drop(self.guard.admitted.remove(object)),
+            },
             Entry::LinksBy { node, networks } => {
                 self.nodes.entry(node.clone()).or_default().link_networks = *networks;
             }

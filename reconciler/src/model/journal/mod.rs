@@ -81,6 +81,13 @@ pub enum Entry {
         /// Its labels, by which policies are bound; `None` if it is not protected.
         labels: Option<BTreeMap<String, String>>,
     },
+    /// Policies let a link come: what they say later cuts nobody off.
+    Admitted {
+        /// Its kind and key: `Link shop/web-db`.
+        object: Arc<str>,
+        /// The digest of its spec; `None` if it is no longer declared.
+        digest: Option<Digest>,
+    },
     /// A node's engine was seen for the first time.
     Node {
         /// The node.

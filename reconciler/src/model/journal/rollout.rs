@@ -105,6 +105,7 @@ impl Records {
             | Entry::Subnet { .. }
             | Entry::LinksBy { .. }
             | Entry::Protected { .. }
+            | Entry::Admitted { .. }
             | Entry::Suspended { .. }
             | Entry::Resumed { .. }
             | Entry::Settled { .. } => {}
