@@ -4,7 +4,8 @@
 //! there are), `version` (one text of one file), `tree` (YAML with places), `decode` (typed
 //! objects), `set`, `checks` and `links` (all files together, and what is in force),
 //! [`news`] (when that need not be asked anew), [`catalogue`] (which policies there are), `problem` and
-//! [`diagnostic`] (what users see when something is wrong). [`grammar`] is the same grammar as a
+//! [`diagnostic`] (what users see when something is wrong). `inside` reads objects that stand in other files
+//! than specs. [`grammar`] is the same grammar as a
 //! schema, for editors and `windlass explain`.
 
 pub mod catalogue;
@@ -13,6 +14,7 @@ mod decode;
 pub mod diagnostic;
 mod digests;
 pub mod grammar;
+pub(crate) mod inside;
 mod links;
 pub mod loader;
 pub mod news;
@@ -27,6 +29,7 @@ mod version;
 mod tests;
 
 pub use self::catalogue::Catalogue;
+pub(crate) use self::decode::did_you_mean;
 pub use self::diagnostic::{Diagnostic, Place, Style, render, summary};
 pub use self::loader::{Loader, Reading};
 pub use self::news::News;

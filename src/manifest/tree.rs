@@ -34,10 +34,56 @@ pub(crate) struct Node<'t> {
     size: u64,
 }
 
-impl Node<'_> {
+impl<'t> Node<'t> {
     /// Whether it is a single value.
     pub(crate) fn is_scalar(&self) -> bool {
         matches!(self.value, Value::Scalar { .. })
+    }
+
+    /// A text that is written nowhere, and stands for what is at `span`.
+    pub(crate) fn text(span: Span, text: &'t str) -> Self {
+        Self { span, value: Value::Scalar { text: Cow::Borrowed(text), plain: true }, size: 1 }
+    }
+
+    /// A mapping that is written nowhere, of nodes that may be.
+    pub(crate) fn mapping(span: Span, fields: Vec<(&'t str, Self)>) -> Self {
+        let entries = fields.into_iter().map(|(key, value)| Entry {
+            key: Cow::Borrowed(key),
+            key_span: value.span,
+            key_plain: true,
+            value,
+        });
+        Self { span, value: Value::Mapping(Rc::new(entries.collect())), size: 1 }
+    }
+
+    /// The same mapping with one more field, which is written nowhere.
+    pub(crate) fn with(&self, key: &'t str, value: Self) -> Self {
+        let more = Self::mapping(self.span, vec![(key, value)]);
+        match (&self.value, &more.value) {
+            (Value::Mapping(own), Value::Mapping(more)) => {
+                let entries = more.iter().chain(own.iter()).cloned().collect();
+                Self { value: Value::Mapping(Rc::new(entries)), ..self.clone() }
+            }
+            (Value::Scalar { .. } | Value::Sequence(_) | Value::Mapping(_), _) => self.clone(),
+        }
+    }
+
+    /// The value of a field, if it is a mapping that has it.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        match &self.value {
+            Value::Mapping(entries) => {
+                entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+            }
+            Value::Scalar { .. } | Value::Sequence(_) => None,
+        }
+    }
+
+    /// Its items, if it is a list.
+    pub(crate) fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::Sequence(items) => items,
+            Value::Scalar { .. } | Value::Mapping(_) => &[],
+        }
     }
 }
 

@@ -3,13 +3,14 @@
 //! after a restart, since records keep them as they keep those of specs.
 //!
 //! Read [`Loader`] first, then `set` (library and directory together), `read` and `profiles` (what
-//! files hold), [`compile`] (the seam to the core) and [`hold`], the thread that watches.
+//! files hold), [`compile`](fn@compile) (the seam to the core), [`hold`](fn@hold), the thread that watches, and [`cases`], which say
+//! what policies shall say.
 
-#[cfg(test)]
-mod cases;
+pub mod cases;
 mod compile;
 mod hold;
 mod library;
+mod object;
 mod profiles;
 mod read;
 mod set;
@@ -26,6 +27,7 @@ use reconciler::model::policies::{POLICY_TEXTS, PolicySources, PolicyStanding};
 
 pub use self::compile::{Compile, Compiled, compile};
 pub use self::hold::hold;
+pub use self::object::object_ref;
 use self::read::Texts;
 use self::set::{Set, set};
 

@@ -3,12 +3,12 @@
 //! [`Engine::handle`] is synchronous and deterministic, so the production shell and a simulator
 //! drive the very same code. Read in this order: [`events`] (what comes in and goes out), this file,
 //! [`observe`] (what is seen of nodes), [`health`] (who is asked when), [`last_lines`], [`act`]
-//! (rounds, [chains](chain) of steps, and their ends), [`repeat`] (what is done again and again, and
+//! (rounds, [chains](chain) of steps, and their ends), [`policies`] and [`facts`] (who judges, by what), [`repeat`] (what is done again and again, and
 //! makes no difference), [`audit`] (what is only put on record), [`bound`] (only the steps of a saved plan), [`wake`] (when to go on).
 //!
 //! # What the shell guarantees
 //! It performs effects in the order in which they are given; it answers each
-//! [`Effect::Commit`], [`Effect::Run`], [`Effect::List`], [`Effect::Inspect`], [`Effect::Probe`]
+//! [`Effect::Commit`], [`Effect::Run`], [`Effect::List`], [`Effect::Inspect`], [`Effect::Probe`], [`Effect::WhoSigned`]
 //! and [`Effect::ReadLog`] with exactly one event; and after [`Effect::Round`] it hands over [`Event::Round`] once no other event waits.
 
 mod act;
@@ -17,6 +17,7 @@ mod audit;
 mod bound;
 mod chain;
 mod events;
+mod facts;
 mod health;
 mod last_lines;
 mod observe;
@@ -77,6 +78,8 @@ pub struct Engine {
     unjudged: policies::Unjudged,
     /// The set of them that is in force.
     policy_set: Option<PolicySetNote>,
+    /// What is known of images from outside.
+    known: facts::Known,
     /// What is on record of verdicts.
     told: Told,
     plan: Plan,
@@ -139,6 +142,7 @@ impl Engine {
             evaluator: Evaluator::default(),
             unjudged: policies::Unjudged::default(),
             policy_set: None,
+            known: facts::Known::default(),
             told: Told::default(),
             plan: Plan::default(),
             report: Report::default(),
@@ -216,6 +220,9 @@ impl Engine {
             Event::LogRead { replica, container, lines } => {
                 self.log_read(&replica, &container, lines);
             }
+            Event::WhoSigned { image, declared, result } => {
+                self.told_who_signed(&image, &declared, result);
+            }
             // What is only noted changes nothing of what is planned.
             Event::Operator(Operator::Note { entry, at_once }) => self.note(*entry, at_once),
             Event::Operator(operator) => self.operator(operator),
@@ -261,11 +268,12 @@ impl Engine {
         })
     }
 
-    /// Whether every node has answered or failed once, and the specs were read: from then on the
-    /// report means something.
+    /// Whether every node has answered or failed once, the specs were read, and whoever was asked
+    /// about signatures answered: from then on the report means something.
     #[must_use]
     pub fn is_oriented(&self) -> bool {
         self.specs_read
+            && self.known.is_answered()
             && self.snapshot.desired.nodes.keys().all(|node| {
                 self.snapshot
                     .nodes
@@ -318,6 +326,7 @@ impl Engine {
         self.snapshot.root = root;
         self.snapshot.broken = broken;
         self.specs_read = true;
+        self.ask_who_signed();
         self.memo.forget();
         self.want_round();
     }
@@ -336,6 +345,7 @@ impl Engine {
         objects.links.keys().for_each(|key| drop(self.snapshot.withheld.remove(key)));
         self.note_protected(&objects);
         self.snapshot.desired.renew(objects);
+        self.ask_who_signed();
         self.lay();
         self.want_round();
     }

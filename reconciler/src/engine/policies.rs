@@ -67,6 +67,9 @@ impl Engine {
     pub(super) fn judge(&mut self) {
         self.put_back();
         let unjudged = std::mem::replace(&mut self.unjudged, Unjudged::Changes(Vec::new()));
+        if !self.snapshot.desired.bindings.is_empty() {
+            self.learn();
+        }
         let desired = &self.snapshot.desired;
         if desired.bindings.is_empty() {
             // One that comes finds nothing that it was told of before.

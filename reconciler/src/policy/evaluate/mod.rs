@@ -33,13 +33,13 @@ use super::inventory::Inventory;
 use super::library::Library;
 use super::outcome::{Judgement, Outcome};
 use super::script::{Entry, Program, Surroundings};
-use super::view::{AskedAction, AskedDrift, MaskKey, ObjectRef};
+use super::view::{AskedAction, AskedDrift, MaskKey, Object, ObjectRef};
 
 pub use self::patches::{PatchError, patched};
 pub use self::verdict::{Decision, PolicyPatch, Verdict};
 pub use self::waivers::{WaiverFault, WaiverFinding};
 
-use self::round::Memory;
+use self::round::{DAY_MS, Memory};
 use self::rules::{Programs, Rule, rules};
 use self::waivers::Waivers;
 
@@ -275,6 +275,16 @@ impl Evaluator {
             action: None,
         };
         self.ask(&place, Entry::Drift, now, |program| program.check_drift(drift, &around))
+    }
+
+    /// What policies say of what runs. `object` is what is declared together with what was found
+    /// ([`Object::seen_running`]), `node` is where.
+    #[must_use]
+    pub fn running(&self, object: &Arc<Object>, node: Option<&Name>, now: Timestamp) -> Decision {
+        let around = self.around(Timestamp(now.0.div_euclid(DAY_MS) * DAY_MS));
+        let (name, labels) = (object.name(), object.labels());
+        let place = Place { point: Point::Scan, name, labels, node, action: None };
+        self.ask(&place, Entry::Check, now, |program| program.check(object, &around))
     }
 
     fn around(&self, now: Timestamp) -> Surroundings {

@@ -17,7 +17,7 @@ use crate::policy::view::{Object, ObjectRef};
 
 /// Milliseconds of a day: scripts about objects and sets see the time by the day, so that what they
 /// say holds for as long.
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 
 /// What is left of the last round.
 #[derive(Debug, Default)]

@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use super::image::ImageParts;
-use super::table::{Table, Thing, dict, part, table, text};
+use super::running::{RUNNING, Running};
+use super::table::{Table, Thing, dict, maybe_part, part, table, text};
 use super::{instance, objects, policies};
 use crate::model::desired::Declared;
 use crate::model::ids::{Digest, ImageName, Key, Name};
@@ -84,6 +85,7 @@ pub struct Object {
     digest: Digest,
     made_of: [Option<Digest>; 2],
     image: Option<Arc<ImageSpec>>,
+    running: Option<Arc<Running>>,
     /// The image, taken apart once somebody asked.
     parts: OnceLock<Arc<ImageParts>>,
 }
@@ -173,8 +175,17 @@ impl Object {
             digest,
             made_of,
             image: None,
+            running: None,
             parts: OnceLock::new(),
         }
+    }
+
+    /// The same object, together with what was found when somebody looked at it where it runs.
+    #[must_use]
+    pub fn seen_running(&self, running: Arc<Running>) -> Self {
+        let found = Digest::of(&serde_json::to_vec(&*running).unwrap_or_default());
+        let digest = Digest::of(format!("{} {found}", self.digest).as_bytes());
+        Self { digest, running: Some(running), ..self.clone() }
     }
 
     /// Whether it would be the same again if it were made of this declaration, and of an Image of
@@ -182,6 +193,7 @@ impl Object {
     pub(crate) fn is_made_of<S>(&self, declared: &Declared<S>, image: Option<&Digest>) -> bool {
         let [own, of_image] = self.made_of.each_ref().map(Option::as_ref);
         own == Some(&declared.digest)
+            && self.running.is_none()
             && of_image == image
             && self.meta.labels == declared.labels
             && self.meta.annotations == declared.annotations
@@ -242,6 +254,7 @@ table! {
     OBJECT = "object": Object {
         "kind": Text |object| text(object.name.kind.as_str());
         "metadata": Part(&METADATA) |object| part::<Meta>(&object.meta);
+        "running": Part(&RUNNING) |object| maybe_part(object.running.as_deref());
     }
 }
 
