@@ -209,6 +209,11 @@ impl Evaluator {
         self.memory.evaluation()
     }
 
+    /// Which policies are in force, each with the binding that says so.
+    pub fn bound(&self) -> impl Iterator<Item = (&PolicyId, &Key)> {
+        self.rules.iter().map(|rule| (&rule.policy, &rule.binding))
+    }
+
     /// The objects that were declared last.
     #[must_use]
     pub fn inventory(&self) -> Option<&Inventory> {
