@@ -18,12 +18,15 @@ fn main() -> io::Result<()> {
         true => format!("Some({})", include(path)),
         false => "None".to_owned(),
     };
-    let mut table = String::from("const POLICIES: &[(&str, &str, Option<&str>)] = &[\n");
+    let mut table =
+        String::from("const POLICIES: &[(&str, &str, Option<&str>, Option<&str>)] = &[\n");
     for name in folders {
         let folder = library.join(&name);
         let script = include(&folder.join("policy.rhai"));
         let cases = optional(&folder.join("cases.yaml"));
-        writeln!(table, "    ({name:?}, {script}, {cases}),").map_err(io::Error::other)?;
+        let readme = optional(&folder.join("README.md"));
+        writeln!(table, "    ({name:?}, {script}, {cases}, {readme}),")
+            .map_err(io::Error::other)?;
     }
     let profiles = optional(&library.join("profiles.yaml"));
     let table = format!("{table}];\nconst PROFILES: Option<&str> = {profiles};\n");

@@ -9,6 +9,7 @@ use reconciler::model::subnet::Net;
 
 use super::audit::AuditVerb;
 pub(super) use super::format::{Format, Output, When};
+use super::policy::PolicyVerb;
 use super::show::usage::SortBy;
 use super::verbs::{NodeVerb, RolloutVerb};
 use super::wait::For;
@@ -400,6 +401,12 @@ pub(super) enum Verb {
         /// What to do
         #[command(subcommand)]
         verb: AuditVerb,
+    },
+    /// Policies, as files have them: list, test, check and explain them, without an engine
+    Policy {
+        /// What to do
+        #[command(subcommand)]
+        verb: PolicyVerb,
     },
     /// Look after the state directory
     Store {

@@ -18,6 +18,10 @@ pub(super) enum Output {
     Html,
     Csv,
     Markdown,
+    Sarif,
+    Junit,
+    Policyreport,
+    Github,
 }
 
 impl Output {
@@ -29,8 +33,19 @@ impl Output {
             Self::Json => Some(Format::Json),
             Self::Yaml => Some(Format::Yaml),
             Self::Name => Some(Format::Name),
-            Self::Html | Self::Csv | Self::Markdown => None,
+            Self::Html
+            | Self::Csv
+            | Self::Markdown
+            | Self::Sarif
+            | Self::Junit
+            | Self::Policyreport
+            | Self::Github => None,
         }
+    }
+
+    /// The word that it is asked for with.
+    pub(super) fn word(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 }
 

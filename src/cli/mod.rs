@@ -26,6 +26,7 @@ mod logs;
 mod node;
 mod out;
 mod plan;
+mod policy;
 mod progress;
 mod rollout;
 mod saved;
@@ -52,7 +53,7 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser as _};
 use reconciler::model::quantity::Span;
 
-use self::args::{Cli, Dir, Global, ImportVerb, Verb};
+use self::args::{Cli, Dir, Global, ImportVerb, Output, Verb};
 use self::failure::Failure;
 use self::out::Out;
 use crate::app::Settings;
@@ -74,7 +75,7 @@ pub fn main() -> ExitCode {
         Err(error) => return misuse(&error),
     };
     let Cli { mut global, verb } = cli;
-    let is_report = matches!(&verb, Verb::Audit { verb } if verb.is_report());
+    let reports = reports(&verb);
     let format = global.asked.format();
     global.output = format.unwrap_or_default();
     let context = Context { out: Out::new(&global), global };
@@ -83,10 +84,12 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let error_code = error_code(&verb);
-    if format.is_none() && !is_report {
-        let failure = Failure::new("-o html, csv and markdown are forms of reports");
-        let failure = failure
-            .help("`windlass audit report` is one; here text, wide, json, yaml and name are known");
+    let asked = context.global.asked;
+    if format.is_none() && !reports.contains(&asked) {
+        let known = ["text", "wide", "json", "yaml", "name"].map(str::to_owned).into_iter();
+        let known: Vec<String> = known.chain(reports.iter().map(|form| form.word())).collect();
+        let failure = Failure::new(format!("-o {} is a form of other reports", asked.word()));
+        let failure = failure.help(format!("here {} are known", known.join(", ")));
         context.out.failure(&failure);
         return ExitCode::from(error_code);
     }
@@ -112,9 +115,21 @@ fn misuse(error: &clap::Error) -> ExitCode {
     ExitCode::from(match verb.map(String::as_str) {
         Some("diff") => DIFF_ERROR,
         Some("audit") => audit::NOT_CHECKED,
+        Some("policy") => policy::NO_VERDICT,
         Some("exec") => exec::EXEC_MISUSE,
         Some(_) | None => 1,
     })
+}
+
+/// The forms of reports that a verb can be written in.
+fn reports(verb: &Verb) -> &'static [Output] {
+    if let Verb::Policy { verb } = verb {
+        verb.reports()
+    } else if matches!(verb, Verb::Audit { verb } if verb.is_report()) {
+        &[Output::Html, Output::Csv, Output::Markdown]
+    } else {
+        &[]
+    }
 }
 
 /// What `diff` ends with if it cannot tell: 1 means that there are differences.
@@ -125,6 +140,7 @@ fn error_code(verb: &Verb) -> u8 {
         Verb::Diff { .. } => DIFF_ERROR,
         Verb::Audit { verb } if verb.is_verify() => audit::NOT_CHECKED,
         Verb::Exec { .. } => exec::EXEC_ERROR,
+        Verb::Policy { .. } => policy::NO_VERDICT,
         Verb::Up { .. }
         | Verb::Apply { .. }
         | Verb::Plan { .. }
@@ -220,6 +236,7 @@ impl Context {
             Verb::Approve { digest } => block_on(approve::run(self, digest)),
             Verb::Down { dir } => block_on(down::run(self, &dir)),
             Verb::Audit { verb } => audit::run(self, verb),
+            Verb::Policy { verb } => policy::run(self, verb),
             Verb::Store { verb } => store::run(self, verb),
             Verb::Explain { path } => explain::run(self, path.as_deref()),
             Verb::Schema { kind } => schema::run(self, kind.as_deref()),

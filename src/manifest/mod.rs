@@ -4,8 +4,8 @@
 //! there are), `version` (one text of one file), `tree` (YAML with places), `decode` (typed
 //! objects), `set`, `checks` and `links` (all files together, and what is in force),
 //! [`news`] (when that need not be asked anew), [`catalogue`] (which policies there are), `problem` and
-//! [`diagnostic`] (what users see when something is wrong). `inside` reads objects that stand in other files
-//! than specs. [`grammar`] is the same grammar as a
+//! [`diagnostic`] (what users see when something is wrong). [`places`] tells where fields stand,
+//! `inside` reads objects that stand in other files than specs. [`grammar`] is the same grammar as a
 //! schema, for editors and `windlass explain`.
 
 pub mod catalogue;
@@ -18,6 +18,7 @@ pub(crate) mod inside;
 mod links;
 pub mod loader;
 pub mod news;
+pub mod places;
 pub(crate) mod problem;
 mod report;
 mod scan;
@@ -33,6 +34,7 @@ pub(crate) use self::decode::did_you_mean;
 pub use self::diagnostic::{Diagnostic, Place, Style, render, summary};
 pub use self::loader::{Loader, Reading};
 pub use self::news::News;
+pub use self::places::{Spot, spots};
 
 use std::path::Path;
 use std::sync::Arc;

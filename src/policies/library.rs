@@ -7,12 +7,12 @@ use reconciler::model::policies::{Origin, PolicySource};
 use super::profiles;
 use super::read::Found;
 
-// `POLICIES`, of each its folder, its script and its cases; and `PROFILES`.
+// `POLICIES`, of each its folder, its script, its cases and its README; and `PROFILES`.
 include!(concat!(env!("OUT_DIR"), "/library.rs"));
 
 /// All of it. What is wrong with it is wrong with this windlass.
 pub(super) fn library() -> Found {
-    let policies = POLICIES.iter().map(|(folder, script, cases)| PolicySource {
+    let policies = POLICIES.iter().map(|(folder, script, cases, _)| PolicySource {
         cases: cases.map(Arc::from),
         ..PolicySource::new(Origin::BuiltIn, &format!("policies/{folder}/policy.rhai"), script)
     });
@@ -24,6 +24,13 @@ pub(super) fn library() -> Found {
         }
     }
     found
+}
+
+/// The README of a policy of the library, by the path of its script.
+pub(super) fn readme(path: &str) -> Option<&'static str> {
+    let folder = path.strip_prefix("policies/")?.strip_suffix("/policy.rhai")?;
+    let (_, _, _, readme) = POLICIES.iter().find(|(name, ..)| *name == folder)?;
+    *readme
 }
 
 #[cfg(test)]

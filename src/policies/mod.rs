@@ -11,6 +11,7 @@ mod compile;
 mod hold;
 mod library;
 mod object;
+mod offline;
 mod profiles;
 mod read;
 mod set;
@@ -28,6 +29,7 @@ use reconciler::model::policies::{POLICY_TEXTS, PolicySources, PolicyStanding};
 pub use self::compile::{Compile, Compiled, compile};
 pub use self::hold::hold;
 pub use self::object::object_ref;
+pub use self::offline::{Loaded, load, readme, traced};
 use self::read::Texts;
 use self::set::{Set, set};
 

@@ -12,6 +12,7 @@
 //! and [`Effect::ReadLog`] with exactly one event; and after [`Effect::Round`] it hands over [`Event::Round`] once no other event waits.
 
 mod act;
+mod answers;
 mod audit;
 mod bound;
 mod chain;
@@ -22,6 +23,7 @@ mod last_lines;
 mod observe;
 mod policies;
 mod repeat;
+mod verdicts;
 mod wake;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +33,7 @@ use std::time::Duration;
 use crate::model::cordon::NodeOrder;
 use crate::model::desired::{RootState, SpecsChange, SpecsReading};
 use crate::model::ids::{Name, ObjectId, OwnerId, ReplicaKey};
-use crate::model::journal::{Entry, Stamped, Told};
+use crate::model::journal::{Entry, PolicySetNote, Stamped, Told};
 use crate::model::record::{Approval, Records};
 use crate::model::snapshot::{Config, Snapshot};
 use crate::model::spec::Endpoint;
@@ -69,9 +71,13 @@ const APPROVAL_DIGITS_MIN: usize = 8;
 #[derive(Debug)]
 pub struct Engine {
     snapshot: Snapshot,
-    policies: Arc<Policies>,
+    policies: Policies,
     /// Remembers what they said.
     evaluator: Evaluator,
+    /// What they have not looked at yet.
+    unjudged: policies::Unjudged,
+    /// The set of them that is in force.
+    policy_set: Option<PolicySetNote>,
     /// What is known of images from outside.
     known: facts::Known,
     /// What is on record of verdicts.
@@ -132,8 +138,10 @@ impl Engine {
         let snapshot = Snapshot { config, records, ..Snapshot::default() };
         Self {
             snapshot,
-            policies: Arc::new(policies),
+            policies,
             evaluator: Evaluator::default(),
+            unjudged: policies::Unjudged::default(),
+            policy_set: None,
             known: facts::Known::default(),
             told: Told::default(),
             plan: Plan::default(),
@@ -309,7 +317,11 @@ impl Engine {
             self.effects.push(Effect::Disconnect { node: node.clone() });
         }
         self.snapshot.asked.clear();
+        self.snapshot.withheld.clear();
+        self.note_protected(&desired);
         self.snapshot.desired = desired;
+        self.unjudged = policies::Unjudged::All;
+        self.forget_protected();
         self.lay();
         self.snapshot.root = root;
         self.snapshot.broken = broken;
@@ -329,6 +341,9 @@ impl Engine {
             self.memo.forget();
         }
         overlay::forget(&mut self.snapshot, &objects);
+        self.unjudged.add(&objects);
+        objects.links.keys().for_each(|key| drop(self.snapshot.withheld.remove(key)));
+        self.note_protected(&objects);
         self.snapshot.desired.renew(objects);
         self.ask_who_signed();
         self.lay();
@@ -443,6 +458,9 @@ impl Engine {
     /// Lays what instances went back to over what is declared.
     fn lay(&mut self) {
         let Snapshot { records, asked, .. } = &self.snapshot;
+        if !records.rollouts.is_empty() || !asked.is_empty() {
+            self.unjudged = policies::Unjudged::All;
+        }
         records.rollouts.keys().chain(asked.keys()).for_each(|key| self.memo.touch(key));
         overlay::lay(&mut self.snapshot);
     }
@@ -472,7 +490,11 @@ impl Engine {
             | Entry::Done { object, .. }
             | Entry::Failed { object, .. } => self.touch(object),
             // Texts are for the next start, the rest for what is removed, which no memo leaves out.
-            Entry::Text { .. } | Entry::Root { .. } | Entry::Settled { .. } => {}
+            Entry::Text { .. }
+            | Entry::Protected { .. }
+            | Entry::Admitted { .. }
+            | Entry::Root { .. }
+            | Entry::Settled { .. } => {}
             // Looked at where something is about to be made.
             Entry::Subnet { .. } => {}
             // Nothing follows from these.

@@ -46,12 +46,27 @@ impl Library {
     /// # Errors
     /// All that is wrong with any of them.
     pub fn new(sources: &PolicySources) -> Result<Self, Vec<BadPolicy>> {
+        Self::made(sources, Script::compile)
+    }
+
+    /// The same, with scripts that tell which of their statements were reached.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn traced(sources: &PolicySources) -> Result<Self, Vec<BadPolicy>> {
+        Self::made(sources, Script::compile_traced)
+    }
+
+    fn made(
+        sources: &PolicySources,
+        compile: fn(&str) -> Result<Script, Vec<Failure>>,
+    ) -> Result<Self, Vec<BadPolicy>> {
         let mut scripts: BTreeMap<PolicyId, Arc<Script>> = BTreeMap::new();
         let mut places: BTreeMap<PolicyId, &Arc<str>> = BTreeMap::new();
         let mut bad = Vec::new();
         for PolicySource { path, text, .. } in &sources.policies {
             let place = Arc::clone(path);
-            let script = match Script::compile(text) {
+            let script = match compile(text) {
                 Ok(script) => script,
                 Err(failures) => {
                     bad.push(BadPolicy { place, failures });

@@ -20,10 +20,9 @@ use crate::model::health::Probed;
 use crate::model::ids::{ContainerId, ImageName, Key, Name, OwnerId};
 use crate::model::journal::Stamped;
 use crate::model::observed::ObservedContainer;
-use crate::model::quantity::Span;
 use crate::model::record::Records;
 use crate::model::snapshot::Config;
-use crate::model::spec::{Endpoint, InstanceSpec, NodeSpec, Power, Resources, Restart, Stop};
+use crate::model::spec::{Endpoint, InstanceSpec, NodeSpec};
 use crate::model::time::Timestamp;
 use crate::policy::Policies;
 use crate::policy::facts::Signed;
@@ -436,21 +435,5 @@ fn unreachable() -> DriverError {
 /// An instance with defaults that runs `image`.
 #[must_use]
 pub fn instance(image: &str) -> InstanceSpec {
-    InstanceSpec {
-        image: ImageName::Reference(Arc::from(image)),
-        resources: Resources::default(),
-        flavor: None,
-        replicas: 1,
-        power: Power::Running,
-        command: None,
-        args: None,
-        env: BTreeMap::new(),
-        ports: Vec::new(),
-        volumes: Vec::new(),
-        restart: Restart::Always,
-        health: None,
-        stop: Stop { signal: None, timeout: Span::seconds(10) },
-        labels: BTreeMap::new(),
-        more: Default::default(),
-    }
+    InstanceSpec::of(ImageName::Reference(Arc::from(image)))
 }

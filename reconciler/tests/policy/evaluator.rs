@@ -352,6 +352,7 @@ fn only_what_changed_is_asked_about_again() {
 fn bare(evaluation: &Evaluation) -> Evaluation {
     let mut bare = evaluation.clone();
     bare.runs = 0;
+    bare.looked_at.clear();
     let own = bare.decisions.values_mut().map(Arc::make_mut);
     for decision in own.chain(bare.as_parts.values_mut()).chain([&mut bare.set]) {
         decision.verdicts.iter_mut().for_each(|verdict| verdict.operations = 0);

@@ -119,7 +119,7 @@ impl AuditVerb {
 
 /// A moment: so long ago, or a date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct When(i64);
+pub(super) struct When(pub(super) i64);
 
 impl std::str::FromStr for When {
     type Err = String;

@@ -48,7 +48,14 @@ pub(super) fn run(context: &Context, since: Option<When>, until: Option<When>) -
             let format = context.global.output;
             out.value(format, &value(&report))?;
         }
-        Output::Text | Output::Wide | Output::Name => {
+        // The others are refused before.
+        Output::Text
+        | Output::Wide
+        | Output::Name
+        | Output::Sarif
+        | Output::Junit
+        | Output::Policyreport
+        | Output::Github => {
             out.print(&report::markdown::render(&report))?;
         }
     }

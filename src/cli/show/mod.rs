@@ -3,7 +3,7 @@
 //! Read in this order: this file (colour), [`words`] (times, sizes, numbers), [`table`], then what
 //! users see: [`plan`], [`fields`] (of `diff`), [`objects`] (of `get`), [`instance`] (of
 //! `describe`), [`event`] and [`outcome`] (of `apply` and `up`), [`noted`] (of `events`), [`usage`] (of
-//! `top`).
+//! `top`), [`policy`] (of `policy check` and others).
 
 pub mod event;
 pub mod fields;
@@ -13,6 +13,7 @@ pub mod objects;
 pub mod outcome;
 pub mod plain;
 pub mod plan;
+pub mod policy;
 pub mod report;
 pub mod rollouts;
 mod settings;

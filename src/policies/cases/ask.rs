@@ -179,7 +179,7 @@ impl Said {
     }
 
     fn add(&mut self, decision: &Decision) {
-        let Decision { verdicts, patches, response } = decision;
+        let Decision { verdicts, patches, response, asked_for_time: _ } = decision;
         self.verdicts.extend(verdicts.iter().cloned());
         let patches = patches.iter().map(|patch| &patch.patch);
         self.defaults.extend(patches.map(|patch| (patch.path.clone(), patch.value.clone())));

@@ -10,6 +10,7 @@ pub(crate) mod language;
 pub mod limits;
 pub(crate) mod reading;
 pub(crate) mod run;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,9 +20,11 @@ use rhai::{AST, CallFnOptions, Dynamic, Engine, Module, OptimizationLevel, Scope
 use serde_json::Value;
 
 pub use self::run::Surroundings;
+pub use self::trace::Statement;
 
 use self::fault::{Failure, FailureKind, of_parsing, of_running};
 use self::run::{Run, Said};
+use self::trace::Trace;
 use super::inventory::Inventory;
 use super::meta::PolicyMeta;
 use super::outcome::{Judgement, Outcome};
@@ -142,6 +145,7 @@ pub struct Script {
     digest: Digest,
     ast: AST,
     entries: BTreeSet<Entry>,
+    trace: Option<Trace>,
 }
 
 impl fmt::Debug for Script {
@@ -156,13 +160,30 @@ impl Script {
     /// # Errors
     /// All that is wrong with it, each with its line.
     pub fn compile(text: &str) -> Result<Self, Vec<Failure>> {
+        Self::compile_as(text, false)
+    }
+
+    /// The same, with a trace: [`statements`](Self::statements) says which of them runs came by.
+    ///
+    /// # Errors
+    /// As for [`compile`](Self::compile).
+    pub fn compile_traced(text: &str) -> Result<Self, Vec<Failure>> {
+        Self::compile_as(text, true)
+    }
+
+    fn compile_as(text: &str, traced: bool) -> Result<Self, Vec<Failure>> {
         if text.len() > limits::SCRIPT_BYTES_MAX {
             let (long, most) = (text.len(), limits::SCRIPT_BYTES_MAX);
             let message = format!("the script has {long} bytes, and {most} at most are read");
             return Err(vec![Failure::at(FailureKind::Limit, message, None, None)]);
         }
         let meta = PolicyMeta::read(text)?;
-        let code = reading::read(text, &meta)?;
+        let mut code = reading::read(text, &meta)?;
+        let mut trace = None;
+        if traced {
+            let (marked, marks) = Trace::mark(text, &code).map_err(|failure| vec![failure])?;
+            (code, trace) = (marked, Some(marks));
+        }
         let mut scope = Scope::new();
         scope.push_constant("params", ());
         let engine = engine(Module::new(), limits::OPERATIONS_MAX);
@@ -197,7 +218,7 @@ impl Script {
             return Err(wrong);
         }
         let digest = Digest::of(text.as_bytes());
-        Ok(Self { meta, text: Arc::from(text), digest, ast, entries })
+        Ok(Self { meta, text: Arc::from(text), digest, ast, entries, trace })
     }
 
     /// What its header says.
@@ -222,6 +243,13 @@ impl Script {
     #[must_use]
     pub fn entries(&self) -> &BTreeSet<Entry> {
         &self.entries
+    }
+
+    /// Its statements, and which of them runs of any of its programs came by; none if it is not
+    /// traced.
+    #[must_use]
+    pub fn statements(&self) -> Vec<Statement> {
+        self.trace.as_ref().map(Trace::statements).unwrap_or_default()
     }
 }
 
@@ -249,15 +277,22 @@ impl Program {
     pub fn new(script: &Arc<Script>, set: &BTreeMap<String, Value>) -> Result<Self, String> {
         let specs = &script.meta.params;
         let params = params::fill(specs, set)?;
-        let module = || params::module(specs, &params);
+        let module = || -> Result<Module, String> {
+            let mut module = params::module(specs, &params)?;
+            if let Some(trace) = &script.trace {
+                trace.register(&mut module);
+            }
+            Ok(module)
+        };
         let (module, set_module) = (module()?, module()?);
+        let times = if script.trace.is_some() { trace::OPERATIONS_TIMES } else { 1 };
         let words = serde_json::to_vec(&params).unwrap_or_default();
         Ok(Self {
             script: Arc::clone(script),
             params,
             params_digest: Digest::of(&words),
-            engine: engine(module, limits::OPERATIONS_MAX),
-            set_engine: engine(set_module, limits::SET_OPERATIONS_MAX),
+            engine: engine(module, limits::OPERATIONS_MAX * times),
+            set_engine: engine(set_module, limits::SET_OPERATIONS_MAX * times),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Objects that policy is asked about: a declaration, with what it takes to understand it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -93,8 +94,9 @@ pub struct Object {
 #[derive(Debug, Clone)]
 struct Meta {
     key: Key,
-    labels: std::collections::BTreeMap<String, String>,
-    annotations: std::collections::BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    are_labels_known: bool,
 }
 
 macro_rules! of_kinds {
@@ -156,8 +158,12 @@ impl Object {
     fn new<S>(kind: ObjectKind, key: &Key, declared: &Declared<S>, spec: AnySpec) -> Self {
         let Declared { labels, annotations, spec: _, digest, basis: _, source: _, stale: _ } =
             declared;
-        let meta =
-            Meta { key: key.clone(), labels: labels.clone(), annotations: annotations.clone() };
+        let meta = Meta {
+            key: key.clone(),
+            labels: labels.clone(),
+            annotations: annotations.clone(),
+            are_labels_known: true,
+        };
         let words = serde_json::to_vec(&(&meta.key, &meta.labels, &meta.annotations, digest));
         let made_of = [Some(declared.digest.clone()), None];
         let digest = Digest::of(&words.unwrap_or_default());
@@ -199,10 +205,19 @@ impl Object {
         &self.name
     }
 
-    /// Its labels.
+    /// Its labels, if they are known: see [`without_labels`](Self::without_labels).
     #[must_use]
-    pub fn labels(&self) -> &std::collections::BTreeMap<String, String> {
-        &self.meta.labels
+    pub fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        self.meta.are_labels_known.then_some(&self.meta.labels)
+    }
+
+    /// The same of what is no longer declared, and whose labels nobody remembers. Scripts see none;
+    /// a binding that asks for labels is about it all the same, and a waiver that does is not.
+    #[must_use]
+    pub fn without_labels(mut self) -> Self {
+        let meta = Meta { are_labels_known: false, ..(*self.meta).clone() };
+        self.meta = Arc::new(meta);
+        self
     }
 
     /// Digest of all that a script sees of it.

@@ -6,7 +6,7 @@
 //! mappings) is found when it is run, as an error.
 
 mod chains;
-mod tokens;
+pub(super) mod tokens;
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;

@@ -8,7 +8,7 @@ use crate::policy::script::fault::Failure;
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::policy::script) enum Kind {
     /// A name or a keyword.
     Word,
     /// A text, without what stands around it.
@@ -21,27 +21,27 @@ pub(super) enum Kind {
 
 /// A token of a script.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Token<'a> {
-    pub(super) kind: Kind,
-    pub(super) text: &'a str,
+pub(in crate::policy::script) struct Token<'a> {
+    pub(in crate::policy::script) kind: Kind,
+    pub(in crate::policy::script) text: &'a str,
     /// Where it begins, in bytes.
-    pub(super) at: usize,
+    pub(in crate::policy::script) at: usize,
     /// Its line, from 1.
-    pub(super) line: usize,
+    pub(in crate::policy::script) line: usize,
 }
 
 impl Token<'_> {
-    pub(super) fn is(&self, sign: &str) -> bool {
+    pub(in crate::policy::script) fn is(&self, sign: &str) -> bool {
         self.kind == Kind::Sign && self.text == sign
     }
 
-    pub(super) fn is_word(&self, word: &str) -> bool {
+    pub(in crate::policy::script) fn is_word(&self, word: &str) -> bool {
         self.kind == Kind::Word && self.text == word
     }
 }
 
 /// The tokens of a script. Code inside of a text stands among them in brackets of its own.
-pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Failure> {
+pub(in crate::policy::script) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Failure> {
     let mut reader = Reader { text, at: 0, line: 1, tokens: Vec::new(), open: Vec::new() };
     reader.read()?;
     Ok(reader.tokens)
