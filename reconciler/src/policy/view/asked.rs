@@ -70,9 +70,11 @@ pub struct AskedDrift {
 }
 
 impl AskedDrift {
-    /// Whether a field is among those that drifted, or a field below it.
+    /// Whether a field is among those that drifted, or a field below it, or one of a kind (`network`
+    /// is touched by `network front`).
     pub(crate) fn touches(&self, field: &str) -> bool {
-        let below = |name: &str| name.strip_prefix(field).is_some_and(|rest| rest.starts_with('.'));
+        let below =
+            |name: &str| name.strip_prefix(field).is_some_and(|rest| rest.starts_with(['.', ' ']));
         self.fields.iter().any(|change| change.field == field || below(&change.field))
     }
 }
