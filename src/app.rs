@@ -34,6 +34,7 @@ use crate::journal::{self, JournalWriter};
 use crate::policies::{self, News, Place, compile};
 use crate::probe::Probes;
 use crate::shell::{Asker, Connect, End, Input, Ports, Shell};
+use crate::signatures::Signatures;
 use crate::specs::{Reader, Watching};
 use crate::state::{self, StateDir, StatePaths};
 use crate::store::{self, StoreWriter};
@@ -255,6 +256,7 @@ pub fn start_with(settings: &Settings, mode: Mode, connect: Connect) -> Result<A
         save,
         connect,
         prober: Arc::new(Probes::default()),
+        verifier: Arc::new(Signatures::default()),
         reread: Box::new(move || reader.reread()),
         specs: settings.specs.display().to_string(),
     };

@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod policies;
 pub mod probe;
 pub mod shell;
+pub mod signatures;
 pub mod specs;
 pub mod state;
 pub mod store;

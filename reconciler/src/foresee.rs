@@ -140,7 +140,7 @@ impl Snapshot {
         let id = ImageId(content.unwrap_or_else(|| Arc::from(format!("foreseen:{image}"))));
         if let Some(ObservedNode { images, .. }) = self.nodes.get_mut(node) {
             let tags = vec![Arc::from(image.to_string())];
-            images.insert(id.clone(), ObservedImage { tags, digests: Vec::new() });
+            images.insert(id.clone(), ObservedImage { tags, ..ObservedImage::default() });
         }
         let (image, source, node) = (image.clone(), change.goal.clone(), node.clone());
         self.records.apply(self.now, &Entry::Resolved { image, source, node, id, pinned });

@@ -16,6 +16,7 @@ use crate::model::record::{
     ImageRecord, InstanceRecord, NetworkRecord, NodeRecord, Records, VolumeRecord,
 };
 use crate::model::rollout::{Kept, Rollout};
+use crate::policy::facts::{Signed, WhoSigned};
 use crate::step::Action;
 
 /// What a driver answers, in a while.
@@ -127,6 +128,22 @@ pub trait Prober: Send + Sync {
         container: &'a ContainerId,
         probe: &'a Probe,
     ) -> Pin<Box<dyn Future<Output = Probed> + Send + 'a>>;
+}
+
+/// Looks who signed images.
+pub trait Verifier: Send + Sync {
+    /// Looks once.
+    ///
+    /// # Guarantees
+    /// It ends within a limit of its own, and what it says of signatures it has verified: one that
+    /// cannot be verified is none.
+    ///
+    /// # Errors
+    /// In words, if it cannot be told whether there are any.
+    fn who_signed<'a>(
+        &'a self,
+        question: &'a WhoSigned,
+    ) -> Pin<Box<dyn Future<Output = Result<Signed, String>> + Send + 'a>>;
 }
 
 /// What an action brought about.

@@ -128,6 +128,10 @@ pub enum Reason {
     DriftReported {
         /// In which fields.
         fields: Vec<FieldChange>,
+        /// Which policy.
+        policy: String,
+        /// Whether it is frozen until somebody looked at it.
+        quarantined: bool,
     },
     /// As declared, but for its revision: that failed, and an earlier one is in force.
     SetAside {

@@ -307,8 +307,15 @@ impl Rests {
             rests.records.insert(POLICIES.to_owned(), part);
         }
         if with_guard {
-            let GuardRecord { root, managed: _, removed, approval, checkout: _ } =
-                &snapshot.records.guard;
+            let GuardRecord {
+                root,
+                managed: _,
+                removed,
+                approval,
+                protected: _,
+                admitted: _,
+                checkout: _,
+            } = &snapshot.records.guard;
             let part = seal.part(String::new(), &(&snapshot.root, root, removed, approval));
             rests.records.insert(GUARD.to_owned(), part);
         }

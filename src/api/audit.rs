@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use reconciler::model::ids::{Key, Name, ObjectId};
-use reconciler::model::journal::{Checkout, Entry, Level, Stamped, VerdictOutcome};
+use reconciler::model::journal::{Checkout, Entry, Stamped, VerdictOutcome};
+use reconciler::model::spec::policy::Level;
 use serde::Serialize;
 
 use super::noted::noted;
@@ -178,6 +179,7 @@ impl Trail {
                         Some(RowResult::Denied)
                     }
                     VerdictOutcome::Fail | VerdictOutcome::Error => Some(RowResult::Found),
+                    VerdictOutcome::Info => Some(RowResult::Found),
                     VerdictOutcome::Waived => Some(RowResult::Waived),
                     VerdictOutcome::Pass | VerdictOutcome::Undefined => None,
                 };
@@ -198,6 +200,8 @@ impl Trail {
             | Entry::Addressed { .. }
             | Entry::Subnet { .. }
             | Entry::LinksBy { .. }
+            | Entry::Protected { .. }
+            | Entry::Admitted { .. }
             | Entry::Resolved { .. }
             | Entry::Ended { .. }
             | Entry::Gone { .. }

@@ -78,6 +78,14 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             };
             (NotedKind::Decided, of(&whose), None, message)
         }
+        Entry::Protected { object, labels } => {
+            let message = if labels.is_some() { "protected" } else { "no longer protected" };
+            (NotedKind::Decided, of(object), None, message.to_owned())
+        }
+        Entry::Admitted { object, digest } => {
+            let message = if digest.is_some() { "admitted" } else { "no longer declared" };
+            (NotedKind::Decided, of(object), None, message.to_owned())
+        }
         Entry::LinksBy { node, networks } => {
             let message = if *networks {
                 "links have networks of their own here, since no rules can be set"

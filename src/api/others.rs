@@ -7,10 +7,11 @@ use reconciler::enforced::{self, quota_not_enforced};
 use reconciler::model::desired::{Declared, DesiredSet};
 use reconciler::model::ids::{Key, Name};
 use reconciler::model::snapshot::Snapshot;
+use reconciler::model::spec::policy::ObjectKind;
 use reconciler::model::spec::{
     BUILT_IN_FLAVORS, FlavorSpec, LinkSpec, NetworkName, PolicyBindingSpec, WaiverSpec,
 };
-use reconciler::status::{Condition, Truth};
+use reconciler::status::{Condition, Truth, compliant};
 use reconciler::want::is_on_own_network;
 use serde::Serialize;
 
@@ -65,7 +66,11 @@ pub(super) fn networks(snapshot: &Snapshot) -> Vec<PlainStatus> {
             }
             (Some(_), None) => None,
         };
-        PlainStatus { nodes, used_by: count(on_it), message, ..plain(key.to_string(), declared) }
+        let conditions: Vec<Condition> =
+            compliant(snapshot, ObjectKind::Network, key).into_iter().collect();
+        let message = message.or_else(|| said(&conditions));
+        let used_by = count(on_it);
+        PlainStatus { nodes, used_by, conditions, message, ..plain(key.to_string(), declared) }
     };
     keys.into_iter().map(status).collect()
 }
@@ -76,20 +81,32 @@ pub(super) fn links(snapshot: &Snapshot) -> Vec<PlainStatus> {
     let status = |(key, declared): (&Key, &Declared<LinkSpec>)| {
         let LinkSpec { from, to, .. } = &*declared.spec;
         let gone = [from, to].into_iter().find(|key| !desired.instances.contains_key(*key));
-        let condition = enforced::link(snapshot, key, &declared.spec);
+        let condition = if snapshot.withheld.contains_key(key) {
+            Condition {
+                kind: "NotInForce".to_owned(),
+                status: Truth::True,
+                reason: "Denied".to_owned(),
+                message: "policy keeps it from coming".to_owned(),
+                last_transition_time: None,
+            }
+        } else {
+            enforced::link(snapshot, key, &declared.spec)
+        };
+        let compliant = compliant(snapshot, ObjectKind::Link, key);
         let message = match gone {
             Some(key) => Some(format!("Instance {key} is not declared")),
             None if condition.kind == enforced::LINK_IN_FORCE => None,
-            None => Some(condition.message.clone()),
+            None => said(compliant.as_slice()).or_else(|| Some(condition.message.clone())),
         };
         PlainStatus {
             used_by: desired.instances.get(from).map_or(0, |instance| instance.spec.replicas),
-            conditions: vec![condition],
+            conditions: [condition].into_iter().chain(compliant).collect(),
             message,
             ..plain(key.to_string(), Some(declared))
         }
     };
-    desired.links.iter().map(status).collect()
+    let all: BTreeMap<_, _> = desired.links.iter().chain(&snapshot.withheld).collect();
+    all.into_iter().map(status).collect()
 }
 
 /// Flavors that are declared, and those that are built in.
@@ -143,10 +160,13 @@ pub(super) fn projects(snapshot: &Snapshot) -> Vec<PlainStatus> {
     let status = |(project, used_by): (&Name, u32)| {
         let declared = desired.projects.get(project);
         let condition = declared.and_then(|declared| quota_not_enforced(&declared.spec));
+        let key = Key::new(project.clone(), project.clone());
+        let compliant = compliant(snapshot, ObjectKind::Project, &key);
+        let of_quota = condition.as_ref().map(|condition| condition.message.clone());
         PlainStatus {
             used_by,
-            message: condition.as_ref().map(|condition| condition.message.clone()),
-            conditions: condition.into_iter().collect(),
+            message: said(compliant.as_slice()).or(of_quota),
+            conditions: condition.into_iter().chain(compliant).collect(),
             ..plain(project.to_string(), declared)
         }
     };
@@ -163,10 +183,13 @@ pub(super) fn bindings(snapshot: &Snapshot) -> Vec<PlainStatus> {
         message: format!("the last good policies are in force: {}", broken.first),
         last_transition_time: None,
     });
-    let status = |(key, declared): (&Key, &Declared<PolicyBindingSpec>)| PlainStatus {
-        message: degraded.as_ref().map(|condition| condition.message.clone()),
-        conditions: degraded.iter().cloned().collect(),
-        ..plain(key.to_string(), Some(declared))
+    let status = |(key, declared): (&Key, &Declared<PolicyBindingSpec>)| {
+        let asked = snapshot.policy_notes.bindings.get(key).map(ToString::to_string);
+        PlainStatus {
+            message: degraded.as_ref().map(|condition| condition.message.clone()).or(asked),
+            conditions: degraded.iter().cloned().collect(),
+            ..plain(key.to_string(), Some(declared))
+        }
     };
     snapshot.desired.bindings.iter().map(status).collect()
 }
@@ -175,10 +198,18 @@ pub(super) fn bindings(snapshot: &Snapshot) -> Vec<PlainStatus> {
 pub(super) fn waivers(snapshot: &Snapshot) -> Vec<PlainStatus> {
     let status = |(key, declared): (&Key, &Declared<WaiverSpec>)| {
         let over = declared.spec.expires.is_over(snapshot.now);
-        let message = over.then(|| "it is over".to_owned());
+        let found = snapshot.policy_notes.waivers.get(key).cloned();
+        let message = found.or_else(|| over.then(|| "it is over".to_owned()));
         PlainStatus { message, ..plain(key.to_string(), Some(declared)) }
     };
     snapshot.desired.waivers.iter().map(status).collect()
+}
+
+/// What policies say against it, if they do.
+fn said(conditions: &[Condition]) -> Option<String> {
+    let against =
+        conditions.iter().find(|one| one.kind == "Compliant" && one.status == Truth::False);
+    against.map(|one| one.message.clone())
 }
 
 fn count<T>(items: impl Iterator<Item = T>) -> u32 {

@@ -9,6 +9,7 @@ use reconciler::model::ids::{ImageName, Key, Name, ObjectId};
 use reconciler::model::observed::Reach;
 use reconciler::model::snapshot::Snapshot;
 use reconciler::model::spec::ImageSource;
+use reconciler::model::spec::policy::ObjectKind;
 use reconciler::model::time::Timestamp;
 use reconciler::placement::Load;
 use reconciler::report::Reason;
@@ -150,6 +151,10 @@ fn images(snapshot: &Snapshot) -> Vec<ImageStatus> {
             None => format!("registry {name}"),
         };
         let record = snapshot.records.images.get(&name);
+        let denial = match &name {
+            ImageName::Declared(key) => snapshot.verdicts.denial(ObjectKind::Image, key),
+            ImageName::Reference(_) => None,
+        };
         let holds = |(node, id): (&Name, &reconciler::model::ids::ImageId)| {
             let seen = snapshot.nodes.get(node)?;
             seen.images.contains_key(id).then(|| node.clone())
@@ -159,9 +164,10 @@ fn images(snapshot: &Snapshot) -> Vec<ImageStatus> {
             from,
             content: record.and_then(|record| record.content.as_ref()).map(ToString::to_string),
             nodes: record.into_iter().flat_map(|record| &record.ids).filter_map(holds).collect(),
-            message: record
-                .and_then(|record| record.failures.values().next())
-                .map(|failure| failure.message.clone()),
+            message: denial.map(ToString::to_string).or_else(|| {
+                let failure = record.and_then(|record| record.failures.values().next());
+                failure.map(|failure| failure.message.clone())
+            }),
             labels: declared.map(|declared| declared.labels.clone()).unwrap_or_default(),
             name: name.to_string(),
         }
@@ -196,6 +202,8 @@ fn volumes(snapshot: &Snapshot) -> Vec<VolumeStatus> {
             }
             (Some(_), _) => None,
         };
+        let denial = snapshot.verdicts.denial(ObjectKind::Volume, key);
+        let message = denial.map(ToString::to_string).or(message);
         VolumeStatus {
             key: key.clone(),
             labels: declared.map(|declared| declared.labels.clone()).unwrap_or_default(),

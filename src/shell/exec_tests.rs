@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use super::{Asker, Input, Ports, Shell};
 use crate::api::protocol::Frame;
 use crate::probe::Probes;
+use crate::signatures::Signatures;
 use crate::state::samples::{containers, replica};
 
 /// Far more than anything takes here.
@@ -145,6 +146,7 @@ async fn run(is_writable: bool) -> (Frame, Vec<Vec<Entry>>, Vec<Entry>) {
         save: Box::new(|_, _| {}),
         connect: Box::new(move |_| driver.clone()),
         prober: Arc::new(Probes::default()),
+        verifier: Arc::new(Signatures::default()),
         reread: Box::new(|| 0),
         specs: "specs".to_owned(),
     };

@@ -22,7 +22,7 @@ use reconciler::model::journal::Stamped;
 use reconciler::model::record::Records;
 use reconciler::model::spec::Endpoint;
 use reconciler::model::time::Timestamp;
-use reconciler::ports::{Driver, Prober, StoreError, Write};
+use reconciler::ports::{Driver, Prober, StoreError, Verifier, Write};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
@@ -46,6 +46,8 @@ pub struct Ports {
     pub connect: Connect,
     /// Asks containers how they are.
     pub prober: Arc<dyn Prober>,
+    /// Looks who signed images.
+    pub verifier: Arc<dyn Verifier>,
     /// Has the specs directory read again; [`Input::Specs`] follows, with a number at least as
     /// high as the one that is returned.
     pub reread: Box<dyn Fn() -> u64 + Send>,

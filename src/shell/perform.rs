@@ -1,7 +1,10 @@
 //! Effects, one arm each.
 
+use std::sync::Arc;
+
 use reconciler::engine::{Effect, Event};
 use reconciler::model::ids::{Name, ObjectId};
+use reconciler::policy::facts::WhoSigned;
 use reconciler::ports::{DriverError, DriverErrorKind, Progress};
 use reconciler::step::Action;
 
@@ -23,6 +26,7 @@ impl Shell {
             Effect::ReadLog { replica, node, container, lines } => {
                 self.read_log(replica, &node, container, lines);
             }
+            Effect::WhoSigned(question) => self.who_signed(question),
             Effect::Connect { node, endpoint } => self.connect(node, &endpoint),
             Effect::Disconnect { node } => self.disconnect(&node),
             Effect::Store(writes) => (self.ports.save)(writes, self.saved_seq),
@@ -106,6 +110,18 @@ impl Shell {
             let result = driver.inspect(&owner, &container).await.map(|found| found.map(Box::new));
             let event = Event::Inspected { node, container, asked_at, result };
             let _ = sender.send(Input::Event(event));
+        });
+    }
+
+    fn who_signed(&self, question: Arc<WhoSigned>) {
+        let (sender, verifier) = (self.sender.clone(), Arc::clone(&self.ports.verifier));
+        tokio::spawn(async move {
+            let result = verifier.who_signed(&question).await;
+            let (image, declared) = (question.image.clone(), question.declared.clone());
+            if let Err(error) = &result {
+                tracing::warn!(%image, %error, "nobody can tell who signed it");
+            }
+            let _ = sender.send(Input::Event(Event::WhoSigned { image, declared, result }));
         });
     }
 

@@ -11,6 +11,8 @@ use reconciler::model::ids::ReplicaKey;
 use reconciler::model::journal::{Entry, ExecNote};
 use reconciler::model::observed::ContainerState;
 use reconciler::model::snapshot::Located;
+use reconciler::model::verdicts::Said;
+use reconciler::policy::view::AskedExec;
 use reconciler::ports::{Driver, ExecCommand, ExecEnd, ExecInput, ExecOutput, ExecTalk};
 use tokio::sync::{Mutex, mpsc};
 
@@ -82,6 +84,22 @@ impl Shell {
             return;
         }
         for mut talk in std::mem::take(&mut self.talks) {
+            if talk.noted.is_none()
+                && let Err(denial) = self.may_run(&talk)
+            {
+                let message = format!("the command is not run: denied by {denial}");
+                let help = Some(format!(
+                    "`windlass describe {}` says what else policies say of it",
+                    talk.replica.instance
+                ));
+                let _ = talk.answer.try_send(Frame::Error { message, help });
+                if !self.engine.only_looks() {
+                    let note =
+                        ended(&talk, None, Some(format!("not run: denied by {}", denial.policy)));
+                    self.event(Event::Operator(Operator::Note { entry: note, at_once: true }));
+                }
+                continue;
+            }
             // Who only looks has no journal to write: whoever asks has put it on record.
             if self.engine.only_looks() {
                 self.start_talk(talk);
@@ -110,6 +128,13 @@ impl Shell {
                 self.talks.push(talk);
             }
         }
+    }
+
+    /// Whether policies let a command be run.
+    fn may_run(&mut self, talk: &Talk) -> Result<(), Said> {
+        let command = talk.command.command.first().cloned().into_iter().collect();
+        let user = talk.command.user.clone();
+        self.engine.may_run(&talk.replica, AskedExec { command, user, privileged: false }, &talk.by)
     }
 
     fn start_talk(&self, talk: Talk) {

@@ -10,14 +10,14 @@ use reconciler::model::ids::{
     ContainerId, Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, ReplicaKey, Revision,
 };
 use reconciler::model::journal::{
-    Checkout, Deed, Entry, ExecNote, Level, Point, PolicySetNote, Stamped, VerdictNote,
-    VerdictOutcome,
+    Checkout, Deed, Entry, ExecNote, PolicySetNote, Stamped, VerdictNote, VerdictOutcome,
 };
 use reconciler::model::observed::{
     ContainerConfig, ContainerState, HealthState, Identity, Limits, ObservedContainer,
 };
 use reconciler::model::record::{Approval, Failure, Life, Records};
 use reconciler::model::rollout::Kept;
+use reconciler::model::spec::policy::{Level, Point};
 use reconciler::model::suspend::Target;
 use reconciler::model::time::Timestamp;
 
@@ -84,6 +84,7 @@ fn verdict_note() -> VerdictNote {
         waived_by: Some(Arc::from("shop/debug-week")),
         findings: vec!["it is privileged".to_owned()],
         inputs: Digest::of(b"inputs"),
+        asked: None,
         cost: 120,
     }
 }
@@ -155,6 +156,17 @@ pub(crate) fn entries() -> Vec<Entry> {
         done(&network, Deed::CreateNetwork),
         Entry::Addressed { replica: web.clone(), address: "10.144.8.1".parse().unwrap() },
         Entry::LinksBy { node: node.clone(), networks: true },
+        Entry::Protected {
+            object: Arc::from("Instance shop/web"),
+            labels: Some([("tier".to_owned(), "front".to_owned())].into()),
+        },
+        Entry::Protected { object: Arc::from("Volume shop/data"), labels: Some([].into()) },
+        Entry::Protected { object: Arc::from("Volume shop/data"), labels: None },
+        Entry::Admitted {
+            object: Arc::from("Link shop/web-db"),
+            digest: Some(Digest::of(b"web-db")),
+        },
+        Entry::Admitted { object: Arc::from("Link shop/db-web"), digest: None },
         Entry::Subnet {
             network: Key::link_network(&key("shop/web-db"), 28),
             subnet: "10.144.16.0/28".parse().unwrap(),

@@ -90,6 +90,7 @@ const ADAPTERS: &[&str] = &[
     "journal",
     "manifest",
     "probe",
+    "signatures",
     "store",
     "telemetry",
     "watch",
@@ -98,7 +99,7 @@ const ADAPTERS: &[&str] = &[
 /// Modules that read views and send events: they hold none of these.
 const VIEWERS: &[&str] = &["api", "cli"];
 const NOT_FOR_VIEWERS: &[&str] =
-    &["cgroup", "docker", "embedded", "fence", "journal", "probe", "store"];
+    &["cgroup", "docker", "embedded", "fence", "journal", "probe", "signatures", "store"];
 
 #[test]
 fn the_core_is_built_from_pure_libraries_only() {

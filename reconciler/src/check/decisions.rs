@@ -72,6 +72,8 @@ impl Check<'_> {
                     }
                 }
                 Entry::Checkpoint { .. }
+                | Entry::Protected { .. }
+                | Entry::Admitted { .. }
                 | Entry::Owner { .. }
                 | Entry::Linked { .. }
                 | Entry::Root { .. }

@@ -32,7 +32,7 @@ impl Engine {
         self.watch_health();
         self.ask_due();
         self.read_last_lines();
-        (self.plan, self.report) = plan::plan_again(&self.snapshot, &self.policies, &mut self.memo);
+        self.plan_as_allowed();
         self.assert_planned();
         let violations: Vec<String> =
             check(&self.snapshot, &self.plan).into_iter().map(|rule| rule.0).collect();

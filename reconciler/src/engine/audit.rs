@@ -65,10 +65,11 @@ mod tests {
     use super::*;
     use crate::engine::{Effect, Event, Operator};
     use crate::model::ids::Digest;
-    use crate::model::journal::{Level, Point, VerdictOutcome};
+    use crate::model::journal::VerdictOutcome;
     use crate::model::record::Records;
     use crate::model::snapshot::Config;
     use crate::model::spec::Endpoint;
+    use crate::model::spec::policy::{Level, Point};
     use crate::model::time::Timestamp;
     use crate::policy::Policies;
 
@@ -155,6 +156,7 @@ mod tests {
             findings: vec!["privileged".to_owned()],
             inputs: Digest::of(b"inputs"),
             cost: 12,
+            asked: None,
         };
         for _ in 0..3 {
             engine.judged(&set, vec![verdict.clone()]);

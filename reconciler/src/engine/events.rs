@@ -1,18 +1,20 @@
 //! What comes in and what goes out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::policies::PolicyReading;
 use crate::model::cordon::NodeOrder;
 use crate::model::desired::{SpecsChange, SpecsReading};
 use crate::model::health::{Probe, Probed};
-use crate::model::ids::{ContainerId, Name, ObjectId, ReplicaKey};
+use crate::model::ids::{ContainerId, Digest, Key, Name, ObjectId, ReplicaKey};
 use crate::model::journal::{Checkout, Entry, Stamped};
 use crate::model::observed::{NodeListing, ObservedContainer};
 use crate::model::spec::Endpoint;
 use crate::model::suspend::Target;
 use crate::model::time::Timestamp;
 use crate::plan::ChangeKind;
+use crate::policy::facts::{Signed, WhoSigned};
 use crate::ports::{Done, DriverError, NodeEvent, Write};
 use crate::saved::SavedPlan;
 use crate::step::Action;
@@ -95,6 +97,15 @@ pub enum Event {
         container: ContainerId,
         /// The lines, the last one last.
         lines: Vec<String>,
+    },
+    /// Somebody looked who signed an image, or could not.
+    WhoSigned {
+        /// The Image.
+        image: Key,
+        /// The digest of the declaration that was asked about.
+        declared: Digest,
+        /// What was found.
+        result: Result<Signed, String>,
     },
     /// An operator wants something.
     Operator(Operator),
@@ -213,6 +224,8 @@ pub enum Effect {
         /// So many of its last lines.
         lines: u32,
     },
+    /// Look who signed an image.
+    WhoSigned(Arc<WhoSigned>),
     /// Connect to a node, hear its events, and list it once they are heard.
     Connect {
         /// Which.

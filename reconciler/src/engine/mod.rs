@@ -3,24 +3,27 @@
 //! [`Engine::handle`] is synchronous and deterministic, so the production shell and a simulator
 //! drive the very same code. Read in this order: [`events`] (what comes in and goes out), this file,
 //! [`observe`] (what is seen of nodes), [`health`] (who is asked when), [`last_lines`], [`act`]
-//! (rounds, [chains](chain) of steps, and their ends), [`repeat`] (what is done again and again, and
+//! (rounds, [chains](chain) of steps, and their ends), [`policies`] and [`facts`] (who judges, by what), [`repeat`] (what is done again and again, and
 //! makes no difference), [`audit`] (what is only put on record), [`bound`] (only the steps of a saved plan), [`wake`] (when to go on).
 //!
 //! # What the shell guarantees
 //! It performs effects in the order in which they are given; it answers each
-//! [`Effect::Commit`], [`Effect::Run`], [`Effect::List`], [`Effect::Inspect`], [`Effect::Probe`]
+//! [`Effect::Commit`], [`Effect::Run`], [`Effect::List`], [`Effect::Inspect`], [`Effect::Probe`], [`Effect::WhoSigned`]
 //! and [`Effect::ReadLog`] with exactly one event; and after [`Effect::Round`] it hands over [`Event::Round`] once no other event waits.
 
 mod act;
+mod answers;
 mod audit;
 mod bound;
 mod chain;
 mod events;
+mod facts;
 mod health;
 mod last_lines;
 mod observe;
 mod policies;
 mod repeat;
+mod verdicts;
 mod wake;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +33,7 @@ use std::time::Duration;
 use crate::model::cordon::NodeOrder;
 use crate::model::desired::{RootState, SpecsChange, SpecsReading};
 use crate::model::ids::{Name, ObjectId, OwnerId, ReplicaKey};
-use crate::model::journal::{Entry, Stamped, Told};
+use crate::model::journal::{Entry, PolicySetNote, Stamped, Told};
 use crate::model::record::{Approval, Records};
 use crate::model::snapshot::{Config, Snapshot};
 use crate::model::spec::Endpoint;
@@ -68,9 +71,15 @@ const APPROVAL_DIGITS_MIN: usize = 8;
 #[derive(Debug)]
 pub struct Engine {
     snapshot: Snapshot,
-    policies: Arc<Policies>,
+    policies: Policies,
     /// Remembers what they said.
     evaluator: Evaluator,
+    /// What they have not looked at yet.
+    unjudged: policies::Unjudged,
+    /// The set of them that is in force.
+    policy_set: Option<PolicySetNote>,
+    /// What is known of images from outside.
+    known: facts::Known,
     /// What is on record of verdicts.
     told: Told,
     plan: Plan,
@@ -129,8 +138,11 @@ impl Engine {
         let snapshot = Snapshot { config, records, ..Snapshot::default() };
         Self {
             snapshot,
-            policies: Arc::new(policies),
+            policies,
             evaluator: Evaluator::default(),
+            unjudged: policies::Unjudged::default(),
+            policy_set: None,
+            known: facts::Known::default(),
             told: Told::default(),
             plan: Plan::default(),
             report: Report::default(),
@@ -208,6 +220,9 @@ impl Engine {
             Event::LogRead { replica, container, lines } => {
                 self.log_read(&replica, &container, lines);
             }
+            Event::WhoSigned { image, declared, result } => {
+                self.told_who_signed(&image, &declared, result);
+            }
             // What is only noted changes nothing of what is planned.
             Event::Operator(Operator::Note { entry, at_once }) => self.note(*entry, at_once),
             Event::Operator(operator) => self.operator(operator),
@@ -253,11 +268,12 @@ impl Engine {
         })
     }
 
-    /// Whether every node has answered or failed once, and the specs were read: from then on the
-    /// report means something.
+    /// Whether every node has answered or failed once, the specs were read, and whoever was asked
+    /// about signatures answered: from then on the report means something.
     #[must_use]
     pub fn is_oriented(&self) -> bool {
         self.specs_read
+            && self.known.is_answered()
             && self.snapshot.desired.nodes.keys().all(|node| {
                 self.snapshot
                     .nodes
@@ -301,11 +317,16 @@ impl Engine {
             self.effects.push(Effect::Disconnect { node: node.clone() });
         }
         self.snapshot.asked.clear();
+        self.snapshot.withheld.clear();
+        self.note_protected(&desired);
         self.snapshot.desired = desired;
+        self.unjudged = policies::Unjudged::All;
+        self.forget_protected();
         self.lay();
         self.snapshot.root = root;
         self.snapshot.broken = broken;
         self.specs_read = true;
+        self.ask_who_signed();
         self.memo.forget();
         self.want_round();
     }
@@ -320,7 +341,11 @@ impl Engine {
             self.memo.forget();
         }
         overlay::forget(&mut self.snapshot, &objects);
+        self.unjudged.add(&objects);
+        objects.links.keys().for_each(|key| drop(self.snapshot.withheld.remove(key)));
+        self.note_protected(&objects);
         self.snapshot.desired.renew(objects);
+        self.ask_who_signed();
         self.lay();
         self.want_round();
     }
@@ -433,6 +458,9 @@ impl Engine {
     /// Lays what instances went back to over what is declared.
     fn lay(&mut self) {
         let Snapshot { records, asked, .. } = &self.snapshot;
+        if !records.rollouts.is_empty() || !asked.is_empty() {
+            self.unjudged = policies::Unjudged::All;
+        }
         records.rollouts.keys().chain(asked.keys()).for_each(|key| self.memo.touch(key));
         overlay::lay(&mut self.snapshot);
     }
@@ -462,7 +490,11 @@ impl Engine {
             | Entry::Done { object, .. }
             | Entry::Failed { object, .. } => self.touch(object),
             // Texts are for the next start, the rest for what is removed, which no memo leaves out.
-            Entry::Text { .. } | Entry::Root { .. } | Entry::Settled { .. } => {}
+            Entry::Text { .. }
+            | Entry::Protected { .. }
+            | Entry::Admitted { .. }
+            | Entry::Root { .. }
+            | Entry::Settled { .. } => {}
             // Looked at where something is about to be made.
             Entry::Subnet { .. } => {}
             // Nothing follows from these.

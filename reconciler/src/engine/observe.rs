@@ -234,10 +234,14 @@ impl Engine {
         seen.engine = Some(engine);
         seen.seen_at = asked_at;
         seen.foreign = foreign;
+        let other_images = seen.images != images;
         seen.images = images;
         seen.volumes = volumes;
         seen.networks = networks;
         seen.fence = fence;
+        if other_images {
+            self.images_changed();
+        }
         self.effects
             .push(Effect::Store(vec![Write::ObservedAll(node.clone(), containers.clone())]));
         self.replace_containers(node, asked_at, containers);

@@ -1,14 +1,17 @@
 //! Policies change while the loop runs: all of them at once, between two rounds. And before each
-//! round they look at what is declared.
+//! round they look at what is declared, as far as something about it changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Engine;
-use crate::model::ids::Key;
+use crate::model::desired::DesiredSet;
+use crate::model::ids::{Key, Name};
+use crate::model::journal::Entry;
 use crate::model::policies::PolicyStanding;
+use crate::model::snapshot::Snapshot;
 use crate::model::spec::policy::{Level, ObjectKind, Point};
-use crate::model::verdicts::{Said, Verdicts};
+use crate::model::verdicts::{Asked, PolicyNotes, Said, Verdicts, Whose};
 use crate::policy::Policies;
 use crate::policy::evaluate::{Decision, Evaluation, Verdict};
 use crate::policy::outcome::Outcome;
@@ -26,13 +29,33 @@ pub struct PolicyReading {
     pub texts: BTreeMap<Arc<str>, Option<Arc<str>>>,
 }
 
+/// What policies have not looked at yet.
+#[derive(Debug, Default)]
+pub(super) enum Unjudged {
+    /// All of it may be other than before.
+    #[default]
+    All,
+    /// These objects are.
+    Changes(Vec<DesiredSet>),
+}
+
+impl Unjudged {
+    pub(super) fn add(&mut self, change: &DesiredSet) {
+        match self {
+            Self::All => {}
+            Self::Changes(changes) => changes.push(change.clone()),
+        }
+    }
+}
+
 impl Engine {
     pub(super) fn policies_read(&mut self, reading: PolicyReading) {
         let PolicyReading { policies, standing, texts } = reading;
         self.texts(texts);
         self.snapshot.policies = standing;
         if let Some(policies) = policies {
-            self.policies = policies;
+            self.policies = (*policies).clone();
+            self.unjudged = Unjudged::All;
             // What was settled by others may not be by these.
             self.memo.forget();
             self.want_round();
@@ -42,54 +65,200 @@ impl Engine {
     /// Has policies look at what is declared. Without a binding that costs nothing; what nothing
     /// happened to since is not asked about again.
     pub(super) fn judge(&mut self) {
+        self.put_back();
+        let unjudged = std::mem::replace(&mut self.unjudged, Unjudged::Changes(Vec::new()));
+        if !self.snapshot.desired.bindings.is_empty() {
+            self.learn();
+        }
         let desired = &self.snapshot.desired;
-        let verdicts = if desired.bindings.is_empty() {
-            Verdicts::default()
-        } else if let Some(library) = self.policies.library() {
-            self.evaluator.replace(Arc::clone(library));
-            self.evaluator.renew(desired);
-            // Where it is does not matter, but where it may be: a binding of some nodes is about what
-            // may come there.
-            let pinned = |object: &ObjectRef| {
-                let declared = desired.instances.get(&object.key);
-                let declared = declared.filter(|_| object.kind == ObjectKind::Instance)?;
-                declared.spec.more.placement.as_ref()?.node.clone()
-            };
-            let evaluation = self.evaluator.evaluate(Point::Plan, self.snapshot.now, pinned);
-            verdicts(evaluation, desired.instances.keys())
-        } else {
-            unjudged(desired.instances.keys(), desired.bindings.keys())
+        if desired.bindings.is_empty() {
+            // One that comes finds nothing that it was told of before.
+            self.unjudged = Unjudged::All;
+            self.say(Verdicts::default());
+            return self.withhold();
+        }
+        let Some(library) = self.policies.library() else {
+            self.unjudged = Unjudged::All;
+            let said = unjudged_all(desired);
+            self.say(said);
+            return self.withhold();
         };
+        let is_anew = match unjudged {
+            Unjudged::All => {
+                self.evaluator.replace(Arc::clone(library));
+                self.evaluator.renew(desired);
+                self.policy_set = Some(self.evaluator.set());
+                true
+            }
+            Unjudged::Changes(changes) => {
+                for change in &changes {
+                    self.evaluator.change(desired, change);
+                    if !change.bindings.is_empty() || !change.waivers.is_empty() {
+                        self.policy_set = Some(self.evaluator.set());
+                    }
+                }
+                false
+            }
+        };
+        let placed = |object: &ObjectRef| node_of(desired, object);
+        let before: BTreeSet<ObjectRef> =
+            self.evaluator.evaluation().as_parts.keys().cloned().collect();
+        let set_before = self.evaluator.evaluation().set.clone();
+        let evaluation = self.evaluator.evaluate(Point::Plan, self.snapshot.now, placed);
+        let mut seen: BTreeSet<ObjectRef> = before;
+        seen.extend(evaluation.as_parts.keys().cloned());
+        // What is said of a project, or of the whole, is said of each instance.
+        let is_wide = seen.iter().any(|object| object.kind == ObjectKind::Project)
+            || set_before != evaluation.set
+            || is_anew;
+        seen.extend(evaluation.looked_at.iter().cloned());
+        let wake_at = evaluation.wake_at;
+        self.snapshot.policy_notes = notes(evaluation);
+        if is_wide {
+            let all = said_of_all(evaluation, desired);
+            self.say(Verdicts { objects: all, wake_at });
+        } else {
+            let said: Vec<(ObjectRef, Vec<Said>)> =
+                seen.iter().map(|object| (object.clone(), said_of(evaluation, object))).collect();
+            for (object, said) in said {
+                self.say_of(object, said);
+            }
+            self.snapshot.verdicts.wake_at = wake_at;
+        }
+        self.withhold();
+        self.note_verdicts(&seen);
+    }
+
+    /// Takes what is said of all instances.
+    fn say(&mut self, verdicts: Verdicts) {
         if self.snapshot.verdicts != verdicts {
             self.snapshot.verdicts = verdicts;
             self.memo.forget();
         }
     }
+
+    /// Takes what is said of one.
+    fn say_of(&mut self, ObjectRef { kind, key }: ObjectRef, said: Vec<Said>) {
+        if self.snapshot.verdicts.of(kind, &key) == said {
+            return;
+        }
+        match kind {
+            ObjectKind::Instance => self.memo.touch(&key),
+            // Others are needed by instances, or open a way to them.
+            ObjectKind::Image
+            | ObjectKind::Volume
+            | ObjectKind::Network
+            | ObjectKind::Link
+            | ObjectKind::Node
+            | ObjectKind::Flavor
+            | ObjectKind::Project
+            | ObjectKind::PolicyBinding
+            | ObjectKind::Waiver => self.memo.forget(),
+        }
+        if said.is_empty() {
+            self.snapshot.verdicts.objects.remove(&(kind, key));
+        } else {
+            self.snapshot.verdicts.objects.insert((kind, key), said);
+        }
+    }
+
+    /// Takes what was withheld back into what is declared, for policies to look at it again.
+    fn put_back(&mut self) {
+        let Snapshot { desired, withheld, .. } = &mut self.snapshot;
+        desired.links.append(withheld);
+    }
+
+    /// Keeps links from coming that are denied. One that came before it was denied stays in force:
+    /// what gets stricter is told, and cuts nobody off.
+    fn withhold(&mut self) {
+        let Snapshot { desired, verdicts, records, .. } = &self.snapshot;
+        let mut kept_out = Vec::new();
+        let mut admitted = Vec::new();
+        for (key, declared) in &desired.links {
+            let object: Arc<str> = format!("Link {key}").into();
+            let is_known = records.guard.admitted.get(&object) == Some(&declared.digest);
+            let is_denied = verdicts.denial(ObjectKind::Link, key).is_some();
+            if is_denied && !is_known {
+                kept_out.push(key.clone());
+            } else if !is_known {
+                admitted.push((object, declared.digest.clone()));
+            }
+        }
+        let is_gone = |object: &&Arc<str>| {
+            let key = object.strip_prefix("Link ").and_then(|key| key.parse::<Key>().ok());
+            key.is_none_or(|key| !desired.links.contains_key(&key))
+        };
+        let gone: Vec<Arc<str>> =
+            records.guard.admitted.keys().filter(is_gone).map(Arc::clone).collect();
+        for (object, digest) in admitted {
+            self.record(Entry::Admitted { object, digest: Some(digest) });
+        }
+        for object in gone {
+            self.record(Entry::Admitted { object, digest: None });
+        }
+        let Snapshot { desired, withheld, .. } = &mut self.snapshot;
+        for key in kept_out {
+            if let Some(declared) = desired.links.remove(&key) {
+                withheld.insert(key, declared);
+            }
+        }
+    }
+}
+
+/// Where an object may be, if that is one node: a binding of some nodes is about what may come
+/// there, wherever it is now.
+fn node_of(desired: &DesiredSet, object: &ObjectRef) -> Option<Name> {
+    let declared = desired.instances.get(&object.key);
+    let declared = declared.filter(|_| object.kind == ObjectKind::Instance)?;
+    declared.spec.more.placement.as_ref()?.node.clone()
+}
+
+/// How bindings and waivers do.
+fn notes(evaluation: &Evaluation) -> PolicyNotes {
+    let mut bindings: BTreeMap<Key, Asked> = BTreeMap::new();
+    for ((_, binding), count) in &evaluation.counts {
+        let of = bindings.entry(binding.clone()).or_default();
+        of.asked += count.asked;
+        of.passed += count.passed;
+        of.found += count.found;
+        of.waived += count.waived;
+        of.errors += count.errors;
+    }
+    let waivers = evaluation.waivers.iter();
+    let waivers = waivers.map(|found| (found.waiver.clone(), found.message.clone())).collect();
+    PolicyNotes { bindings, waivers }
 }
 
 /// What stands in the way, and what people are to hear of.
-fn verdicts<'k>(evaluation: &Evaluation, instances: impl Iterator<Item = &'k Key>) -> Verdicts {
-    let mut by_instance = BTreeMap::new();
-    for key in instances {
-        let object = ObjectRef { kind: ObjectKind::Instance, key: key.clone() };
-        let own = evaluation.decisions.get(&object).map(|decision| &**decision);
-        let part = evaluation.as_parts.get(&object);
-        let shown = own.into_iter().chain(part).flat_map(|decision| &decision.verdicts);
-        let shown = shown.filter(|verdict| verdict.is_shown() && !verdict.denies());
-        let said: Vec<Said> = evaluation
-            .denials(&object)
-            .map(|verdict| said(verdict, true))
-            .chain(own.into_iter().flat_map(unset))
-            .chain(shown.map(|verdict| said(verdict, false)))
-            .collect();
-        if !said.is_empty() {
-            by_instance.insert(key.clone(), said);
-        }
-    }
-    Verdicts { instances: by_instance, wake_at: evaluation.wake_at }
+fn said_of_all(evaluation: &Evaluation, desired: &DesiredSet) -> BTreeMap<Whose, Vec<Said>> {
+    let own = evaluation.decisions.keys().chain(evaluation.as_parts.keys());
+    let own: BTreeSet<ObjectRef> = own.cloned().collect();
+    // What is said of a project, or of the whole, is said of those that no rule looks at, too.
+    let instances = desired.instances.keys();
+    let instances = instances.map(|key| ObjectRef { kind: ObjectKind::Instance, key: key.clone() });
+    let all = own.into_iter().chain(instances);
+    let said = all.map(|object| {
+        let said = said_of(evaluation, &object);
+        ((object.kind, object.key), said)
+    });
+    said.filter(|(_, said)| !said.is_empty()).collect()
 }
 
-fn said(verdict: &Verdict, denies: bool) -> Said {
+fn said_of(evaluation: &Evaluation, object: &ObjectRef) -> Vec<Said> {
+    let own = evaluation.decisions.get(object).map(|decision| &**decision);
+    let part = evaluation.as_parts.get(object);
+    let shown = own.into_iter().chain(part).flat_map(|decision| &decision.verdicts);
+    let shown = shown.filter(|verdict| verdict.is_shown() && !verdict.denies());
+    evaluation
+        .denials(object)
+        .map(|verdict| said(verdict, true))
+        .chain(own.into_iter().flat_map(unset))
+        .chain(shown.map(|verdict| said(verdict, false)))
+        .collect()
+}
+
+/// A verdict, as plans and people go by it.
+pub(super) fn said(verdict: &Verdict, denies: bool) -> Said {
     let message = match &verdict.outcome {
         Outcome::Findings(findings) if !denies => {
             findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -120,11 +289,8 @@ fn unset(decision: &Decision) -> impl Iterator<Item = Said> + '_ {
 }
 
 /// There are bindings, and nobody has read policies: what nobody judged does not come.
-fn unjudged<'k>(
-    instances: impl Iterator<Item = &'k Key>,
-    mut bindings: impl Iterator<Item = &'k Key>,
-) -> Verdicts {
-    let Some(binding) = bindings.next() else { return Verdicts::default() };
+fn unjudged_all(desired: &DesiredSet) -> Verdicts {
+    let Some(binding) = desired.bindings.keys().next() else { return Verdicts::default() };
     let said = Said {
         policy: "policies".to_owned(),
         binding: binding.clone(),
@@ -133,6 +299,8 @@ fn unjudged<'k>(
         waived_by: None,
         denies: true,
     };
-    let instances = instances.map(|key| (key.clone(), vec![said.clone()])).collect();
-    Verdicts { instances, wake_at: None }
+    let of = |kind: ObjectKind, key: &Key| ((kind, key.clone()), vec![said.clone()]);
+    let instances = desired.instances.keys().map(|key| of(ObjectKind::Instance, key));
+    let links = desired.links.keys().map(|key| of(ObjectKind::Link, key));
+    Verdicts { objects: instances.chain(links).collect(), wake_at: None }
 }

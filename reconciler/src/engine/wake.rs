@@ -20,6 +20,7 @@ impl Engine {
             repeat.clock_was_put_back(now);
         }
         self.health.clock_was_put_back(now);
+        self.known.clock_was_put_back(now);
         self.settled_since = self.settled_since.map(|since| since.min(now));
         // The wake that was asked for may be far away now.
         self.want_round();
@@ -28,7 +29,7 @@ impl Engine {
     /// The time that was asked for has come: it was for a round, or only for someone to be asked.
     pub(super) fn woken(&mut self) {
         self.wake_told = None;
-        let any = self.ask_due();
+        let any = self.ask_due() | self.ask_again_who_signed();
         // A wake that nothing here asked for is somebody's wish for a round.
         if self.round_at.map_or(!any, |at| at <= self.snapshot.now) {
             self.want_round();
@@ -43,7 +44,10 @@ impl Engine {
         if self.round_wanted {
             return;
         }
-        let wake = [self.round_at, self.health.next_at()].into_iter().flatten().min();
+        let wake = [self.round_at, self.health.next_at(), self.known.next_at()]
+            .into_iter()
+            .flatten()
+            .min();
         if let Some(at) = wake
             && self.wake_told.is_none_or(|told| at < told)
         {

@@ -410,6 +410,10 @@ pub struct ObservedImage {
     pub tags: Vec<Arc<str>>,
     /// Its references with digests.
     pub digests: Vec<Arc<str>>,
+    /// When it was built, as it says itself; images that are the same whenever they are built say
+    /// nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
 }
 
 /// One of our networks.

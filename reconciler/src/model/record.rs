@@ -343,6 +343,12 @@ pub struct GuardRecord {
     pub removed: BTreeSet<ObjectId>,
     /// What an operator agreed to remove.
     pub approval: Option<Approval>,
+    /// What is protected, with its labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub protected: BTreeMap<Arc<str>, BTreeMap<String, String>>,
+    /// What policies let come, by the digest of its spec.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub admitted: BTreeMap<Arc<str>, Digest>,
     /// The commit that the directory stands at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkout: Option<Checkout>,

@@ -10,10 +10,10 @@ use super::ids::{ContainerId, Key, Name, ObjectId, ReplicaKey};
 use super::observed::{ContainerState, HealthState, ObservedContainer, ObservedNode};
 use super::policies::PolicyStanding;
 use super::record::Records;
-use super::spec::InstanceSpec;
+use super::spec::{InstanceSpec, LinkSpec};
 use super::subnet::{Net, RANGE_DEFAULT};
 use super::time::Timestamp;
-use super::verdicts::Verdicts;
+use super::verdicts::{PolicyNotes, Verdicts};
 
 /// The world at one instant, as far as windlass knows it.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +35,10 @@ pub struct Snapshot {
     pub policies: PolicyStanding,
     /// What they say of what is declared.
     pub verdicts: Verdicts,
+    /// How bindings and waivers do.
+    pub policy_notes: PolicyNotes,
+    /// Links that are declared, and that policy keeps from coming: `desired` is without them.
+    pub withheld: BTreeMap<Key, Declared<LinkSpec>>,
     /// Nodes, without their containers.
     pub nodes: BTreeMap<Name, ObservedNode>,
     /// Our containers on all nodes, by the replica that they are.

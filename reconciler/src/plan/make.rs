@@ -12,8 +12,10 @@ use super::{ChangeKind, Round};
 use crate::diff::{Want, differences};
 use crate::model::ids::Revision;
 use crate::model::observed::{CgroupDriver, ContainerState};
-use crate::model::snapshot::Located;
+use crate::model::snapshot::{Located, Snapshot};
+use crate::model::spec::policy::ObjectKind;
 use crate::model::spec::{MountSource, Power, Restart};
+use crate::model::verdicts::Said;
 use crate::policy::{Subject, Verdict};
 use crate::report::Reason;
 use crate::step::{Action, Cause, FieldChange};
@@ -37,7 +39,16 @@ impl<'a> Round<'a> {
     /// # Errors
     /// What stands in the way.
     fn admitted(&self, replica: &Replica<'a, '_>) -> Result<(), Reason> {
-        let Some(said) = self.snapshot.verdicts.denial(replica.instance.key) else { return Ok(()) };
+        let key = replica.instance.key;
+        let Snapshot { verdicts, withheld, .. } = self.snapshot;
+        // Without a link that it counts on it would come as something else than what is declared.
+        let mut links = withheld.iter().filter(|(_, link)| link.spec.from == *key);
+        let denied_link = links.find_map(|(link, _)| {
+            let said = verdicts.denial(ObjectKind::Link, link)?;
+            Some(Said { message: format!("link {link}: {}", said.message), ..said.clone() })
+        });
+        let own = verdicts.denial(ObjectKind::Instance, key).cloned();
+        let Some(said) = own.or(denied_link) else { return Ok(()) };
         let record = self.snapshot.records.instances.get(replica.instance.key);
         let came = record
             .zip(replica.revision)
@@ -45,8 +56,7 @@ impl<'a> Round<'a> {
         if came {
             return Ok(());
         }
-        let policy = said.policy.clone();
-        Err(Reason::Denied { policy, message: said.message.clone() })
+        Err(super::denied(said))
     }
 
     /// What makes the new container and puts it in force.

@@ -8,12 +8,13 @@
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
 //! instances that do), [`links`] (what they bring), [`own_network`] (projects' networks and addresses),
 //! [`ranges`] (which ranges networks get), [`fence`] (links in force by rules), [`link_network`] (by
-//! networks of their own, where there can be no rules), [`drain`] (off a node that shall be empty), [`removal`] (what is no
+//! networks of their own, where there can be no rules), [`drain`] (off a node that shall be empty), [`drift`] (what another hand did, as policy has it), [`removal`] (what is no
 //! longer declared, and the guard that holds removals back), [`memo`] (who need not be planned again).
 
 mod containers;
 mod dependencies;
 mod drain;
+mod drift;
 mod exchange;
 mod fence;
 pub mod goal;
@@ -45,9 +46,12 @@ use crate::model::observed::Reach;
 use crate::model::record::{InstanceRecord, ReplicaRecord};
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::LinkSpec;
+use crate::model::spec::policy::{ActionKind, ObjectKind};
 use crate::model::suspend::Suspension;
+use crate::model::verdicts::Said;
 use crate::placement::Load;
 use crate::placement::together::Together;
+use crate::policy::answers::{Drift, action_of};
 use crate::policy::{Policies, Subject, Verdict};
 use crate::report::{Note, Reason, Report};
 use crate::step::{Action, Cause, Step, StepId};
@@ -69,6 +73,8 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// Records that follow without a step: placements, resolutions, ends.
     pub decisions: Vec<Entry>,
+    /// Drift that was found, where policies are asked about it.
+    pub drift: Vec<Drift>,
 }
 
 impl Plan {
@@ -103,6 +109,11 @@ pub struct Change {
     /// Digest of what is wanted of the object: a failure counts against the same wish only, and
     /// steps go on only while it is still the wish.
     pub goal: Digest,
+}
+
+/// Why nothing is done, by a verdict.
+fn denied(said: Said) -> Reason {
+    Reason::Denied { policy: said.policy, message: said.message }
 }
 
 /// What kind of change it is; the rows of a rendered plan.
@@ -332,6 +343,13 @@ impl<'a> Round<'a> {
             self.wait(&change.object, Some(&change.node), reason);
             return None;
         }
+        let action = action_of(&change, &actions);
+        let asked =
+            action.and_then(|action| self.policies.answers().denial(&change.object, action));
+        if let Some(said) = asked.or_else(|| self.not_admitted(&change)) {
+            self.wait(&change.object, Some(&change.node), denied(said));
+            return None;
+        }
         for action in &actions {
             let subject = Subject::Action { object: &change.object, action };
             if let Verdict::Deny { policy, message } = self.policies.judge(&subject) {
@@ -358,6 +376,25 @@ impl<'a> Round<'a> {
         self.count(change.kind);
         self.plan.changes.push(change);
         last
+    }
+
+    /// Who says that what is needed and is not there yet shall not come.
+    fn not_admitted(&self, change: &Change) -> Option<Said> {
+        let (kind, key) = match &change.object {
+            ObjectId::Image { image: ImageName::Declared(key), .. } => (ObjectKind::Image, key),
+            ObjectId::Volume { volume, .. } => (ObjectKind::Volume, volume),
+            ObjectId::Network { network, .. } => (ObjectKind::Network, network),
+            ObjectId::Image { image: ImageName::Reference(_), .. }
+            | ObjectId::Fence { .. }
+            | ObjectId::Replica(_) => return None,
+        };
+        let is_new = change.kind == ChangeKind::Prepare;
+        self.snapshot.verdicts.denial(kind, key).filter(|_| is_new).cloned()
+    }
+
+    /// Whether policies deny it that an object is changed in place.
+    fn has_no_changes_in_place(&self, object: &ObjectId) -> bool {
+        self.policies.answers().denial(object, ActionKind::Update).is_some()
     }
 
     /// Counts a change that is to be made, now or later.
@@ -462,6 +499,9 @@ impl<'a> Round<'a> {
     }
 
     fn finish(mut self) -> (Plan, Report) {
+        if let Some(at) = self.policies.answers().again_at {
+            self.report.wake(at);
+        }
         if let Some(at) = self.snapshot.verdicts.wake_at {
             self.report.wake(at);
         }

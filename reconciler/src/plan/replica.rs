@@ -1,6 +1,7 @@
 //! The life of one replica: which container is in force, and what brings it to what is declared.
 
 use super::containers::{StopFor, can_be_left_out, in_force, in_place, is_running, remove, stop};
+use super::drift::is_quarantined;
 use super::exchange::stop_first;
 use super::needs::{Need, backing_off, networks_of};
 use super::rollout::Gate;
@@ -14,7 +15,6 @@ use crate::model::observed::Limits;
 use crate::model::record::{InstanceRecord, ReplicaRecord};
 use crate::model::snapshot::Located;
 use crate::model::spec::InstanceSpec;
-use crate::policy::{Subject, Verdict};
 use crate::report::Reason;
 use crate::revision::linked_revision;
 use crate::step::{Action, Cause, FieldChange, StepId};
@@ -245,10 +245,16 @@ impl<'a> Round<'a> {
         }
         if let Some(drift) = drifted(&found, Class::Replace) {
             left = self.drift_left(replica, &drift);
-            if left.is_none() {
-                return self.make(replica, ChangeKind::Replace, Cause::Drifted { fields: drift });
+            match &left {
+                None => {
+                    let cause = Cause::Drifted { fields: drift };
+                    return self.make(replica, ChangeKind::Replace, cause);
+                }
+                Some(reason) if is_quarantined(reason) => {
+                    return self.quarantine(replica, target, drift, reason.clone());
+                }
+                Some(_) => found.clear(),
             }
-            found.clear();
         }
         let ended = self.ended_early(replica, target);
         if ended.is_some_and(|ended| self.serve_again(replica, ended).is_ok()) {
@@ -274,8 +280,18 @@ impl<'a> Round<'a> {
         if let Some((Cause::Drifted { fields }, _)) = &in_place
             && let Some(reason) = self.drift_left(replica, fields)
         {
+            if is_quarantined(&reason) {
+                let fields = fields.clone();
+                return self.quarantine(replica, target, fields, reason);
+            }
             left = Some(reason);
             in_place = None;
+        }
+        if self.has_no_changes_in_place(replica.object)
+            && let Some((cause, _)) = &in_place
+        {
+            // Where nothing may be changed in place, another container has it right from the start.
+            return self.make(replica, ChangeKind::Replace, cause.clone());
         }
         let (mut cause, mut actions) =
             in_place.map_or((None, Vec::new()), |(cause, actions)| (Some(cause), actions));
@@ -394,15 +410,6 @@ impl<'a> Round<'a> {
             let revision = revision.clone();
             let deed = Deed::Create { incarnation, revision, image, limits, slot };
             self.decide(Entry::Done { object, node, deed });
-        }
-    }
-
-    /// Why drift in these fields is left as it is, if policy says so.
-    fn drift_left(&self, replica: &Replica<'_, '_>, fields: &[FieldChange]) -> Option<Reason> {
-        let subject = Subject::Drift { object: replica.object, fields };
-        match self.policies.judge(&subject) {
-            Verdict::Deny { .. } => Some(Reason::DriftReported { fields: fields.to_vec() }),
-            Verdict::Allow => None,
         }
     }
 

@@ -26,9 +26,11 @@
 //! refuse passes through [`Policies::judge`], and what is denied becomes a note in the report and no
 //! step.
 
+pub mod answers;
 pub mod evaluate;
 pub mod facts;
 pub mod inventory;
+pub mod last;
 pub mod library;
 pub mod meta;
 pub mod outcome;
@@ -39,6 +41,7 @@ pub mod view;
 
 use std::sync::Arc;
 
+use self::answers::Answers;
 use self::library::Library;
 use crate::model::desired::Declared;
 use crate::model::ids::{Key, ObjectId};
@@ -92,12 +95,13 @@ pub trait Policy: Send + Sync {
     fn judge(&self, subject: &Subject<'_>) -> Verdict;
 }
 
-/// The policies in force.
-#[derive(Default)]
+/// The policies in force. Cheap to clone.
+#[derive(Clone, Default)]
 pub struct Policies {
-    in_force: Vec<Box<dyn Policy>>,
+    in_force: Arc<[Box<dyn Policy>]>,
     /// What bindings put in force.
     library: Option<Arc<Library>>,
+    answers: Answers,
 }
 
 impl Policies {
@@ -110,19 +114,30 @@ impl Policies {
     /// These policies, asked in this order.
     #[must_use]
     pub fn new(in_force: Vec<Box<dyn Policy>>) -> Self {
-        Self { in_force, library: None }
+        Self { in_force: in_force.into(), ..Self::default() }
     }
 
     /// Policies that bindings put in force.
     #[must_use]
     pub fn of(library: Arc<Library>) -> Self {
-        Self { in_force: Vec::new(), library: Some(library) }
+        Self { library: Some(library), ..Self::default() }
     }
 
     /// The policies that bindings put in force; none if nobody loaded any.
     #[must_use]
     pub fn library(&self) -> Option<&Arc<Library>> {
         self.library.as_ref()
+    }
+
+    /// What they say of what the round would do.
+    #[must_use]
+    pub fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    /// Takes what they say of what the round would do.
+    pub fn answer(&mut self, answers: Answers) {
+        self.answers = answers;
     }
 
     /// The first denial, or [`Verdict::Allow`].

@@ -181,8 +181,9 @@ fn replicas_most(spec: &InstanceSpec) -> u32 {
     ranges.map(|range| range.len()).min().map_or(u32::MAX, |size| size.saturating_sub(surge))
 }
 
-/// The spec that was kept.
-fn spec_of(kept: &Kept) -> Option<InstanceSpec> {
+/// The spec that was kept, if this windlass can read it.
+#[must_use]
+pub fn spec_of(kept: &Kept) -> Option<InstanceSpec> {
     serde_json::from_str(&kept.text).ok()
 }
 

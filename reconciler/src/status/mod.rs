@@ -17,6 +17,7 @@ use crate::model::observed::{ContainerState, HealthState, Reach};
 use crate::model::record::{Life, PastRevision};
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::sparse::Sparse;
+use crate::model::spec::policy::ObjectKind;
 use crate::model::spec::{Content, InstanceSpec, More, Power, Restart};
 use crate::model::time::Timestamp;
 use crate::report::{Reason, Report};
@@ -206,7 +207,7 @@ fn instance_with(snapshot: &Snapshot, notes: &Notes<'_>, key: &Key) -> InstanceS
             last_transition_time: None,
         });
     }
-    conditions.extend(compliant(snapshot, key));
+    conditions.extend(compliant(snapshot, ObjectKind::Instance, key));
     let mut status = InstanceStatus {
         key: key.clone(),
         source: declared.map(|declared| declared.source.to_string()),
@@ -228,9 +229,10 @@ fn instance_with(snapshot: &Snapshot, notes: &Notes<'_>, key: &Key) -> InstanceS
     status
 }
 
-/// What policies say of an instance, if they say anything.
-fn compliant(snapshot: &Snapshot, key: &Key) -> Option<Condition> {
-    let said = snapshot.verdicts.of(key);
+/// What policies say of an object, if they say anything.
+#[must_use]
+pub fn compliant(snapshot: &Snapshot, kind: ObjectKind, key: &Key) -> Option<Condition> {
+    let said = snapshot.verdicts.of(kind, key);
     let first = said.iter().find(|one| one.waived_by.is_none()).or(said.first())?;
     let all_waived = said.iter().all(|one| one.waived_by.is_some());
     Some(Condition {

@@ -26,7 +26,8 @@ pub fn reason_word(reason: &Reason) -> &'static str {
         Reason::Completed => "Completed",
         Reason::Failed { .. } => "Failed",
         Reason::Denied { .. } => "Denied",
-        Reason::DriftReported { .. } => "Drifted",
+        Reason::DriftReported { quarantined: false, .. } => "Drifted",
+        Reason::DriftReported { quarantined: true, .. } => "Quarantined",
         Reason::SetAside { .. } | Reason::RolloutFailed { .. } => "RolloutFailed",
         Reason::Undone { .. } => "Undone",
         Reason::RolloutPaused { .. } => "RolloutPaused",
@@ -147,9 +148,10 @@ pub fn describe(reason: &Reason) -> String {
             "ended, and its container is gone with the exit code".to_owned()
         }
         Reason::Denied { policy, message } => format!("denied by {policy}: {message}"),
-        Reason::DriftReported { fields } => {
+        Reason::DriftReported { fields, policy, quarantined } => {
             let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
-            format!("drift, left as policy says: {}", fields.join(", "))
+            let left = if *quarantined { "frozen, and kept" } else { "left" };
+            format!("drift, {left} as {policy} says: {}", fields.join(", "))
         }
         Reason::SetAside { revision, to, why, .. } => {
             let revision = revision.map(|number| format!(" {number}")).unwrap_or_default();

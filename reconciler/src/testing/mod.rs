@@ -20,12 +20,12 @@ use crate::model::health::Probed;
 use crate::model::ids::{ContainerId, ImageName, Key, Name, OwnerId};
 use crate::model::journal::Stamped;
 use crate::model::observed::ObservedContainer;
-use crate::model::quantity::Span;
 use crate::model::record::Records;
 use crate::model::snapshot::Config;
-use crate::model::spec::{Endpoint, InstanceSpec, NodeSpec, Power, Resources, Restart, Stop};
+use crate::model::spec::{Endpoint, InstanceSpec, NodeSpec};
 use crate::model::time::Timestamp;
 use crate::policy::Policies;
+use crate::policy::facts::Signed;
 use crate::ports::{DriverError, DriverErrorKind, NodeEvent};
 
 /// So many effects in one go mean that the loop does not settle.
@@ -55,6 +55,8 @@ pub struct World {
     pub hints: Hints,
     /// Lists are held back until [`release_lists`](Self::release_lists).
     pub holds_lists: bool,
+    /// Who signed which Images, for whoever asks.
+    pub signed: BTreeMap<Key, Signed>,
     /// How many probes were asked for.
     pub probes: u32,
     /// How many rounds were planned.
@@ -107,6 +109,7 @@ impl World {
             dies_after: None,
             hints: Hints::Once,
             holds_lists: false,
+            signed: BTreeMap::new(),
             probes: 0,
             rounds: 0,
             logs_read: 0,
@@ -352,6 +355,12 @@ impl World {
                 let lines = engine.map(|engine| engine.log.clone()).unwrap_or_default();
                 self.send(Event::LogRead { replica, container, lines });
             }
+            Effect::WhoSigned(question) => {
+                let result = self.signed.get(&question.image).cloned();
+                let result = result.ok_or_else(|| "nobody knows".to_owned());
+                let (image, declared) = (question.image.clone(), question.declared.clone());
+                self.send(Event::WhoSigned { image, declared, result });
+            }
             Effect::Connect { node, .. } => {
                 let is_there = self.nodes.get(&node).is_some_and(|engine| engine.reachable);
                 let event = NodeEvent::Opened;
@@ -426,21 +435,5 @@ fn unreachable() -> DriverError {
 /// An instance with defaults that runs `image`.
 #[must_use]
 pub fn instance(image: &str) -> InstanceSpec {
-    InstanceSpec {
-        image: ImageName::Reference(Arc::from(image)),
-        resources: Resources::default(),
-        flavor: None,
-        replicas: 1,
-        power: Power::Running,
-        command: None,
-        args: None,
-        env: BTreeMap::new(),
-        ports: Vec::new(),
-        volumes: Vec::new(),
-        restart: Restart::Always,
-        health: None,
-        stop: Stop { signal: None, timeout: Span::seconds(10) },
-        labels: BTreeMap::new(),
-        more: Default::default(),
-    }
+    InstanceSpec::of(ImageName::Reference(Arc::from(image)))
 }

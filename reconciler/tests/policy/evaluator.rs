@@ -352,6 +352,7 @@ fn only_what_changed_is_asked_about_again() {
 fn bare(evaluation: &Evaluation) -> Evaluation {
     let mut bare = evaluation.clone();
     bare.runs = 0;
+    bare.looked_at.clear();
     let own = bare.decisions.values_mut().map(Arc::make_mut);
     for decision in own.chain(bare.as_parts.values_mut()).chain([&mut bare.set]) {
         decision.verdicts.iter_mut().for_each(|verdict| verdict.operations = 0);
@@ -519,7 +520,7 @@ fn check(o) {
     let day = 86_400_000;
     let mut line = |facts: Option<ImageFacts>, now: i64| {
         let images = facts.map(|facts| ("sha256:00".to_owned(), facts)).into_iter().collect();
-        evaluator.learn(Arc::new(Facts { images }));
+        evaluator.learn(Arc::new(Facts { images, ..Facts::default() }));
         let evaluation = evaluator.evaluate(Point::Plan, Timestamp(now), |_| None);
         let lines: Vec<_> = evaluation.verdicts().map(ToString::to_string).collect();
         lines.join("\n")
@@ -528,7 +529,11 @@ fn check(o) {
     assert!(unknown.contains("`facts of a.example/b@sha256:00.created` is not known"), "{unknown}");
     let known = |days: i64, signers: &[&str]| {
         let signers = signers.iter().map(|name| (*name).to_owned()).collect();
-        Some(ImageFacts { created: Some(Timestamp(days * day)), signers: Some(signers) })
+        Some(ImageFacts {
+            created: Some(Timestamp(days * day)),
+            signers: Some(signers),
+            ..ImageFacts::default()
+        })
     };
     assert_eq!(line(known(40, &["release"]), 50 * day), "Instance shop/web AGE hard: pass");
     let unsigned = line(known(40, &[]), 50 * day);

@@ -1,6 +1,11 @@
 //! What scripts see of objects.
 
-use crate::lab::ending;
+use std::sync::Arc;
+
+use reconciler::policy::script::Surroundings;
+use reconciler::policy::view::Running;
+
+use crate::lab::{compile, ending, line, object_of, refused, spec};
 
 #[test]
 fn fields_have_their_names_of_yaml_and_their_types() {
@@ -45,4 +50,46 @@ fn fields_have_their_names_of_yaml_and_their_types() {
     ] {
         assert_eq!(ending(&format!("require({condition}, \"x\");")), "pass", "{condition}");
     }
+}
+
+#[test]
+fn what_runs_is_there_where_somebody_looked() {
+    assert_eq!(ending("require(!has(o.running), \"x\");"), "pass");
+    assert!(ending("require(o.running.privileged, \"x\");").contains("`running` is absent"));
+    let declared = object_of(spec());
+    let running = Running {
+        replica: Some(1),
+        image: Some("sha256:ab".to_owned()),
+        privileged: Some(false),
+        changes: Some(Vec::new()),
+        ports: Some(vec!["8081:8080/tcp".to_owned()]),
+        ..Running::default()
+    };
+    let found = Arc::new(declared.seen_running(Arc::new(running.clone())));
+    let other = declared.seen_running(Arc::new(Running { privileged: Some(true), ..running }));
+    assert_ne!(declared.digest(), found.digest());
+    assert_ne!(other.digest(), found.digest());
+    let ending = |body: &str| {
+        let program = compile(&format!("fn check(o) {{ {body} }}"));
+        line(&program.check(&found, &Surroundings::default()))
+    };
+    for condition in [
+        "has(o.running)",
+        "o.running.replica == 1",
+        "o.running.image == \"sha256:ab\"",
+        "!o.running.privileged",
+        "o.running.changes.is_empty()",
+        "o.running.ports == [\"8081:8080/tcp\"]",
+        "!has(o.running.processes)",
+        "o.replicas == 2",
+    ] {
+        assert_eq!(ending(&format!("require({condition}, \"x\");")), "pass", "{condition}");
+    }
+    assert!(
+        ending("require(o.running.processes.is_empty(), \"x\");").contains("running.processes")
+    );
+    assert!(
+        refused("fn check(o) { require(o.running.imgae == \"\", \"x\"); }")
+            .contains("did you mean")
+    );
 }

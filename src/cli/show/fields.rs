@@ -93,7 +93,7 @@ fn render_row(row: &PlanRow, like: Option<&str>, overview: &Overview, style: &St
     };
     match (&row.cause, &row.reason) {
         (Some(Cause::Changed { fields } | Cause::Drifted { fields }), _)
-        | (None, Some(Reason::DriftReported { fields })) => {
+        | (None, Some(Reason::DriftReported { fields, .. })) => {
             for FieldChange { field, from, to } in fields {
                 // Variables come without their values.
                 if from.is_empty() && to.is_empty() {

@@ -231,8 +231,9 @@ fn held_back(reason: &Reason, style: &Style) -> Option<Words> {
             ("x", Ink::Bad, words, String::new())
         }
         Reason::Failed { .. } => ("x", Ink::Bad, words, "rests, as `restart` says".to_owned()),
-        Reason::DriftReported { fields } => {
-            ("!", Ink::Drift, drifted(fields), "left, as policy says".to_owned())
+        Reason::DriftReported { fields, policy, quarantined } => {
+            let left = if *quarantined { "frozen" } else { "left" };
+            ("!", Ink::Drift, drifted(fields), format!("{left}, as {policy} says"))
         }
         Reason::Unhealthy { retry_at: None, .. } => ("x", Ink::Bad, words, String::new()),
         Reason::BackingOff { retry_at, .. }

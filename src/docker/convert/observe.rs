@@ -17,6 +17,7 @@ use reconciler::model::observed::{
     ObservedNetwork, ObservedVolume,
 };
 use reconciler::model::spec::{NetworkSpec, Subnet};
+use reconciler::model::time::Timestamp;
 use reconciler::want::{DEFAULT_NETWORK, is_listed};
 
 use super::more::{self, EngineDefaults};
@@ -159,6 +160,8 @@ pub(in super::super) fn observed_image(image: ImageSummary) -> (ImageId, Observe
     let observed = ObservedImage {
         tags: references(image.repo_tags),
         digests: references(image.repo_digests),
+        // The beginning of time stands for none.
+        created: Some(Timestamp(image.created.saturating_mul(1000))).filter(|at| at.0 > 0),
     };
     (ImageId(Arc::from(image.id)), observed)
 }

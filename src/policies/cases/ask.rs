@@ -117,7 +117,7 @@ fn on(case: &Case, findings: &[&Finding], faults: &mut Vec<String>) {
     }
 }
 
-/// Asks about the action or the drift, if there is one, and else about what is declared.
+/// Asks about what runs, the action or the drift, if there is one, and else about what is declared.
 fn said(case: &Case, world: &mut World) -> Result<Said, String> {
     let about = case.about.as_deref();
     match (&case.action, &case.drift) {
@@ -129,7 +129,15 @@ fn said(case: &Case, world: &mut World) -> Result<Said, String> {
             let drift = asked_drift(drift, about, world)?;
             Ok(Said::of(world.evaluator.drift(&Arc::new(drift), world.now)))
         }
-        (None, None) => declared(case, world),
+        (None, None) => match &case.running {
+            Some(running) => {
+                let object = subject(None, about, world)?.seen_running(Arc::new(running.clone()));
+                let node = node(running.node.as_ref())?;
+                let said = world.evaluator.running(&Arc::new(object), node.as_ref(), world.now);
+                Ok(Said::of(said))
+            }
+            None => declared(case, world),
+        },
     }
 }
 
@@ -171,7 +179,7 @@ impl Said {
     }
 
     fn add(&mut self, decision: &Decision) {
-        let Decision { verdicts, patches, response } = decision;
+        let Decision { verdicts, patches, response, asked_for_time: _ } = decision;
         self.verdicts.extend(verdicts.iter().cloned());
         let patches = patches.iter().map(|patch| &patch.patch);
         self.defaults.extend(patches.map(|patch| (patch.path.clone(), patch.value.clone())));

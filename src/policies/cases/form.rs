@@ -6,6 +6,7 @@ use reconciler::model::spec::policy::{ActionKind, Param};
 use reconciler::model::time::Timestamp;
 use reconciler::policy::evaluate::Verdict;
 use reconciler::policy::outcome::{Outcome, Response, Weight};
+use reconciler::policy::view::Running;
 use serde::Deserialize;
 use serde::de::{IgnoredAny, Unexpected};
 
@@ -41,6 +42,8 @@ pub(super) struct Case {
     pub(super) objects: Option<IgnoredAny>,
     /// What is judged, if not all of it: `Instance/shop/web`.
     pub(super) about: Option<String>,
+    /// What was found where it runs.
+    pub(super) running: Option<Running>,
     pub(super) action: Option<Action>,
     pub(super) drift: Option<Drift>,
     #[serde(default)]
@@ -110,6 +113,7 @@ pub(super) struct Exec {
 pub(super) struct Facts {
     pub(super) created: Option<Moment>,
     pub(super) signers: Option<Vec<String>>,
+    pub(super) fingerprints: Option<Vec<String>>,
 }
 
 /// A date, which is its beginning, or a time.
@@ -195,14 +199,16 @@ impl Word {
 impl Case {
     /// What is said of it that cannot be.
     pub(super) fn contradiction(&self) -> Option<&'static str> {
-        let Self { instance, labels, volumes, objects, action, drift, .. } = self;
+        let Self { instance, labels, volumes, objects, running, action, drift, .. } = self;
         if instance.is_none() && (labels.is_some() || volumes.is_some()) {
             return Some("`labels` and `volumes` stand beside an `instance`");
         }
         if instance.is_none() && objects.is_none() {
             return Some("a case needs an `instance` or `objects`");
         }
-        (action.is_some() && drift.is_some()).then_some("a case is about an action or about drift")
+        let asked = [running.is_some(), action.is_some(), drift.is_some()];
+        (asked.into_iter().filter(|is_asked| *is_asked).count() > 1)
+            .then_some("a case is about what runs, about an action or about drift")
     }
 }
 

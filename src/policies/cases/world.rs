@@ -54,11 +54,13 @@ pub(super) fn world(
     let binding = bind(&mut desired, policy, case);
     let mut evaluator = Evaluator::new(Arc::clone(library), MaskKey::default());
     evaluator.renew(&desired);
-    let images = case.facts.iter().map(|(digest, form::Facts { created, signers })| {
+    let images = case.facts.iter().map(|(digest, facts)| {
+        let form::Facts { created, signers, fingerprints } = facts;
         let created = created.map(|at| at.0);
-        (digest.clone(), ImageFacts { created, signers: signers.clone() })
+        let (signers, fingerprints) = (signers.clone(), fingerprints.clone());
+        (digest.clone(), ImageFacts { created, signers, fingerprints })
     });
-    evaluator.learn(Arc::new(Facts { images: images.collect() }));
+    evaluator.learn(Arc::new(Facts { images: images.collect(), ..Facts::default() }));
     let now = case.now.map_or(Timestamp(0), |now| now.0);
     Ok(World { evaluator, now, binding })
 }

@@ -70,6 +70,8 @@ fn rows() -> BTreeMap<&'static str, Shown> {
         ("resources.memory", Runs("resources: { memory: 32Mi }")),
         ("resources.memorySwap", Runs("resources: { memory: 32Mi, memorySwap: 40Mi }")),
         ("resources.pids", Runs("resources: { pids: 40 }")),
+        ("requests", Runs("requests: { cpus: 10m, memory: 8Mi }")),
+        ("protected", Runs("protected: true")),
         (
             "resources.io",
             Runs(

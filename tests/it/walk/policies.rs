@@ -109,13 +109,21 @@ fn a_bad_set_of_policies_is_told_and_held_off_until_it_is_mended() {
         lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     };
     assert_eq!(code, Some(0));
-    assert_eq!(columns(&out), ["default/mine MY-RULE warn kinds [Instance], projects * present"]);
+    assert_eq!(
+        columns(&out),
+        ["default/mine MY-RULE warn kinds [Instance], projects * nothing matches it"]
+    );
     let (_, out, _) = house.windlass(&["get", "waivers"]);
-    assert_eq!(columns(&out), ["default/once MY-RULE name web 2020-01-31 - it is over"]);
+    assert_eq!(
+        columns(&out),
+        [
+            "default/once MY-RULE name web 2020-01-31 - it is over since 2020-01-31; take it out or renew it"
+        ]
+    );
 
     house.write("policies/mine/policy.rhai", "// @id MY-RULE\nfn check(o) {\n");
     let line = up.wait_for_line("policies: ", LONG);
-    assert!(line.contains("the last good 1 are in force"), "{line}");
+    assert!(line.contains("the last good ") && line.ends_with("are in force"), "{line}");
     up.wait_for_line("policies: error: policies/mine/policy.rhai:", LONG);
     let (_, out, _) = house.windlass(&["describe", "policybinding", "mine"]);
     assert!(out.contains("Degraded"), "{out}");

@@ -74,10 +74,9 @@ fn tables_that_are_made_anew_get_rules_again(engine: &Engine) {
     });
     // Without the user's chain nobody can set rules, and that is said; once it is back they are.
     let since = held.now();
-    inside(
-        engine,
-        "iptables -w -F DOCKER-USER; iptables -w -D FORWARD -j DOCKER-USER; iptables -w -X DOCKER-USER",
-    );
+    // At once: what is seen in between would be mended, rightly.
+    let gone = "*filter\\n-F DOCKER-USER\\n-D FORWARD -j DOCKER-USER\\n-X DOCKER-USER\\nCOMMIT\\n";
+    inside(engine, &format!("printf '{gone}' | iptables-restore -w --noflush"));
     let name = format!("{}/web-db", room.project());
     let shown = || room.windlass(&["describe", "link", &name]).stdout;
     eventually("it is said", HEARD, || {

@@ -86,6 +86,18 @@ impl Records {
             Entry::Subnet { network, subnet } => {
                 self.networks.entry(network.clone()).or_default().subnet = Some(*subnet);
             }
+            Entry::Protected { object, labels } => match labels {
+                Some(labels) => {
+                    self.guard.protected.insert(Arc::clone(object), labels.clone());
+                }
+                None => drop(self.guard.protected.remove(object)),
+            },
+            Entry::Admitted { object, digest } => match digest {
+                Some(digest) => {
+                    self.guard.admitted.insert(Arc::clone(object), digest.clone());
+                }
+                None => drop(self.guard.admitted.remove(object)),
+            },
             Entry::LinksBy { node, networks } => {
                 self.nodes.entry(node.clone()).or_default().link_networks = *networks;
             }

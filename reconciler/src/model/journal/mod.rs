@@ -12,10 +12,10 @@ mod verdict;
 
 pub use self::audit::{Checkout, ExecNote};
 pub use self::deed::Deed;
-pub use self::verdict::{Level, Point, PolicySetNote, Told, VerdictNote, VerdictOutcome};
+pub use self::verdict::{PolicySetNote, Told, VerdictNote, VerdictOutcome};
 
 use core::net::Ipv4Addr;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,21 @@ pub enum Entry {
         file: Arc<str>,
         /// Its text.
         text: Option<Arc<str>>,
+    },
+    /// An object is protected, or no longer: who may remove it is asked also when no spec says so
+    /// any more.
+    Protected {
+        /// Its kind and key: `Instance shop/web`.
+        object: Arc<str>,
+        /// Its labels, by which policies are bound; `None` if it is not protected.
+        labels: Option<BTreeMap<String, String>>,
+    },
+    /// Policies let a link come: what they say later cuts nobody off.
+    Admitted {
+        /// Its kind and key: `Link shop/web-db`.
+        object: Arc<str>,
+        /// The digest of its spec; `None` if it is no longer declared.
+        digest: Option<Digest>,
     },
     /// A node's engine was seen for the first time.
     Node {

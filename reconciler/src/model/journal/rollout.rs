@@ -104,6 +104,8 @@ impl Records {
             | Entry::Addressed { .. }
             | Entry::Subnet { .. }
             | Entry::LinksBy { .. }
+            | Entry::Protected { .. }
+            | Entry::Admitted { .. }
             | Entry::Suspended { .. }
             | Entry::Resumed { .. }
             | Entry::Settled { .. } => {}

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Entry;
 use crate::model::ids::Digest;
+use crate::model::spec::policy::{Level, Point};
 
 /// One verdict, with all that is needed to know which policy came to it, and from what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,36 +40,11 @@ pub struct VerdictNote {
     pub findings: Vec<String>,
     /// Digest of all that it saw.
     pub inputs: Digest,
-    /// What it took, in operations.
+    /// What it took, in operations; 0 where an earlier verdict still held.
     pub cost: u64,
-}
-
-/// How hard a policy is where it is bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Level {
-    /// Only recorded.
-    Audit,
-    /// Told.
-    Warn,
-    /// Denies, unless waived.
-    Soft,
-    /// Denies.
-    Hard,
-}
-
-/// When policy is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Point {
-    /// Of the desired set, before anything is planned.
-    Plan,
-    /// Of an action, before it is done.
-    Act,
-    /// Of drift.
-    Drift,
-    /// Of what runs.
-    Scan,
+    /// What was asked about, if that was an action or drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Box<serde_json::Value>>,
 }
 
 /// What a policy said.
@@ -81,6 +57,8 @@ pub enum VerdictOutcome {
     Fail,
     /// Something is, and a waiver lets it pass.
     Waived,
+    /// Something is worth knowing, and nothing is against the rule.
+    Info,
     /// It did not apply.
     Undefined,
     /// It could not be evaluated.
@@ -95,6 +73,7 @@ impl VerdictOutcome {
             Self::Pass => "pass",
             Self::Fail => "fail",
             Self::Waived => "waived",
+            Self::Info => "info",
             Self::Undefined => "undefined",
             Self::Error => "error",
         }
@@ -104,7 +83,7 @@ impl VerdictOutcome {
     fn is_quiet(self) -> bool {
         match self {
             Self::Pass | Self::Undefined => true,
-            Self::Fail | Self::Waived | Self::Error => false,
+            Self::Fail | Self::Waived | Self::Info | Self::Error => false,
         }
     }
 }
@@ -140,14 +119,17 @@ pub struct Told {
 }
 
 impl Told {
+    /// The entry for a set of policies, if it is another one than is on record.
+    pub fn another_set(&mut self, set: &PolicySetNote) -> Option<Entry> {
+        let is_another = self.set.as_ref() != Some(&set.digest);
+        self.set = Some(set.digest.clone());
+        is_another.then(|| Entry::PolicySet { set: set.clone() })
+    }
+
     /// The entries for what changed: the set first, then verdicts. One that passes, and was not on
     /// record as anything else, is none.
     pub fn news(&mut self, set: &PolicySetNote, verdicts: Vec<VerdictNote>) -> Vec<Entry> {
-        let mut news = Vec::new();
-        if self.set.as_ref() != Some(&set.digest) {
-            self.set = Some(set.digest.clone());
-            news.push(Entry::PolicySet { set: set.clone() });
-        }
+        let mut news: Vec<Entry> = self.another_set(set).into_iter().collect();
         for verdict in verdicts {
             let VerdictNote { object, policy, binding, level, point, outcome, .. } = &verdict;
             let whose = (Arc::clone(object), Arc::clone(policy), Arc::clone(binding), *point);
@@ -167,6 +149,14 @@ impl Told {
             }
         }
         news
+    }
+
+    /// Whether anything is on record of an object at a point.
+    #[must_use]
+    pub fn knows(&self, object: &Arc<str>, point: Point) -> bool {
+        let first = (Arc::clone(object), Arc::from(""), Arc::from(""), Point::Plan);
+        let mut of_object = self.stands.range(first..).take_while(|((of, ..), _)| of == object);
+        of_object.any(|((.., at), _)| *at == point)
     }
 
     /// Forgets an object that is no longer there: there is nothing more to say of it.
@@ -198,6 +188,7 @@ mod tests {
             findings: vec![finding.to_owned()],
             inputs: Digest::of(b"inputs"),
             cost: 12,
+            asked: None,
         }
     }
 

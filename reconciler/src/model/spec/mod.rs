@@ -111,6 +111,30 @@ pub struct InstanceSpec {
     pub more: Sparse<More>,
 }
 
+impl InstanceSpec {
+    /// An instance that runs `image`, and of which nothing else is said.
+    #[must_use]
+    pub fn of(image: ImageName) -> Self {
+        Self {
+            image,
+            resources: Resources::default(),
+            flavor: None,
+            replicas: 1,
+            power: Power::Running,
+            command: None,
+            args: None,
+            env: BTreeMap::new(),
+            ports: Vec::new(),
+            volumes: Vec::new(),
+            restart: Restart::Always,
+            health: None,
+            stop: Stop { signal: None, timeout: Span::seconds(10) },
+            labels: BTreeMap::new(),
+            more: Sparse::default(),
+        }
+    }
+}
+
 /// The fields of an Instance that most leave out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

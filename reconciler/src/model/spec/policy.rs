@@ -159,8 +159,8 @@ pub struct Candidate<'a> {
     pub project: Option<&'a Name>,
     /// Its name.
     pub name: &'a str,
-    /// The labels of its `metadata`.
-    pub labels: &'a BTreeMap<String, String>,
+    /// The labels of its `metadata`. Of what is no longer declared they may not be known.
+    pub labels: Option<&'a BTreeMap<String, String>>,
     /// The node that it is on.
     pub node: Option<&'a Name>,
     /// What is about to be done to it.
@@ -176,7 +176,7 @@ impl Match {
         let Candidate { kind, project, name, labels: has, node, action } = *candidate;
         (kinds.is_empty() || kinds.contains(&kind))
             && projects.cover(own, project)
-            && labels.iter().all(|(key, value)| has.get(key) == Some(value))
+            && has.is_none_or(|has| labels.iter().all(|(key, value)| has.get(key) == Some(value)))
             && (names.is_empty() || names.iter().any(|glob| glob.matches(name)))
             && (nodes.is_empty() || node.is_none_or(|node| nodes.contains(node)))
             && (actions.is_empty() || action.is_none_or(|action| actions.contains(&action)))
@@ -290,7 +290,10 @@ impl Select {
                 Some(project) => project == of,
                 None => *of == Name::default_project(),
             }
-            && labels.iter().all(|(key, value)| candidate.labels.get(key) == Some(value))
+            && (labels.is_empty()
+                || candidate.labels.is_some_and(|has| {
+                    labels.iter().all(|(key, value)| has.get(key) == Some(value))
+                }))
     }
 }
 

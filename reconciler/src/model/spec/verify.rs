@@ -82,6 +82,20 @@ impl PublicKey {
         Some(Self::EcdsaP256(Arc::from(format!("04{}", hex(point)))))
     }
 
+    /// Tells it from all others: `sha256:` and the digest of its form in DER, as
+    /// `openssl pkey -pubin -outform DER | sha256sum` prints it.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let bytes = self.bytes();
+        let der = match self {
+            Self::Ed25519(_) => [ED25519_HEAD.as_slice(), &bytes].concat(),
+            Self::EcdsaP256(_) => {
+                [P256_HEAD.as_slice(), bytes.get(1..).unwrap_or_default()].concat()
+            }
+        };
+        format!("sha256:{}", crate::model::ids::Digest::of(&der))
+    }
+
     /// The bytes of the key.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
@@ -122,9 +136,12 @@ mod tests {
         let key = PublicKey::from_der(&ed25519).expect("a key");
         assert_eq!(key, PublicKey::Ed25519("07".repeat(32).into()));
         assert_eq!(key.bytes(), [7; 32]);
+        let of_der = |der: &[u8]| format!("sha256:{}", crate::model::ids::Digest::of(der));
+        assert_eq!(key.fingerprint(), of_der(&ed25519));
         let p256 = [P256_HEAD.as_slice(), &[0xab; 64]].concat();
         let key = PublicKey::from_der(&p256).expect("a key");
         assert_eq!(key.bytes(), [&[4_u8][..], &[0xab; 64]].concat());
+        assert_eq!(key.fingerprint(), of_der(&p256));
         for bad in [&ed25519[..43], &p256[..90], &[&ed25519[..], &[0]].concat(), &[]] {
             assert_eq!(PublicKey::from_der(bad), None);
         }

@@ -23,21 +23,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::desired::DesiredSet;
 use crate::model::ids::{Digest, Key, Name};
+use crate::model::journal::PolicySetNote;
 use crate::model::spec::policy::{ActionKind, Candidate, Level, ObjectKind, Point, PolicyId};
 use crate::model::time::Timestamp;
 
+use super::answers::is_of_power;
 use super::facts::Facts;
 use super::inventory::Inventory;
 use super::library::Library;
 use super::outcome::{Judgement, Outcome};
 use super::script::{Entry, Program, Surroundings};
-use super::view::{AskedAction, AskedDrift, MaskKey, ObjectRef};
+use super::view::{AskedAction, AskedDrift, MaskKey, Object, ObjectRef};
 
 pub use self::patches::{PatchError, patched};
 pub use self::verdict::{Decision, PolicyPatch, Verdict};
 pub use self::waivers::{WaiverFault, WaiverFinding};
 
-use self::round::Memory;
+use self::round::{DAY_MS, Memory};
 use self::rules::{Programs, Rule, rules};
 use self::waivers::Waivers;
 
@@ -95,6 +97,8 @@ pub struct Evaluation {
     pub waivers: Vec<WaiverFinding>,
     /// When the same inputs would come to something else.
     pub wake_at: Option<Timestamp>,
+    /// Which objects were decided anew by this evaluation, or are gone.
+    pub looked_at: BTreeSet<ObjectRef>,
     /// How many scripts were run for it; what was said earlier still held for the rest.
     pub runs: u64,
 }
@@ -199,6 +203,12 @@ impl Evaluator {
         &self.library
     }
 
+    /// What was said last of what is declared.
+    #[must_use]
+    pub fn evaluation(&self) -> &Evaluation {
+        self.memory.evaluation()
+    }
+
     /// Which policies are in force, each with the binding that says so.
     pub fn bound(&self) -> impl Iterator<Item = (&PolicyId, &Key)> {
         self.rules.iter().map(|rule| (&rule.policy, &rule.binding))
@@ -208,6 +218,40 @@ impl Evaluator {
     #[must_use]
     pub fn inventory(&self) -> Option<&Inventory> {
         self.inventory.as_ref()
+    }
+
+    /// Whether a rule is asked about actions.
+    #[must_use]
+    pub fn asks_of_actions(&self) -> bool {
+        self.asks(Point::Act, Entry::Action)
+    }
+
+    /// Whether a rule is asked about drift.
+    #[must_use]
+    pub fn asks_of_drift(&self) -> bool {
+        self.asks(Point::Drift, Entry::Drift)
+    }
+
+    fn asks(&self, point: Point, entry: Entry) -> bool {
+        let mut rules = self.rules.iter();
+        rules.any(|rule| rule.level_at(point) != Level::Off && rule.is_entered_at(entry))
+    }
+
+    /// What is in force: the digest of rules, their parameters and levels, and waivers.
+    #[must_use]
+    pub fn set(&self) -> PolicySetNote {
+        let mut policies = BTreeMap::new();
+        let mut words = Vec::new();
+        for rule in &self.rules {
+            let program = rule.program.as_ref().ok();
+            let script = program.map(|program| program.script().digest());
+            if let Some(digest) = script {
+                policies.insert(Arc::from(rule.policy.as_str()), digest.clone());
+            }
+            words.push(rule.words());
+        }
+        words.push(self.waivers.words());
+        PolicySetNote { digest: Digest::of(words.join("\n").as_bytes()), policies }
     }
 
     /// What policies say of an action.
@@ -238,6 +282,16 @@ impl Evaluator {
         self.ask(&place, Entry::Drift, now, |program| program.check_drift(drift, &around))
     }
 
+    /// What policies say of what runs. `object` is what is declared together with what was found
+    /// ([`Object::seen_running`]), `node` is where.
+    #[must_use]
+    pub fn running(&self, object: &Arc<Object>, node: Option<&Name>, now: Timestamp) -> Decision {
+        let around = self.around(Timestamp(now.0.div_euclid(DAY_MS) * DAY_MS));
+        let (name, labels) = (object.name(), object.labels());
+        let place = Place { point: Point::Scan, name, labels, node, action: None };
+        self.ask(&place, Entry::Check, now, |program| program.check(object, &around))
+    }
+
     fn around(&self, now: Timestamp) -> Surroundings {
         let (facts, mask) = (Arc::clone(&self.facts), self.mask.clone());
         Surroundings { now, facts, inventory: None, mask }
@@ -258,6 +312,7 @@ impl Evaluator {
                 Ok(program) => run(program),
                 Err(failure) => Judgement::failed(failure.clone()),
             };
+            decision.asked_for_time |= judgement.asked_for_time;
             if level.denies() {
                 decision.response = decision.response.max(judgement.response);
             }
@@ -274,7 +329,7 @@ impl Evaluator {
 struct Place<'a> {
     point: Point,
     name: &'a ObjectRef,
-    labels: &'a BTreeMap<String, String>,
+    labels: Option<&'a BTreeMap<String, String>>,
     node: Option<&'a Name>,
     action: Option<ActionKind>,
 }
@@ -309,12 +364,12 @@ impl<'a> Place<'a> {
     /// The level of `rule` here, if it is asked here at all.
     fn level(&self, rule: &Rule, entry: Entry) -> Option<Level> {
         let level = rule.level_at(self.point);
-        let is_entered = match &rule.program {
-            Ok(program) => program.script().entries().contains(&entry),
-            // Nobody knows where it would have been entered, so it is, everywhere.
-            Err(_) => true,
-        };
-        (level != Level::Off && is_entered && rule.covers(&self.candidate())).then_some(level)
+        // What keeps an admitted revision running is let alone unless somebody names it.
+        if self.action.is_some_and(|action| is_of_power(action) && !rule.names(action)) {
+            return None;
+        }
+        (level != Level::Off && rule.is_entered_at(entry) && rule.covers(&self.candidate()))
+            .then_some(level)
     }
 }
 

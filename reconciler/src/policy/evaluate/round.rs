@@ -17,7 +17,7 @@ use crate::policy::view::{Object, ObjectRef};
 
 /// Milliseconds of a day: scripts about objects and sets see the time by the day, so that what they
 /// say holds for as long.
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 
 /// What is left of the last round.
 #[derive(Debug, Default)]
@@ -64,6 +64,12 @@ struct Round<'a> {
     runs: u64,
 }
 
+impl Memory {
+    pub(super) fn evaluation(&self) -> &Evaluation {
+        &self.evaluation
+    }
+}
+
 impl Evaluator {
     /// What all policies say of all that is declared. `node_of` says where an object is, if it is
     /// on one node.
@@ -88,6 +94,7 @@ impl Evaluator {
             && memory.rules.len() == rules.len()
             && memory.rules.iter().zip(&*rules).all(|(one, other)| one.is_same(other));
         let Memory { objects, set, evaluation, .. } = memory;
+        evaluation.looked_at.clear();
         if !is_same {
             evaluation.counts = rules
                 .iter()
@@ -120,6 +127,7 @@ impl Evaluator {
             let decision = held.decide(rules, waivers, round);
             count(&mut evaluation.counts, &decision, true);
             evaluation.decisions.insert(name.clone(), Arc::new(decision));
+            evaluation.looked_at.insert(name.clone());
         };
         match looked_at {
             Some(names) => {
@@ -134,6 +142,7 @@ impl Evaluator {
                     let stays = inventory.get(name).is_some();
                     if !stays {
                         held.forget(name, evaluation);
+                        evaluation.looked_at.insert(name.clone());
                     }
                     stays
                 });
@@ -305,7 +314,7 @@ fn whole_set(
                 Some(name) => {
                     let none = BTreeMap::new();
                     let object = inventory.get(&name);
-                    let labels = object.map_or(&none, |object| object.labels());
+                    let labels = object.map_or(Some(&none), |object| object.labels());
                     let place =
                         Place { point: round.point, name: &name, labels, node: None, action: None };
                     // A rule looks at all, and speaks of what its binding is about.

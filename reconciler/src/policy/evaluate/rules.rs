@@ -9,10 +9,10 @@ use crate::model::desired::{Declared, DesiredSet};
 use crate::model::ids::{Digest, Key};
 use crate::model::policies::{Profile, ProfileMember};
 use crate::model::spec::PolicyBindingSpec;
-use crate::model::spec::policy::{Bound, Candidate, Level, Param, Point, PolicyId};
+use crate::model::spec::policy::{ActionKind, Bound, Candidate, Level, Param, Point, PolicyId};
 use crate::policy::library::Library;
 use crate::policy::script::fault::{Failure, FailureKind};
-use crate::policy::script::{Program, Script};
+use crate::policy::script::{Entry, Program, Script};
 
 /// A policy in force.
 #[derive(Debug, Clone)]
@@ -61,6 +61,19 @@ impl Rule {
             && self.spec == other.spec
     }
 
+    /// All that it goes by, in a line.
+    pub(super) fn words(&self) -> String {
+        let (script, params) = match &self.program {
+            Ok(program) => {
+                (program.script().digest().to_string(), program.params_digest().to_string())
+            }
+            Err(failure) => (failure.to_string(), String::new()),
+        };
+        let spec = serde_json::to_string(&*self.spec).unwrap_or_default();
+        let level = self.level.map_or("", Level::as_str);
+        format!("{} {} {script} {params} {level} {spec}", self.binding, self.policy)
+    }
+
     /// The level at a point.
     pub(super) fn level_at(&self, point: Point) -> Level {
         let usual = match &self.program {
@@ -68,6 +81,18 @@ impl Rule {
             Err(_) => LEVEL_OF_UNKNOWN,
         };
         self.spec.level_at(point).or(self.level).unwrap_or(usual)
+    }
+
+    /// Whether the policy or its binding names an action.
+    pub(super) fn names(&self, action: ActionKind) -> bool {
+        let by_policy = |program: &Arc<Program>| program.script().meta().actions.contains(&action);
+        self.program.as_ref().is_ok_and(by_policy) || self.spec.matches.actions.contains(&action)
+    }
+
+    /// Whether it may be asked at `entry`. Nobody knows where one would have been entered that
+    /// cannot be run.
+    pub(super) fn is_entered_at(&self, entry: Entry) -> bool {
+        self.program.as_ref().map_or(true, |program| program.script().entries().contains(&entry))
     }
 
     /// Whether it is about `candidate`.

@@ -120,6 +120,9 @@ pub struct Decision {
     pub patches: Vec<PolicyPatch>,
     /// What shall become of drift; the strongest word of those whose level denies.
     pub response: Option<Response>,
+    /// Whether a script asked for the time, so that it may say otherwise later.
+    #[serde(skip)]
+    pub asked_for_time: bool,
 }
 
 impl Decision {

@@ -112,6 +112,11 @@ impl Waivers {
                 .all(|waiver| waiver.expires.is_over(since) == waiver.expires.is_over(now))
     }
 
+    /// All that they say, in a line.
+    pub(super) fn words(&self) -> String {
+        serde_json::to_string(&self.all.iter().collect::<Vec<_>>()).unwrap_or_default()
+    }
+
     /// When the next one is over.
     pub(super) fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
         let ends = self.all.values().map(|waiver| waiver.expires.0);

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::object::Object;
+use serde::{Deserialize, Serialize};
+
+use super::object::{Object, ObjectRef};
 use super::table::{maybe, maybe_part, part, shown, table, text, texts};
 use crate::model::ids::Name;
 use crate::model::spec::policy::ActionKind;
@@ -32,7 +34,7 @@ pub struct AskedAction {
 }
 
 /// What a round does, in numbers of replicas.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskedRound {
     /// How many it removes.
     pub deletes: u64,
@@ -43,9 +45,9 @@ pub struct AskedRound {
 }
 
 /// A command that is run in a container.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskedExec {
-    /// The command.
+    /// The program. What it is given may hold secrets, and nobody sees it.
     pub command: Vec<String>,
     /// Who runs it, if that is said.
     pub user: Option<String>,
@@ -71,6 +73,80 @@ impl AskedDrift {
     pub(crate) fn touches(&self, field: &str) -> bool {
         let below = |name: &str| name.strip_prefix(field).is_some_and(|rest| rest.starts_with('.'));
         self.fields.iter().any(|change| change.field == field || below(&change.field))
+    }
+}
+
+/// What was asked about, as records hold it: all but the declaration, which stands in them anyway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AskedNote {
+    /// An action.
+    Action {
+        /// What is done.
+        kind: ActionKind,
+        /// To what.
+        target: ObjectRef,
+        /// To which replica of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replica: Option<u32>,
+        /// Where.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<Name>,
+        /// Why.
+        cause: String,
+        /// The fields that change.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        fields: Vec<FieldChange>,
+        /// Who talks to it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "linkedBy")]
+        linked_by: Vec<String>,
+        /// What else the round did.
+        round: AskedRound,
+        /// Of a command, which one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exec: Option<AskedExec>,
+    },
+    /// Drift.
+    Drift {
+        /// Of what.
+        object: ObjectRef,
+        /// Of which replica of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replica: Option<u32>,
+        /// Where.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<Name>,
+        /// In which fields.
+        fields: Vec<FieldChange>,
+    },
+}
+
+impl AskedAction {
+    /// It, as records hold it.
+    #[must_use]
+    pub fn note(&self) -> AskedNote {
+        let Self { kind, target, replica, node, cause, fields, linked_by, round, exec } = self;
+        AskedNote::Action {
+            kind: *kind,
+            target: target.name().clone(),
+            replica: *replica,
+            node: node.clone(),
+            cause: cause.clone(),
+            fields: fields.clone(),
+            linked_by: linked_by.clone(),
+            round: *round,
+            exec: exec.clone(),
+        }
+    }
+}
+
+impl AskedDrift {
+    /// It, as records hold it.
+    #[must_use]
+    pub fn note(&self) -> AskedNote {
+        let Self { object, replica, node, fields } = self;
+        let (object, replica, node) = (object.name().clone(), *replica, node.clone());
+        AskedNote::Drift { object, replica, node, fields: fields.clone() }
     }
 }
 

@@ -60,6 +60,11 @@ impl ImageParts {
         }
     }
 
+    /// The Image that declares it, if one does.
+    pub(crate) fn declared_as(&self) -> Option<&str> {
+        self.declared.as_deref()
+    }
+
     /// Takes a reference apart.
     pub(crate) fn parse(reference: &str) -> Self {
         let (rest, digest) = match reference.split_once('@') {
@@ -98,6 +103,11 @@ impl ImageParts {
             &self.reference
         }
     }
+}
+
+/// The digest in a reference, if it has one.
+pub(crate) fn digest_of_reference(reference: &str) -> Option<String> {
+    ImageParts::parse(reference).digest
 }
 
 table! {

@@ -17,13 +17,16 @@ pub(crate) mod object;
 pub(crate) mod objects;
 pub(crate) mod policies;
 pub(crate) mod record;
+pub(crate) mod running;
 #[cfg(all(test, feature = "schema"))]
 mod schema_tests;
 pub(crate) mod table;
 
-pub use self::asked::{AskedAction, AskedDrift, AskedExec, AskedRound};
+pub use self::asked::{AskedAction, AskedDrift, AskedExec, AskedNote, AskedRound};
 pub use self::masked::{MaskKey, Masked};
 pub use self::object::{Object, ObjectRef};
+pub use self::running::Running;
 
+pub(crate) use self::image::digest_of_reference;
 pub(crate) use self::missing::Missing;
 pub(crate) use self::record::{Dict, Record};

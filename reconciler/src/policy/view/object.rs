@@ -1,12 +1,14 @@
 //! Objects that policy is asked about: a declaration, with what it takes to understand it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
 use super::image::ImageParts;
-use super::table::{Table, Thing, dict, part, table, text};
+use super::running::{RUNNING, Running};
+use super::table::{Table, Thing, dict, maybe_part, part, table, text};
 use super::{instance, objects, policies};
 use crate::model::desired::Declared;
 use crate::model::ids::{Digest, ImageName, Key, Name};
@@ -83,6 +85,7 @@ pub struct Object {
     digest: Digest,
     made_of: [Option<Digest>; 2],
     image: Option<Arc<ImageSpec>>,
+    running: Option<Arc<Running>>,
     /// The image, taken apart once somebody asked.
     parts: OnceLock<Arc<ImageParts>>,
 }
@@ -91,8 +94,9 @@ pub struct Object {
 #[derive(Debug, Clone)]
 struct Meta {
     key: Key,
-    labels: std::collections::BTreeMap<String, String>,
-    annotations: std::collections::BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    are_labels_known: bool,
 }
 
 macro_rules! of_kinds {
@@ -154,8 +158,12 @@ impl Object {
     fn new<S>(kind: ObjectKind, key: &Key, declared: &Declared<S>, spec: AnySpec) -> Self {
         let Declared { labels, annotations, spec: _, digest, basis: _, source: _, stale: _ } =
             declared;
-        let meta =
-            Meta { key: key.clone(), labels: labels.clone(), annotations: annotations.clone() };
+        let meta = Meta {
+            key: key.clone(),
+            labels: labels.clone(),
+            annotations: annotations.clone(),
+            are_labels_known: true,
+        };
         let words = serde_json::to_vec(&(&meta.key, &meta.labels, &meta.annotations, digest));
         let made_of = [Some(declared.digest.clone()), None];
         let digest = Digest::of(&words.unwrap_or_default());
@@ -167,8 +175,17 @@ impl Object {
             digest,
             made_of,
             image: None,
+            running: None,
             parts: OnceLock::new(),
         }
+    }
+
+    /// The same object, together with what was found when somebody looked at it where it runs.
+    #[must_use]
+    pub fn seen_running(&self, running: Arc<Running>) -> Self {
+        let found = Digest::of(&serde_json::to_vec(&*running).unwrap_or_default());
+        let digest = Digest::of(format!("{} {found}", self.digest).as_bytes());
+        Self { digest, running: Some(running), ..self.clone() }
     }
 
     /// Whether it would be the same again if it were made of this declaration, and of an Image of
@@ -176,6 +193,7 @@ impl Object {
     pub(crate) fn is_made_of<S>(&self, declared: &Declared<S>, image: Option<&Digest>) -> bool {
         let [own, of_image] = self.made_of.each_ref().map(Option::as_ref);
         own == Some(&declared.digest)
+            && self.running.is_none()
             && of_image == image
             && self.meta.labels == declared.labels
             && self.meta.annotations == declared.annotations
@@ -187,10 +205,19 @@ impl Object {
         &self.name
     }
 
-    /// Its labels.
+    /// Its labels, if they are known: see [`without_labels`](Self::without_labels).
     #[must_use]
-    pub fn labels(&self) -> &std::collections::BTreeMap<String, String> {
-        &self.meta.labels
+    pub fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        self.meta.are_labels_known.then_some(&self.meta.labels)
+    }
+
+    /// The same of what is no longer declared, and whose labels nobody remembers. Scripts see none;
+    /// a binding that asks for labels is about it all the same, and a waiver that does is not.
+    #[must_use]
+    pub fn without_labels(mut self) -> Self {
+        let meta = Meta { are_labels_known: false, ..(*self.meta).clone() };
+        self.meta = Arc::new(meta);
+        self
     }
 
     /// Digest of all that a script sees of it.
@@ -227,6 +254,7 @@ table! {
     OBJECT = "object": Object {
         "kind": Text |object| text(object.name.kind.as_str());
         "metadata": Part(&METADATA) |object| part::<Meta>(&object.meta);
+        "running": Part(&RUNNING) |object| maybe_part(object.running.as_deref());
     }
 }
 

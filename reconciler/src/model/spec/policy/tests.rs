@@ -13,7 +13,7 @@ fn instance<'a>(project: &'a Name, called: &'a str) -> Candidate<'a> {
         kind: ObjectKind::Instance,
         project: Some(project),
         name: called,
-        labels: NO_LABELS,
+        labels: Some(NO_LABELS),
         node: None,
         action: None,
     }
@@ -55,7 +55,7 @@ fn what_is_not_known_does_not_leave_an_object_out_of_a_binding() {
 fn all_that_a_match_says_must_hold() {
     let shop = name("shop");
     let labels = BTreeMap::from([("tier".to_owned(), "front".to_owned())]);
-    let candidate = Candidate { labels: &labels, ..instance(&shop, "web-1") };
+    let candidate = Candidate { labels: Some(&labels), ..instance(&shop, "web-1") };
     let mut matches = Match {
         kinds: vec![ObjectKind::Image, ObjectKind::Instance],
         labels: labels.clone(),

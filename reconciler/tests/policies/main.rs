@@ -1,6 +1,8 @@
 //! Policies that are bound, in a world of memory: what they keep from coming, and what they leave alone.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
+mod act;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +31,15 @@ const BROKEN: &str = "// @id SMALL @version 1.0.1 @title few replicas @level har
                       fn check(o) { require(o.replicas < \"3\", \"too many replicas\"); }\n";
 
 fn policies(text: &str) -> Event {
-    let source = PolicySource::new(Origin::Own, "small/policy.rhai", text);
-    let sources = PolicySources { policies: vec![source], profiles: BTreeMap::new() };
+    all_of(&[text])
+}
+
+fn all_of(texts: &[&str]) -> Event {
+    let source = |(at, text): (usize, &&str)| {
+        PolicySource::new(Origin::Own, &format!("{at}/policy.rhai"), text)
+    };
+    let policies = texts.iter().enumerate().map(source).collect();
+    let sources = PolicySources { policies, profiles: BTreeMap::new() };
     let library = Library::new(&sources).unwrap();
     Event::Policies(Box::new(PolicyReading {
         policies: Some(Arc::new(Policies::of(Arc::new(library)))),
@@ -56,15 +65,20 @@ fn set(level: Level, instances: &[(&str, InstanceSpec)]) -> DesiredSet {
     for (name, spec) in instances {
         desired.instances.insert(key(name), declared(spec.clone()));
     }
+    bind(&mut desired, "SMALL", level);
+    desired
+}
+
+fn bind(desired: &mut DesiredSet, policy: &str, level: Level) {
     let binding = PolicyBindingSpec {
-        bound: Bound::Policy("SMALL".parse().unwrap()),
+        bound: Bound::Policy(policy.parse().unwrap()),
         level: Some(level),
         levels: Levels::default(),
         params: BTreeMap::new(),
         matches: Sparse::default(),
     };
-    desired.bindings.insert(key("shop/small"), declared(binding));
-    desired
+    let name = format!("shop/{}", policy.to_lowercase());
+    desired.bindings.insert(key(&name), declared(binding));
 }
 
 fn waiver(approver: Option<&str>, expires: &str) -> WaiverSpec {
