@@ -52,12 +52,13 @@ pub fn spots(root: &Path, wanted: &[(&Source, Option<&str>)]) -> Vec<Spot> {
             let spot = match span {
                 Some(span) => {
                     let place = lines.place(&path, span, None);
-                    Spot {
-                        file: place.file,
-                        line: place.line,
-                        column: place.column,
-                        width: place.width,
-                    }
+                    let skipped = place.text_column.saturating_sub(1) as usize;
+                    let meant = place.text.chars().skip(skipped).take(place.width as usize);
+                    // The parser takes blanks behind a value for a part of it.
+                    let meant = meant.collect::<String>();
+                    let width = meant.trim_end().chars().count();
+                    let width = u32::try_from(width.max(1)).unwrap_or(1);
+                    Spot { file: place.file, line: place.line, column: place.column, width }
                 }
                 None => {
                     Spot { file: path.clone(), line: source.line, column: source.column, width: 1 }
@@ -130,7 +131,7 @@ spec:
     privileged: true
 ---
 kind: Instance
-spec: { image: \"wéb:1\", env: { A: b } }
+spec: { image: \"wéb:1\", env: { A: \"b\" } }
 ";
 
     #[test]
@@ -147,7 +148,7 @@ spec: { image: \"wéb:1\", env: { A: b } }
             (&first, "spec.ports[0]", 8, 7, "80"),
             (&first, "metadata.labels.example.org/owner", 5, 13, "example.org/owner: me"),
             (&second, "spec.image", 14, 9, "image: \"wéb:1\""),
-            (&second, "spec.env.A", 14, 33, "A: b"),
+            (&second, "spec.env.A", 14, 33, "A: \"b\""),
             // What is not written stands in what is.
             (&first, "spec.security.capDrop", 10, 3, "security"),
             (&first, "spec.ports[2].host", 7, 3, "ports"),

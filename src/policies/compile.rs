@@ -29,7 +29,7 @@ pub fn compile(sources: &PolicySources) -> Result<Compiled, Vec<String>> {
         let problems = bad.iter().map(ToString::to_string).collect::<Vec<_>>();
         problems.iter().flat_map(|all| all.lines()).map(str::to_owned).collect::<Vec<_>>()
     })?;
-    let params = library.scripts().map(|(id, script)| (id.clone(), script.meta().params.clone()));
+    let params = library.metas().map(|(id, meta)| (id.clone(), meta.params.clone()));
     let catalogue = Catalogue { policies: params.collect(), profiles: sources.profiles.clone() };
     Ok(Compiled { policies: Arc::new(Policies::of(Arc::new(library))), catalogue })
 }

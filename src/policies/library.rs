@@ -61,6 +61,12 @@ mod tests {
             assert!(source.id().is_some(), "{source} says no @id");
             assert!(source.cases.is_some(), "{source} has no cases.yaml");
         }
+        // One that is built in is compiled when somebody asks for it: here all are.
+        let sources = PolicySources { policies: found.policies, profiles: found.profiles };
+        let library = Library::new(&sources).unwrap_or_else(|bad| panic!("{bad:?}"));
+        for (id, _) in library.metas() {
+            library.compiled(id).unwrap_or_else(|why| panic!("{why}"));
+        }
         let profiles = fs::metadata(folder.join("profiles.yaml")).is_ok();
         assert_eq!(PROFILES.is_some(), profiles);
     }

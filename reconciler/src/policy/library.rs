@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::meta::PolicyMeta;
 use super::script::Script;
 use super::script::fault::{Failure, FailureKind};
 use crate::model::ids::Digest;
-use crate::model::policies::{PolicySource, PolicySources, Profile, ProfileMember};
+use crate::model::policies::{Origin, PolicySource, PolicySources, Profile, ProfileMember};
 use crate::model::spec::policy::PolicyId;
 
 /// A text that is no policy, or a profile of what is not there, with all that is wrong with it.
@@ -31,22 +32,67 @@ impl fmt::Display for BadPolicy {
     }
 }
 
+/// A text of which the header was read.
+#[derive(Debug, Clone)]
+struct Held {
+    meta: PolicyMeta,
+    text: Arc<str>,
+    place: Arc<str>,
+    traced: bool,
+    /// What is made of it, once somebody asked.
+    script: OnceLock<Result<Arc<Script>, Failure>>,
+}
+
 /// The policies that there are. A set is good as a whole or not at all: whoever holds the last good
 /// one goes on with it.
+///
+/// Own scripts are compiled when the set is made, so that all that is wrong with them is told then.
+/// Of those that are built in, most are bound by nobody, and all were compiled by tests: each is
+/// compiled when it is asked for first, since a command is to start in a few milliseconds.
 #[derive(Debug, Clone, Default)]
 pub struct Library {
-    scripts: BTreeMap<PolicyId, Arc<Script>>,
+    held: BTreeMap<PolicyId, Held>,
     profiles: BTreeMap<PolicyId, Profile>,
     digest: Option<Digest>,
 }
 
+impl Held {
+    fn new(source: &PolicySource, traced: bool) -> Result<Self, Vec<Failure>> {
+        let PolicySource { origin, path, text, .. } = source;
+        let (text, place) = (Arc::clone(text), Arc::clone(path));
+        let (meta, script) = match origin {
+            Origin::BuiltIn => (PolicyMeta::read(&text)?, OnceLock::new()),
+            Origin::Own => {
+                let script = compiled(&text, traced)?;
+                (script.meta().clone(), OnceLock::from(Ok(Arc::new(script))))
+            }
+        };
+        Ok(Self { meta, text, place, traced, script })
+    }
+
+    fn script(&self) -> Result<&Arc<Script>, Failure> {
+        let make = || match compiled(&self.text, self.traced) {
+            Ok(script) => Ok(Arc::new(script)),
+            Err(failures) => {
+                let bad = BadPolicy { place: Arc::clone(&self.place), failures };
+                Err(Failure::at(FailureKind::Parse, bad.to_string(), None, None))
+            }
+        };
+        self.script.get_or_init(make).as_ref().map_err(Clone::clone)
+    }
+}
+
+fn compiled(text: &str, traced: bool) -> Result<Script, Vec<Failure>> {
+    if traced { Script::compile_traced(text) } else { Script::compile(text) }
+}
+
 impl Library {
-    /// Compiles all scripts, and ties profiles to them.
+    /// Reads all texts, compiles own ones, and ties profiles to them.
     ///
     /// # Errors
     /// All that is wrong with any of them.
     pub fn new(sources: &PolicySources) -> Result<Self, Vec<BadPolicy>> {
-        Self::made(sources, Script::compile)
+        Self::made(sources, false)
     }
 
     /// The same, with scripts that tell which of their statements were reached.
@@ -54,39 +100,34 @@ impl Library {
     /// # Errors
     /// As for [`new`](Self::new).
     pub fn traced(sources: &PolicySources) -> Result<Self, Vec<BadPolicy>> {
-        Self::made(sources, Script::compile_traced)
+        Self::made(sources, true)
     }
 
-    fn made(
-        sources: &PolicySources,
-        compile: fn(&str) -> Result<Script, Vec<Failure>>,
-    ) -> Result<Self, Vec<BadPolicy>> {
-        let mut scripts: BTreeMap<PolicyId, Arc<Script>> = BTreeMap::new();
-        let mut places: BTreeMap<PolicyId, &Arc<str>> = BTreeMap::new();
+    fn made(sources: &PolicySources, traced: bool) -> Result<Self, Vec<BadPolicy>> {
+        let mut all: BTreeMap<PolicyId, Held> = BTreeMap::new();
         let mut bad = Vec::new();
-        for PolicySource { path, text, .. } in &sources.policies {
-            let place = Arc::clone(path);
-            let script = match compile(text) {
-                Ok(script) => script,
+        for source in &sources.policies {
+            let place = Arc::clone(&source.path);
+            let held = match Held::new(source, traced) {
+                Ok(held) => held,
                 Err(failures) => {
                     bad.push(BadPolicy { place, failures });
                     continue;
                 }
             };
-            let id = script.meta().id.clone();
-            if let Some(first) = places.get(&id) {
-                let failure = Failure::parse(format!("`{id}` is the id of {first}, too"), 1);
-                bad.push(BadPolicy { place, failures: vec![failure] });
+            let id = held.meta.id.clone();
+            if let Some(first) = all.get(&id) {
+                let message = format!("`{id}` is the id of {}, too", first.place);
+                bad.push(BadPolicy { place, failures: vec![Failure::parse(message, 1)] });
                 continue;
             }
-            places.insert(id.clone(), path);
-            scripts.insert(id, Arc::new(script));
+            all.insert(id, held);
         }
         // If scripts are bad, profiles miss them for no reason of their own.
         if bad.is_empty() {
             for (name, profile) in &sources.profiles {
                 let failures: Vec<_> =
-                    profile.members.iter().filter_map(|member| wrong(member, &scripts)).collect();
+                    profile.members.iter().filter_map(|member| wrong(member, &all)).collect();
                 if !failures.is_empty() {
                     let place = Arc::from(format!("profile `{name}`"));
                     bad.push(BadPolicy { place, failures });
@@ -97,18 +138,38 @@ impl Library {
             return Err(bad);
         }
         let (profiles, digest) = (sources.profiles.clone(), Some(sources.digest()));
-        Ok(Self { scripts, profiles, digest })
+        Ok(Self { held: all, profiles, digest })
     }
 
-    /// The script of that id.
+    /// The script of that id; none if there is no such policy, or it is built in and wrong.
     #[must_use]
     pub fn script(&self, id: &PolicyId) -> Option<&Arc<Script>> {
-        self.scripts.get(id)
+        self.held.get(id)?.script().ok()
     }
 
-    /// All scripts.
-    pub fn scripts(&self) -> impl Iterator<Item = (&PolicyId, &Arc<Script>)> {
-        self.scripts.iter()
+    /// The same.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn compiled(&self, id: &PolicyId) -> Result<&Arc<Script>, Failure> {
+        match self.held.get(id) {
+            Some(held) => held.script(),
+            None => {
+                let message = format!("there is no policy `{id}`");
+                Err(Failure::at(FailureKind::Parse, message, None, None))
+            }
+        }
+    }
+
+    /// What the header of a policy says.
+    #[must_use]
+    pub fn meta(&self, id: &PolicyId) -> Option<&PolicyMeta> {
+        self.held.get(id).map(|held| &held.meta)
+    }
+
+    /// The headers of all policies.
+    pub fn metas(&self) -> impl Iterator<Item = (&PolicyId, &PolicyMeta)> {
+        self.held.iter().map(|(id, held)| (id, &held.meta))
     }
 
     /// The policies of a profile.
@@ -131,14 +192,14 @@ impl Library {
 
 /// What is wrong with a policy of a profile. That a parameter is not set is no fault yet: a binding
 /// of the profile may set it.
-fn wrong(member: &ProfileMember, scripts: &BTreeMap<PolicyId, Arc<Script>>) -> Option<Failure> {
+fn wrong(member: &ProfileMember, all: &BTreeMap<PolicyId, Held>) -> Option<Failure> {
     let ProfileMember { policy, level: _, params } = member;
     let failure = |message| Some(Failure::at(FailureKind::Parse, message, None, None));
-    let Some(script) = scripts.get(policy) else {
+    let Some(held) = all.get(policy) else {
         return failure(format!("there is no policy `{policy}`"));
     };
     for (name, value) in params {
-        let Some(spec) = script.meta().params.get(name) else {
+        let Some(spec) = held.meta.params.get(name) else {
             return failure(format!("policy `{policy}` has no parameter `{name}`"));
         };
         let value = serde_json::to_value(value).unwrap_or_default();

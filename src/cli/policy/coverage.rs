@@ -81,7 +81,7 @@ fn gaps(judged: &Judged<'_>) -> Gaps {
             })
             .collect(),
         unbound: library
-            .scripts()
+            .metas()
             .filter(|(id, _)| !bound.contains(id))
             .map(|(id, _)| id.to_string())
             .collect(),

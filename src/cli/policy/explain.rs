@@ -248,7 +248,7 @@ impl Judged<'_> {
             kind: object.kind,
             project: Some(&object.key.project),
             name: object.key.name.as_str(),
-            labels: &labels,
+            labels: Some(&labels),
             node: None,
             action: None,
         };

@@ -3,7 +3,7 @@
 //! Read in this order: [`rendering`] (answers that are made up, as text), [`commands`] (one process on
 //! a real engine), [`daemon`] (`up`, with other commands beside it),
 //! [`looking`] (lists, waits, events), [`exec`] with [`terminal`] (a pseudo-terminal), [`import`]
-//! (out of a Compose file), [`grammar`] (what can stand in a spec).
+//! (out of a Compose file), [`policy`] (what policies say of files), [`grammar`] (what can stand in a spec).
 
 mod commands;
 mod daemon;
@@ -12,5 +12,6 @@ mod grammar;
 mod import;
 mod looking;
 mod nodes;
+mod policy;
 mod rendering;
 mod terminal;

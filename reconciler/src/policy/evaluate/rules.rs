@@ -151,10 +151,7 @@ fn wanted(library: &Library, spec: &PolicyBindingSpec) -> Vec<Wanted> {
     let wanted = |policy: &PolicyId, level, params: &BTreeMap<String, Param>| Wanted {
         policy: policy.clone(),
         level,
-        script: match library.script(policy) {
-            Some(script) => Ok(Arc::clone(script)),
-            None => Err(missing(format!("there is no policy `{policy}`"))),
-        },
+        script: library.compiled(policy).map(Arc::clone),
         set: values(params).collect(),
     };
     match &spec.bound {
@@ -183,8 +180,8 @@ fn unused(library: &Library, spec: &PolicyBindingSpec) -> Option<Failure> {
     let has = |name: &String| {
         members
             .iter()
-            .filter_map(|member| library.script(&member.policy))
-            .any(|script| script.meta().params.contains_key(name))
+            .filter_map(|member| library.meta(&member.policy))
+            .any(|meta| meta.params.contains_key(name))
     };
     let name = spec.params.keys().find(|name| !has(name))?;
     Some(missing(format!("no policy of profile `{profile}` has a parameter `{name}`")))

@@ -9,7 +9,7 @@ use super::verdict::{Verdict, has_denial};
 use crate::model::desired::DesiredSet;
 use crate::model::ids::Key;
 use crate::model::spec::WaiverSpec;
-use crate::model::spec::policy::Candidate;
+use crate::model::spec::policy::{Candidate, Level};
 use crate::model::time::Timestamp;
 use crate::policy::outcome::Outcome;
 
@@ -124,7 +124,7 @@ impl Waivers {
     }
 }
 
-/// Whether it is for something that is denied.
+/// Whether it is for something that is denied at the level at which it does not count.
 fn is_needed<'a>(
     key: &Key,
     waiver: &WaiverSpec,
@@ -133,7 +133,9 @@ fn is_needed<'a>(
     verdicts.any(|verdict| {
         let object = &verdict.object;
         verdict.policy == waiver.policy
+            && verdict.level == Level::Hard
             && verdict.denies()
+            && waiver.select.name.as_ref().is_none_or(|name| name.matches(object.key.name.as_str()))
             && waiver.select.kind.is_none_or(|kind| kind == object.kind)
             && waiver.select.project.as_ref().unwrap_or(&key.project) == &object.key.project
     })

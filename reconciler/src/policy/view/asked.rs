@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::object::{Object, ObjectRef};
+use super::running::Running;
 use super::table::{maybe, maybe_part, part, shown, table, text, texts};
 use crate::model::ids::Name;
 use crate::model::spec::policy::ActionKind;
@@ -108,6 +109,24 @@ pub enum AskedNote {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         exec: Option<AskedExec>,
     },
+    /// A container, as it would be made.
+    Sent {
+        /// Of which instance.
+        object: ObjectRef,
+        /// Of which replica of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replica: Option<u32>,
+    },
+    /// What was found where it runs.
+    Found {
+        /// Of what.
+        object: ObjectRef,
+        /// Of which replica of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replica: Option<u32>,
+        /// What is not declared anywhere.
+        running: Running,
+    },
     /// Drift.
     Drift {
         /// Of what.
@@ -121,6 +140,19 @@ pub enum AskedNote {
         /// In which fields.
         fields: Vec<FieldChange>,
     },
+}
+
+impl AskedNote {
+    /// Which replica it is about, if about one.
+    #[must_use]
+    pub fn replica(&self) -> Option<u32> {
+        match self {
+            Self::Action { replica, .. }
+            | Self::Sent { replica, .. }
+            | Self::Found { replica, .. }
+            | Self::Drift { replica, .. } => *replica,
+        }
+    }
 }
 
 impl AskedAction {

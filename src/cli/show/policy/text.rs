@@ -49,11 +49,12 @@ fn of_row(row: &Row, style: &Style) -> String {
     let word = style.paint(ink, row.status.as_str());
     let place = row.where_().map(|place| format!("{place} ")).unwrap_or_default();
     let level = row.level.as_ref().map(|level| format!(" {level}")).unwrap_or_default();
-    let mut text = format!("{place}{word} {}{level}, {}\n", row.rule, row.object);
+    let head = format!("{}{level}, {}", row.rule, row.object);
+    let mut text = format!("{}{word} {}\n", plain(&place), plain(&head));
     if row.status == Status::Passed {
         return text;
     }
-    let mut line = |line: &str| text.push_str(&format!("    {line}\n"));
+    let mut line = |line: &str| text.push_str(&format!("    {}\n", plain(line)));
     line(&row.found());
     if let Some(want) = &row.want {
         line(&format!("allowed: {want}"));
@@ -65,6 +66,11 @@ fn of_row(row: &Row, style: &Style) -> String {
         line(&format!("waiver {}", waiver.words()));
     }
     text
+}
+
+/// What was declared may hold signs that a terminal obeys.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn asked(asked: &[Asked]) -> Table {
