@@ -55,7 +55,7 @@ deny contains "the node's memory" if input.security.namespaces.ipc == "host"
 
 deny contains "no filter of system calls" if input.security.seccomp == "unconfined"
 
-is_sensitive("/")
+is_sensitive(path) if path == "/"
 
 is_sensitive(path) if {
 	some prefix in sensitive
