@@ -22,6 +22,9 @@ const RUNS: usize = 31;
 /// What windlass shall need for a spec at most, in µs.
 const GOAL_US: f64 = 12.0;
 
+/// Some of the specs: what they are called, and which ones.
+type Group = (&'static str, fn(&Sample) -> bool);
+
 fn main() -> ExitCode {
     let (text, code) = match run() {
         Ok(text) => (text, ExitCode::SUCCESS),
@@ -37,7 +40,7 @@ fn run() -> Result<String, String> {
     let samples = samples()?;
     let mut judges = judges(&samples)?;
     let broken = agree(&samples, &mut judges)?;
-    let groups: [(&str, fn(&Sample) -> bool); 3] = [
+    let groups: [Group; 3] = [
         ("all", |_| true),
         ("that break none", |sample| sample.is_good),
         ("that break some", |sample| !sample.is_good),

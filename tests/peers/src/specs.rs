@@ -44,7 +44,7 @@ impl Dice {
 
 fn sample(number: u64, is_good: bool) -> Result<Sample, String> {
     let mut dice = Dice(number);
-    let mut breaks = || !is_good && dice.next() % 4 == 0;
+    let mut breaks = || !is_good && dice.next().is_multiple_of(4);
     let registry = if breaks() { "elsewhere.example" } else { "registry.example" };
     let version = if breaks() { ":1.4" } else { "@sha256:00" };
     let image = format!("{registry}/shop/web-{number}{version}");
@@ -106,7 +106,7 @@ fn sample(number: u64, is_good: bool) -> Result<Sample, String> {
         read_only_root,
         no_new_privileges,
         seccomp: seccomp.map(Into::into),
-        namespaces: Namespaces { pid, ipc, ..Namespaces::default() }.into(),
+        namespaces: Namespaces { pid, ipc, ..Namespaces::default() },
         ..Security::default()
     };
     let mount = |bind: String| Mount {
