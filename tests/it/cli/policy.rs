@@ -438,7 +438,7 @@ fn the_example_says_what_its_readme_shows() {
     assert_eq!(suppressed.len(), 1);
     assert_eq!(suppressed[0]["properties"]["object"], "Instance shop/legacy");
     // The workflow runs commands that there are, with forms that there are.
-    let workflow = fs::read_to_string(from.join("github-workflow.yaml")).expect("a workflow");
+    let workflow = fs::read_to_string(from.join("github-workflow.yml")).expect("a workflow");
     let commands: Vec<&str> = workflow
         .lines()
         .filter_map(|line| line.find("windlass policy").map(|at| &line[at..]))
