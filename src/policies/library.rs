@@ -35,7 +35,7 @@ pub(super) fn readme(path: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::fs;
     use std::path::Path;
 
@@ -69,5 +69,59 @@ mod tests {
         }
         let profiles = fs::metadata(folder.join("profiles.yaml")).is_ok();
         assert_eq!(PROFILES.is_some(), profiles);
+    }
+
+    fn members<'a>(found: &'a Found, profile: &str) -> BTreeSet<&'a str> {
+        let members = &found.profiles[&profile.parse().unwrap()].members;
+        members.iter().map(|member| member.policy.as_str()).collect()
+    }
+
+    #[test]
+    fn profiles_hold_what_they_are_called_for() {
+        let found = library();
+        let ids: Vec<String> =
+            found.policies.iter().filter_map(|source| Some(source.id()?.to_string())).collect();
+        let all_of = |prefix: &str| {
+            ids.iter().map(String::as_str).filter(|id| id.starts_with(prefix)).collect()
+        };
+        assert_eq!(members(&found, "cis-5"), all_of("CIS-5."));
+        assert_eq!(members(&found, "supply-chain"), all_of("SUP-"));
+        assert!(members(&found, "immutable").is_superset(&all_of("IMM-")));
+        assert!(members(&found, "tenant").is_superset(&all_of("QUO-")));
+        assert!(members(&found, "restricted").is_superset(&members(&found, "baseline")));
+        let in_none: Vec<&String> = ids
+            .iter()
+            .filter(|id| {
+                !found
+                    .profiles
+                    .keys()
+                    .any(|one| members(&found, one.as_str()).contains(id.as_str()))
+            })
+            .collect();
+        assert_eq!(in_none, ["ACT-WINDOW"]);
+    }
+
+    #[test]
+    fn the_list_for_readers_is_true() {
+        let found = library();
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/README.md");
+        let readme = fs::read_to_string(readme).unwrap();
+        let sources = PolicySources { policies: found.policies.clone(), profiles: BTreeMap::new() };
+        let compiled = Library::new(&sources).unwrap();
+        let mut rows = BTreeSet::new();
+        for (id, script) in compiled.scripts() {
+            let meta = script.meta();
+            let profiles: Vec<&str> =
+                ["baseline", "restricted", "cis-5", "supply-chain", "immutable", "tenant"]
+                    .into_iter()
+                    .filter(|profile| members(&found, profile).contains(id.as_str()))
+                    .collect();
+            let (folder, level) = (id.to_string().to_lowercase(), meta.level.as_str());
+            let (title, profiles) = (&meta.title, profiles.join(" "));
+            rows.insert(format!("| [{id}]({folder}/README.md) | {title} | {level} | {profiles} |"));
+        }
+        let listed: BTreeSet<String> =
+            readme.lines().filter(|line| line.starts_with("| [")).map(str::to_owned).collect();
+        assert_eq!(listed, rows);
     }
 }

@@ -29,6 +29,7 @@ impl Engine {
         }
         let now = self.snapshot.now;
         self.judge();
+        self.scan();
         self.watch_health();
         self.ask_due();
         self.read_last_lines();

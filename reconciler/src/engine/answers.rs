@@ -10,10 +10,13 @@ use crate::model::time::Timestamp;
 use crate::model::verdicts::Said;
 use crate::plan::{self, Change, managed};
 use crate::policy::answers::{Answers, Drift, DriftAnswer, action_of};
-use crate::policy::evaluate::Decision;
+use crate::policy::evaluate::{Decision, Verdict};
+use crate::policy::found;
 use crate::policy::last;
 use crate::policy::outcome::Response;
-use crate::policy::view::{AskedAction, AskedDrift, AskedExec, AskedRound, Object, ObjectRef};
+use crate::policy::view::{
+    AskedAction, AskedDrift, AskedExec, AskedNote, AskedRound, Object, ObjectRef,
+};
 use crate::step::{Action, Cause};
 
 /// So often a round is planned. Each time something else may take the place of what was denied; what
@@ -31,6 +34,7 @@ impl Engine {
         let mut answers = Answers {
             asks_of_actions: has_bindings && self.evaluator.asks_of_actions(),
             asks_of_drift: has_bindings && self.evaluator.asks_of_drift(),
+            asks_of_what_is_sent: has_bindings && self.evaluator.asks_of_objects(),
             ..Answers::default()
         };
         if has_bindings && self.policies.library().is_none() {
@@ -38,6 +42,7 @@ impl Engine {
             answers = Answers {
                 asks_of_actions: true,
                 asks_of_drift: true,
+                asks_of_what_is_sent: true,
                 is_closed: true,
                 ..Answers::default()
             };
@@ -72,6 +77,9 @@ impl Engine {
                 answers.drift.insert(drift.object, answer);
             }
         }
+        if answers.asks_of_what_is_sent {
+            changes |= self.ask_of_what_is_sent(answers);
+        }
         if answers.asks_of_actions {
             let unasked: Vec<(Change, ActionKind)> = self
                 .planned()
@@ -96,6 +104,48 @@ impl Engine {
                 self.note_decision(&decision, asked.note());
                 answers.actions.insert((change.object, kind), answer);
             }
+        }
+        changes
+    }
+
+    /// Asks about containers as they would be made: whatever was done to a declaration on its way,
+    /// what is sent is what was judged. What stands in the way of the declaration itself is not
+    /// asked about again: a revision that was admitted may come anew.
+    fn ask_of_what_is_sent(&mut self, answers: &mut Answers) -> bool {
+        let mut made = Vec::new();
+        for step in &self.plan.steps {
+            let (Action::CreateContainer { config, .. }, ObjectId::Replica(replica)) =
+                (&step.action, &step.object)
+            else {
+                continue;
+            };
+            if answers.sent.contains_key(&step.object) {
+                continue;
+            }
+            let desired = &self.snapshot.desired;
+            let Some(declared) = desired.instances.get(&replica.instance) else { continue };
+            let image = match &declared.spec.image {
+                ImageName::Declared(key) => desired.images.get(key),
+                ImageName::Reference(_) => None,
+            };
+            let spec = found::spec(&declared.spec, config);
+            let object = Object::instance(&replica.instance, &declared.with(spec), image);
+            made.push((step.object.clone(), replica.clone(), step.node.clone(), Arc::new(object)));
+        }
+        let mut changes = false;
+        for (id, replica, node, object) in made {
+            let decision = self.evaluator.sent(&object, &node, self.snapshot.now);
+            let known = self.snapshot.verdicts.of(ObjectKind::Instance, &replica.instance);
+            let is_new = |verdict: &&Verdict| {
+                !known.iter().any(|said| said.denies && *said.policy == *verdict.policy.as_str())
+            };
+            let denial = decision.denials().find(is_new).map(|verdict| said(verdict, true));
+            if denial.is_some() {
+                changes = true;
+                let (object, replica) = (object.name().clone(), Some(replica.ordinal));
+                self.note_decision(&decision, AskedNote::Sent { object, replica });
+            }
+            answers.sent.insert(id, denial);
         }
         changes
     }

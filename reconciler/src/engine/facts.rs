@@ -143,10 +143,13 @@ impl Engine {
     }
 
     /// Tells the evaluator what is known, if that is new.
-    pub(super) fn learn(&mut self) {
-        if std::mem::take(&mut self.known.is_new) {
+    pub(super) fn learn(&mut self) -> bool {
+        let is_new = std::mem::take(&mut self.known.is_new);
+        if is_new {
             self.evaluator.learn(Arc::new(self.facts()));
+            self.scans.forget();
         }
+        is_new
     }
 
     fn facts(&self) -> Facts {

@@ -21,8 +21,10 @@ mod facts;
 mod health;
 mod last_lines;
 mod observe;
+mod patches;
 mod policies;
 mod repeat;
+mod scan;
 mod verdicts;
 mod wake;
 
@@ -32,7 +34,7 @@ use std::time::Duration;
 
 use crate::model::cordon::NodeOrder;
 use crate::model::desired::{RootState, SpecsChange, SpecsReading};
-use crate::model::ids::{Name, ObjectId, OwnerId, ReplicaKey};
+use crate::model::ids::{Key, Name, ObjectId, OwnerId, ReplicaKey};
 use crate::model::journal::{Entry, PolicySetNote, Stamped, Told};
 use crate::model::record::{Approval, Records};
 use crate::model::snapshot::{Config, Snapshot};
@@ -76,6 +78,10 @@ pub struct Engine {
     evaluator: Evaluator,
     /// What they have not looked at yet.
     unjudged: policies::Unjudged,
+    /// What they said of what runs.
+    scans: scan::Scans,
+    /// Instances that policies gave values to: as they are declared, and what was given.
+    patched: BTreeMap<Key, patches::Patched>,
     /// The set of them that is in force.
     policy_set: Option<PolicySetNote>,
     /// What is known of images from outside.
@@ -141,6 +147,8 @@ impl Engine {
             policies,
             evaluator: Evaluator::default(),
             unjudged: policies::Unjudged::default(),
+            scans: scan::Scans::default(),
+            patched: BTreeMap::new(),
             policy_set: None,
             known: facts::Known::default(),
             told: Told::default(),
@@ -318,6 +326,7 @@ impl Engine {
         }
         self.snapshot.asked.clear();
         self.snapshot.withheld.clear();
+        self.patched.clear();
         self.note_protected(&desired);
         self.snapshot.desired = desired;
         self.unjudged = policies::Unjudged::All;
@@ -343,6 +352,7 @@ impl Engine {
         overlay::forget(&mut self.snapshot, &objects);
         self.unjudged.add(&objects);
         objects.links.keys().for_each(|key| drop(self.snapshot.withheld.remove(key)));
+        objects.instances.keys().for_each(|key| drop(self.patched.remove(key)));
         self.note_protected(&objects);
         self.snapshot.desired.renew(objects);
         self.ask_who_signed();
@@ -458,9 +468,6 @@ impl Engine {
     /// Lays what instances went back to over what is declared.
     fn lay(&mut self) {
         let Snapshot { records, asked, .. } = &self.snapshot;
-        if !records.rollouts.is_empty() || !asked.is_empty() {
-            self.unjudged = policies::Unjudged::All;
-        }
         records.rollouts.keys().chain(asked.keys()).for_each(|key| self.memo.touch(key));
         overlay::lay(&mut self.snapshot);
     }

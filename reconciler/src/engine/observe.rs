@@ -222,6 +222,7 @@ impl Engine {
             return;
         }
         self.memo.forget();
+        self.scans.touch_all();
         let latency = self.nodes.get_mut(node).and_then(|state| {
             state.failures = 0;
             state.latency()
@@ -439,6 +440,7 @@ impl Engine {
         found: Option<(ContainerId, ObservedContainer)>,
     ) {
         self.memo.touch(&replica.instance);
+        self.scans.touch(&replica.instance);
         let located = self.snapshot.containers.entry(replica.clone()).or_insert_with(one);
         let mut writes = Vec::new();
         located.retain(|at| {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Engine;
+use super::patches::Patched;
 use crate::model::desired::DesiredSet;
 use crate::model::ids::{Key, Name};
 use crate::model::journal::Entry;
@@ -13,7 +14,8 @@ use crate::model::snapshot::Snapshot;
 use crate::model::spec::policy::{Level, ObjectKind, Point};
 use crate::model::verdicts::{Asked, PolicyNotes, Said, Verdicts, Whose};
 use crate::policy::Policies;
-use crate::policy::evaluate::{Decision, Evaluation, Verdict};
+use crate::policy::evaluate::{Evaluation, Verdict};
+use crate::policy::library::Library;
 use crate::policy::outcome::Outcome;
 use crate::policy::view::ObjectRef;
 
@@ -40,6 +42,10 @@ pub(super) enum Unjudged {
 }
 
 impl Unjudged {
+    fn is_nothing(&self) -> bool {
+        matches!(self, Self::Changes(changes) if changes.is_empty())
+    }
+
     pub(super) fn add(&mut self, change: &DesiredSet) {
         match self {
             Self::All => {}
@@ -65,68 +71,99 @@ impl Engine {
     /// Has policies look at what is declared. Without a binding that costs nothing; what nothing
     /// happened to since is not asked about again.
     pub(super) fn judge(&mut self) {
-        self.put_back();
+        let has_bindings = !self.snapshot.desired.bindings.is_empty();
+        let is_learned = has_bindings && self.learn();
+        let is_due = self.snapshot.verdicts.wake_at.is_some_and(|at| at <= self.snapshot.now);
+        if self.unjudged.is_nothing() && !is_learned && !is_due {
+            return;
+        }
         let unjudged = std::mem::replace(&mut self.unjudged, Unjudged::Changes(Vec::new()));
-        if !self.snapshot.desired.bindings.is_empty() {
-            self.learn();
+        self.lay_bare();
+        if matches!(unjudged, Unjudged::All) {
+            self.take_patches_off();
         }
-        let desired = &self.snapshot.desired;
-        if desired.bindings.is_empty() {
-            // One that comes finds nothing that it was told of before.
-            self.unjudged = Unjudged::All;
+        if !has_bindings {
             self.say(Verdicts::default());
-            return self.withhold();
-        }
-        let Some(library) = self.policies.library() else {
+            self.snapshot.policy_notes = PolicyNotes::default();
+        } else if let Some(library) = self.policies.library().cloned() {
+            self.judge_by(library, unjudged);
+        } else {
             self.unjudged = Unjudged::All;
-            let said = unjudged_all(desired);
+            let said = unjudged_all(&self.snapshot.desired);
             self.say(said);
-            return self.withhold();
-        };
+        }
+        self.withhold();
+        self.lay();
+    }
+
+    /// Has the policies of a library look at what was not judged yet.
+    fn judge_by(&mut self, library: Arc<Library>, unjudged: Unjudged) {
+        let desired = &self.snapshot.desired;
         let is_anew = match unjudged {
             Unjudged::All => {
-                self.evaluator.replace(Arc::clone(library));
+                self.evaluator.replace(library);
                 self.evaluator.renew(desired);
-                self.policy_set = Some(self.evaluator.set());
+                self.another_set();
                 true
             }
             Unjudged::Changes(changes) => {
                 for change in &changes {
-                    self.evaluator.change(desired, change);
-                    if !change.bindings.is_empty() || !change.waivers.is_empty() {
-                        self.policy_set = Some(self.evaluator.set());
+                    self.evaluator.change(&self.snapshot.desired, change);
+                    if change.bindings.is_empty() && change.waivers.is_empty() {
+                        change.instances.keys().for_each(|key| self.scans.touch(key));
+                    } else {
+                        self.another_set();
                     }
                 }
                 false
             }
         };
-        let placed = |object: &ObjectRef| node_of(desired, object);
-        let before: BTreeSet<ObjectRef> =
-            self.evaluator.evaluation().as_parts.keys().cloned().collect();
-        let set_before = self.evaluator.evaluation().set.clone();
-        let evaluation = self.evaluator.evaluate(Point::Plan, self.snapshot.now, placed);
-        let mut seen: BTreeSet<ObjectRef> = before;
-        seen.extend(evaluation.as_parts.keys().cloned());
+        let before = self.evaluator.evaluation();
+        let set_before = before.set.clone();
+        let mut seen: BTreeSet<ObjectRef> = before.as_parts.keys().cloned().collect();
+        self.evaluate(&mut seen);
+        if self.put_patches_on(&seen) {
+            self.evaluate(&mut seen);
+        }
+        let evaluation = self.evaluator.evaluation();
         // What is said of a project, or of the whole, is said of each instance.
         let is_wide = seen.iter().any(|object| object.kind == ObjectKind::Project)
             || set_before != evaluation.set
             || is_anew;
-        seen.extend(evaluation.looked_at.iter().cloned());
         let wake_at = evaluation.wake_at;
         self.snapshot.policy_notes = notes(evaluation);
         if is_wide {
-            let all = said_of_all(evaluation, desired);
-            self.say(Verdicts { objects: all, wake_at });
+            let objects = said_of_all(evaluation, &self.snapshot.desired, &self.patched);
+            self.say(Verdicts { objects, wake_at });
         } else {
+            let said_of = |object: &ObjectRef| said_of(evaluation, object, &self.patched);
             let said: Vec<(ObjectRef, Vec<Said>)> =
-                seen.iter().map(|object| (object.clone(), said_of(evaluation, object))).collect();
+                seen.iter().map(|object| (object.clone(), said_of(object))).collect();
             for (object, said) in said {
                 self.say_of(object, said);
             }
             self.snapshot.verdicts.wake_at = wake_at;
         }
-        self.withhold();
         self.note_verdicts(&seen);
+    }
+
+    /// Other rules may be in force.
+    fn another_set(&mut self) {
+        let set = Some(self.evaluator.set());
+        if set == self.policy_set {
+            self.scans.touch_all();
+        } else {
+            self.scans.forget();
+        }
+        self.policy_set = set;
+    }
+
+    /// Has policies evaluated, and adds what was looked at.
+    fn evaluate(&mut self, seen: &mut BTreeSet<ObjectRef>) {
+        let desired = &self.snapshot.desired;
+        let placed = |object: &ObjectRef| node_of(desired, object);
+        let evaluation = self.evaluator.evaluate(Point::Plan, self.snapshot.now, placed);
+        seen.extend(evaluation.as_parts.keys().chain(&evaluation.looked_at).cloned());
     }
 
     /// Takes what is said of all instances.
@@ -162,10 +199,16 @@ impl Engine {
         }
     }
 
-    /// Takes what was withheld back into what is declared, for policies to look at it again.
-    fn put_back(&mut self) {
-        let Snapshot { desired, withheld, .. } = &mut self.snapshot;
+    /// Takes off what is laid over the declarations, for policies to look at those.
+    fn lay_bare(&mut self) {
+        let Snapshot { desired, withheld, asked, .. } = &mut self.snapshot;
         desired.links.append(withheld);
+        for (key, declared) in std::mem::take(asked) {
+            if let Some(laid) = desired.instances.get_mut(&key) {
+                *laid = declared;
+                self.memo.touch(&key);
+            }
+        }
     }
 
     /// Keeps links from coming that are denied. One that came before it was denied stays in force:
@@ -230,7 +273,11 @@ fn notes(evaluation: &Evaluation) -> PolicyNotes {
 }
 
 /// What stands in the way, and what people are to hear of.
-fn said_of_all(evaluation: &Evaluation, desired: &DesiredSet) -> BTreeMap<Whose, Vec<Said>> {
+fn said_of_all(
+    evaluation: &Evaluation,
+    desired: &DesiredSet,
+    patched: &BTreeMap<Key, Patched>,
+) -> BTreeMap<Whose, Vec<Said>> {
     let own = evaluation.decisions.keys().chain(evaluation.as_parts.keys());
     let own: BTreeSet<ObjectRef> = own.cloned().collect();
     // What is said of a project, or of the whole, is said of those that no rule looks at, too.
@@ -238,22 +285,30 @@ fn said_of_all(evaluation: &Evaluation, desired: &DesiredSet) -> BTreeMap<Whose,
     let instances = instances.map(|key| ObjectRef { kind: ObjectKind::Instance, key: key.clone() });
     let all = own.into_iter().chain(instances);
     let said = all.map(|object| {
-        let said = said_of(evaluation, &object);
+        let said = said_of(evaluation, &object, patched);
         ((object.kind, object.key), said)
     });
     said.filter(|(_, said)| !said.is_empty()).collect()
 }
 
-fn said_of(evaluation: &Evaluation, object: &ObjectRef) -> Vec<Said> {
+fn said_of(
+    evaluation: &Evaluation,
+    object: &ObjectRef,
+    patched: &BTreeMap<Key, Patched>,
+) -> Vec<Said> {
     let own = evaluation.decisions.get(object).map(|decision| &**decision);
     let part = evaluation.as_parts.get(object);
     let shown = own.into_iter().chain(part).flat_map(|decision| &decision.verdicts);
     let shown = shown.filter(|verdict| verdict.is_shown() && !verdict.denies());
+    let given = patched.get(&object.key).filter(|_| object.kind == ObjectKind::Instance);
+    let given = given.into_iter().flat_map(|patched| &patched.said);
+    let denials = given.clone().filter(|said| said.denies).cloned();
     evaluation
         .denials(object)
         .map(|verdict| said(verdict, true))
-        .chain(own.into_iter().flat_map(unset))
+        .chain(denials)
         .chain(shown.map(|verdict| said(verdict, false)))
+        .chain(given.filter(|said| !said.denies).cloned())
         .collect()
 }
 
@@ -273,19 +328,6 @@ pub(super) fn said(verdict: &Verdict, denies: bool) -> Said {
         waived_by: verdict.waived_by.clone(),
         denies,
     }
-}
-
-/// Values that policies give to fields are not carried out yet. What was asked for would be missing,
-/// so it does not come.
-fn unset(decision: &Decision) -> impl Iterator<Item = Said> + '_ {
-    decision.patches.iter().filter_map(|patch| {
-        let of = decision.verdicts.iter().find(|verdict| verdict.policy == patch.policy)?;
-        let message = format!(
-            "it sets {}, which is not supported yet; write that into the spec",
-            patch.patch.path
-        );
-        Some(Said { message, ..said(of, true) })
-    })
 }
 
 /// There are bindings, and nobody has read policies: what nobody judged does not come.

@@ -16,7 +16,7 @@ use crate::policy::outcome::{Outcome, Weight};
 use crate::policy::view::{AskedNote, ObjectRef};
 
 /// Scripts about objects and sets see the time by the day.
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 
 impl Engine {
     /// Puts on record what is said of these objects, as far as it is other than before. What passes,
@@ -25,13 +25,26 @@ impl Engine {
         let Some(set) = self.policy_set.clone() else { return };
         let mut notes = Vec::new();
         let day = Timestamp(self.snapshot.now.0.div_euclid(DAY_MS) * DAY_MS);
-        let Self { evaluator, told, .. } = self;
+        let Self { evaluator, told, patched, .. } = self;
         let (evaluation, inventory) = (evaluator.evaluation(), evaluator.inventory());
         let mut note = |verdict: &Verdict, inputs: &Digest| {
             let object: Arc<str> = verdict.object.to_string().into();
             let outcome = outcome_of(verdict);
-            if outcome != VerdictOutcome::Pass || told.knows(&object, Point::Plan) {
-                notes.push(note_of(verdict, &set, inputs_of(verdict, inputs, day), None));
+            let given = patched.get(&verdict.object.key);
+            let given = given.filter(|_| verdict.object.kind == ObjectKind::Instance);
+            let given = given.into_iter().flat_map(|given| &given.said);
+            let given = given.filter(|said| *said.policy == *verdict.policy.as_str());
+            let given: Vec<String> = given.map(|said| said.message.clone()).collect();
+            if outcome != VerdictOutcome::Pass
+                || !given.is_empty()
+                || told.knows(&object, Point::Plan)
+            {
+                let mut note = note_of(verdict, &set, inputs_of(verdict, inputs, day), None);
+                if outcome == VerdictOutcome::Pass && !given.is_empty() {
+                    note.outcome = VerdictOutcome::Info;
+                }
+                note.findings.extend(given);
+                notes.push(note);
             }
         };
         for object in objects {
@@ -58,16 +71,22 @@ impl Engine {
     pub(super) fn note_decision(&mut self, decision: &Decision, asked: AskedNote) {
         let Some(set) = self.policy_set.clone() else { return };
         let words = serde_json::to_string(&asked).unwrap_or_default();
-        let asked = serde_json::to_value(asked).unwrap_or_default();
+        let replica = asked.replica();
+        let value = serde_json::to_value(asked).unwrap_or_default();
+        let inputs = Digest::of(words.as_bytes());
         let now = self.snapshot.now;
         let mut notes = Vec::new();
         for verdict in &decision.verdicts {
-            let object: Arc<str> = verdict.object.to_string().into();
+            let object: Arc<str> = match replica {
+                Some(replica) => format!("{}/{replica}", verdict.object).into(),
+                None => verdict.object.to_string().into(),
+            };
             if outcome_of(verdict) != VerdictOutcome::Pass
                 || self.told.knows(&object, verdict.point)
             {
-                let inputs = inputs_of(verdict, &Digest::of(words.as_bytes()), now);
-                notes.push(note_of(verdict, &set, inputs, Some(asked.clone())));
+                let inputs = inputs_of(verdict, &inputs, now);
+                let note = note_of(verdict, &set, inputs, Some(value.clone()));
+                notes.push(VerdictNote { object, ..note });
             }
         }
         self.judged(&set, notes);

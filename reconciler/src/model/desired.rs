@@ -114,6 +114,21 @@ impl Spec for PolicyBindingSpec {}
 impl Spec for WaiverSpec {}
 
 impl<S: Spec> Declared<S> {
+    /// The same declaration with another spec.
+    #[must_use]
+    pub fn with(&self, spec: S) -> Self {
+        let Self { labels, annotations, source, stale, spec: _, digest: _, basis: _ } = self;
+        Self {
+            labels: labels.clone(),
+            annotations: annotations.clone(),
+            digest: spec.digest(),
+            basis: spec.basis(),
+            spec: Arc::new(spec),
+            source: source.clone(),
+            stale: stale.clone(),
+        }
+    }
+
     /// A declaration at `source`, with its digests and without labels.
     #[must_use]
     pub fn new(spec: S, source: Source) -> Self {

@@ -233,6 +233,13 @@ impl Key {
         format!("{}{NAME_JOINT}{}", self.project, self.name)
     }
 
+    /// The object that an engine knows by that name; `None` if it is none of ours.
+    #[must_use]
+    pub fn of_engine_name(text: &str) -> Option<Self> {
+        let (project, name) = text.split_once(NAME_JOINT)?;
+        Some(Self { project: Name::new(project).ok()?, name: Name::new(name).ok()? })
+    }
+
     /// Whether `text` is the engine's name of the object, without making a text.
     #[must_use]
     pub fn is_engine_name(&self, text: &str) -> bool {

@@ -13,7 +13,7 @@ use super::record::Records;
 use super::spec::{InstanceSpec, LinkSpec};
 use super::subnet::{Net, RANGE_DEFAULT};
 use super::time::Timestamp;
-use super::verdicts::{PolicyNotes, Verdicts};
+use super::verdicts::{PolicyNotes, Said, Verdicts, Whose};
 
 /// The world at one instant, as far as windlass knows it.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub verdicts: Verdicts,
     /// How bindings and waivers do.
     pub policy_notes: PolicyNotes,
+    /// What policies find where things run, beside what they say of the declarations.
+    pub scans: BTreeMap<Whose, Vec<Said>>,
     /// Links that are declared, and that policy keeps from coming: `desired` is without them.
     pub withheld: BTreeMap<Key, Declared<LinkSpec>>,
     /// Nodes, without their containers.

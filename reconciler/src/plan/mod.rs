@@ -346,6 +346,9 @@ impl<'a> Round<'a> {
         let action = action_of(&change, &actions);
         let asked =
             action.and_then(|action| self.policies.answers().denial(&change.object, action));
+        let makes_one = actions.iter().any(|action| action.created().is_some());
+        let sent = || self.policies.answers().of_what_is_sent(&change.object);
+        let asked = asked.or_else(|| makes_one.then(sent).flatten());
         if let Some(said) = asked.or_else(|| self.not_admitted(&change)) {
             self.wait(&change.object, Some(&change.node), denied(said));
             return None;

@@ -47,6 +47,10 @@ pub struct Answers {
     pub again_at: Option<Timestamp>,
     /// By object and action, who stands in the way, if anybody does.
     pub actions: BTreeMap<(ObjectId, ActionKind), Option<Said>>,
+    /// Whether a rule is asked about what an engine is sent.
+    pub asks_of_what_is_sent: bool,
+    /// By object, who stands in the way of a container as it would be made.
+    pub sent: BTreeMap<ObjectId, Option<Said>>,
     /// Of drift, by object.
     pub drift: BTreeMap<ObjectId, DriftAnswer>,
 }
@@ -62,6 +66,18 @@ impl Answers {
             Some(answer) => answer.clone(),
             // What keeps running what was admitted is let alone, also where nobody can be asked.
             None => (self.is_closed && !is_of_power(action)).then(Said::unasked),
+        }
+    }
+
+    /// Who stands in the way of a container as it would be made.
+    #[must_use]
+    pub fn of_what_is_sent(&self, object: &ObjectId) -> Option<Said> {
+        if !self.asks_of_what_is_sent {
+            return None;
+        }
+        match self.sent.get(object) {
+            Some(answer) => answer.clone(),
+            None => self.is_closed.then(Said::unasked),
         }
     }
 

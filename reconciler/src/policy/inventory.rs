@@ -28,6 +28,18 @@ struct Inner {
     /// Another one for each change: tells two states apart without a look at all objects.
     generation: u64,
     digest: OnceLock<Digest>,
+    /// What is pinned to nodes, and who is on a circle of links: counted once somebody asks.
+    on_nodes: OnceLock<BTreeMap<Name, Sums>>,
+    circles: OnceLock<Circles>,
+}
+
+/// Who comes back to itself by links.
+#[derive(Debug, Clone, Default)]
+struct Circles {
+    /// By links that wait.
+    waiting: BTreeSet<String>,
+    /// By any links.
+    all: BTreeSet<String>,
 }
 
 /// What the instances of a project ask for, times their replicas.
@@ -92,6 +104,8 @@ impl Inventory {
         let inner = Arc::make_mut(&mut self.0);
         inner.generation += 1;
         inner.digest = OnceLock::new();
+        inner.on_nodes = OnceLock::new();
+        inner.circles = OnceLock::new();
         let mut others = BTreeSet::new();
         each(desired, changed, &mut |name, make, _| {
             inner.objects.insert(name.clone(), Arc::new(make()));
@@ -159,6 +173,37 @@ impl Inventory {
         projects.sort();
         projects.dedup();
         projects
+    }
+
+    /// What instances that are pinned to a node ask for.
+    fn sum_on(&self, node: &str, what: &str) -> Answer<Dynamic> {
+        let sums = self.0.on_nodes.get_or_init(|| {
+            let mut sums: BTreeMap<Name, Sums> = BTreeMap::new();
+            for object in self.of_kind(ObjectKind::Instance) {
+                let Some(spec) = object.spec().downcast_ref::<InstanceSpec>() else { continue };
+                let placement = spec.more.placement.as_ref();
+                if let Some(node) = placement.and_then(|placement| placement.node.as_ref()) {
+                    sums.entry(node.clone()).or_default().add(spec);
+                }
+            }
+            sums
+        });
+        let name = Name::new(node).ok();
+        name.and_then(|name| sums.get(&name)).copied().unwrap_or_default().get(what)
+    }
+
+    fn circles(&self) -> &Circles {
+        self.0.circles.get_or_init(|| {
+            let of = |only_waiting: bool| {
+                let links = self.of_kind(ObjectKind::Link).filter_map(|link| {
+                    let spec = link.spec().downcast_ref::<LinkSpec>()?;
+                    (spec.condition.is_some() || !only_waiting)
+                        .then(|| (spec.from.to_string(), spec.to.to_string()))
+                });
+                on_circles(links)
+            };
+            Circles { waiting: of(true), all: of(false) }
+        })
     }
 
     fn sum(&self, project: &str, what: &str) -> Answer<Dynamic> {
@@ -284,25 +329,43 @@ impl Iterator for Walk {
     }
 }
 
-/// The way from one instance to another, for cycles.
-fn on_a_cycle(inventory: &Inventory, from: &str) -> bool {
-    let mut next: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for link in inventory.of_kind(ObjectKind::Link) {
-        if let Some(LinkSpec { from, to, condition: Some(_), .. }) = link.spec().downcast_ref() {
-            next.entry(from.to_string()).or_default().push(to.to_string());
+/// Who comes back to itself by these links.
+fn on_circles(links: impl Iterator<Item = (String, String)>) -> BTreeSet<String> {
+    let mut next: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut behind: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (from, to) in links {
+        if next.entry(from.clone()).or_default().insert(to.clone()) {
+            behind.entry(to).or_default().push(from);
         }
     }
-    let mut seen = BTreeSet::new();
-    let mut open: Vec<String> = next.get(from).cloned().unwrap_or_default();
-    while let Some(one) = open.pop() {
-        if one == from {
-            return true;
-        }
-        if seen.insert(one.clone()) {
-            open.extend(next.get(&one).into_iter().flatten().cloned());
+    // Who leads to nobody that is left is on no circle. Nearly always nobody is left.
+    let mut ends: Vec<String> =
+        behind.keys().filter(|name| !next.contains_key(*name)).cloned().collect();
+    while let Some(end) = ends.pop() {
+        for from in behind.remove(&end).unwrap_or_default() {
+            if let Some(to) = next.get_mut(&from) {
+                to.remove(&end);
+                if to.is_empty() {
+                    next.remove(&from);
+                    ends.push(from);
+                }
+            }
         }
     }
-    false
+    let comes_back = |from: &String| {
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<&String> = next.get(from).into_iter().flatten().collect();
+        while let Some(one) = open.pop() {
+            if one == from {
+                return true;
+            }
+            if seen.insert(one) {
+                open.extend(next.get(one).into_iter().flatten());
+            }
+        }
+        false
+    };
+    next.keys().filter(|from| comes_back(from)).cloned().collect()
 }
 
 /// Adds the questions to the language.
@@ -347,8 +410,20 @@ pub(crate) fn register(module: &mut Words) {
     );
     module.set_native_fn("get", get);
     module.set_native_fn("is_on_a_cycle", |set: &mut Inventory, instance: ImmutableString| {
-        Ok(on_a_cycle(set, &instance))
+        Ok(set.circles().waiting.contains(instance.as_str()))
     });
+    module.set_native_fn(
+        "is_linked_to_itself",
+        |set: &mut Inventory, instance: ImmutableString| {
+            Ok(set.circles().all.contains(instance.as_str()))
+        },
+    );
+    module.set_native_fn(
+        "sum_on",
+        |set: &mut Inventory, node: ImmutableString, what: ImmutableString| {
+            set.sum_on(&node, &what)
+        },
+    );
     module.set_native_fn("quota", |set: &mut Inventory, project: ImmutableString| {
         quota(set, &project)
     });

@@ -29,6 +29,7 @@
 pub mod answers;
 pub mod evaluate;
 pub mod facts;
+pub mod found;
 pub mod inventory;
 pub mod last;
 pub mod library;

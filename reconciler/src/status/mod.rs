@@ -20,6 +20,7 @@ use crate::model::sparse::Sparse;
 use crate::model::spec::policy::ObjectKind;
 use crate::model::spec::{Content, InstanceSpec, More, Power, Restart};
 use crate::model::time::Timestamp;
+use crate::model::verdicts::Said;
 use crate::report::{Reason, Report};
 use crate::want;
 
@@ -232,7 +233,8 @@ fn instance_with(snapshot: &Snapshot, notes: &Notes<'_>, key: &Key) -> InstanceS
 /// What policies say of an object, if they say anything.
 #[must_use]
 pub fn compliant(snapshot: &Snapshot, kind: ObjectKind, key: &Key) -> Option<Condition> {
-    let said = snapshot.verdicts.of(kind, key);
+    let found = snapshot.scans.get(&(kind, key.clone())).into_iter().flatten();
+    let said: Vec<&Said> = snapshot.verdicts.of(kind, key).iter().chain(found).collect();
     let first = said.iter().find(|one| one.waived_by.is_none()).or(said.first())?;
     let all_waived = said.iter().all(|one| one.waived_by.is_some());
     Some(Condition {

@@ -88,7 +88,7 @@ fn what_is_protected_is_not_removed_without_a_waiver_also_after_a_restart() {
     world.declare_set(bound("PROTECT", &[stays()]));
     world.run().unwrap();
     assert_eq!(running(&world, "shop/web"), 2);
-    let fail = (String::from("PROTECT Instance shop/web"), VerdictOutcome::Fail);
+    let fail = (String::from("PROTECT Instance shop/web/0"), VerdictOutcome::Fail);
     assert!(recorded(&world, Point::Act).contains(&fail), "{:?}", recorded(&world, Point::Act));
     let mut waived = bound("PROTECT", &[stays()]);
     let mut exception = waiver(Some("sec"), "2100-01-01");
@@ -97,7 +97,7 @@ fn what_is_protected_is_not_removed_without_a_waiver_also_after_a_restart() {
     world.declare_set(waived);
     world.run().unwrap();
     assert_eq!(running(&world, "shop/web"), 0);
-    let waived = (String::from("PROTECT Instance shop/web"), VerdictOutcome::Waived);
+    let waived = (String::from("PROTECT Instance shop/web/0"), VerdictOutcome::Waived);
     assert!(recorded(&world, Point::Act).contains(&waived));
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
 mod act;
+mod seen;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 mod evaluator;
 mod hostile;
 mod lab;
+mod sets;
 mod seventeen;
 mod traps;
 mod views;

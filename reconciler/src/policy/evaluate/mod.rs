@@ -232,6 +232,18 @@ impl Evaluator {
         self.asks(Point::Drift, Entry::Drift)
     }
 
+    /// Whether a rule is asked about what is declared, one by one.
+    #[must_use]
+    pub fn asks_of_objects(&self) -> bool {
+        self.asks(Point::Plan, Entry::Check)
+    }
+
+    /// Whether a rule is asked about what runs.
+    #[must_use]
+    pub fn asks_of_what_runs(&self) -> bool {
+        self.asks(Point::Scan, Entry::Check)
+    }
+
     fn asks(&self, point: Point, entry: Entry) -> bool {
         let mut rules = self.rules.iter();
         rules.any(|rule| rule.level_at(point) != Level::Off && rule.is_entered_at(entry))
@@ -280,6 +292,16 @@ impl Evaluator {
             action: None,
         };
         self.ask(&place, Entry::Drift, now, |program| program.check_drift(drift, &around))
+    }
+
+    /// What policies say of a container as it would be made: `object` is in the form of what is
+    /// declared.
+    #[must_use]
+    pub fn sent(&self, object: &Arc<Object>, node: &Name, now: Timestamp) -> Decision {
+        let around = self.around(Timestamp(now.0.div_euclid(DAY_MS) * DAY_MS));
+        let (name, labels) = (object.name(), object.labels());
+        let place = Place { point: Point::Plan, name, labels, node: Some(node), action: None };
+        self.ask(&place, Entry::Check, now, |program| program.check(object, &around))
     }
 
     /// What policies say of what runs. `object` is what is declared together with what was found

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::verdict::{Decision, PolicyPatch};
-use crate::model::desired::{Declared, Spec};
+use crate::model::desired::Declared;
 use crate::model::spec::InstanceSpec;
 use crate::policy::outcome::Outcome;
 use crate::policy::script::fault::{Failure, FailureKind};
@@ -86,11 +86,7 @@ pub fn patched(
         path: "spec".to_owned(),
         message: error.to_string(),
     })?;
-    let mut patched = declared.clone();
-    patched.digest = spec.digest();
-    patched.basis = spec.basis();
-    patched.spec = std::sync::Arc::new(spec);
-    Ok(Some(patched))
+    Ok(Some(declared.with(spec)))
 }
 
 /// Sets a field of which nothing is said. `Ok(false)` if something is.

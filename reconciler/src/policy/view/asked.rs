@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::object::{Object, ObjectRef};
+use super::running::Running;
 use super::table::{maybe, maybe_part, part, shown, table, text, texts};
 use crate::model::ids::Name;
 use crate::model::spec::policy::ActionKind;
@@ -69,9 +70,11 @@ pub struct AskedDrift {
 }
 
 impl AskedDrift {
-    /// Whether a field is among those that drifted, or a field below it.
+    /// Whether a field is among those that drifted, or a field below it, or one of a kind (`network`
+    /// is touched by `network front`).
     pub(crate) fn touches(&self, field: &str) -> bool {
-        let below = |name: &str| name.strip_prefix(field).is_some_and(|rest| rest.starts_with('.'));
+        let below =
+            |name: &str| name.strip_prefix(field).is_some_and(|rest| rest.starts_with(['.', ' ']));
         self.fields.iter().any(|change| change.field == field || below(&change.field))
     }
 }
@@ -106,6 +109,24 @@ pub enum AskedNote {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         exec: Option<AskedExec>,
     },
+    /// A container, as it would be made.
+    Sent {
+        /// Of which instance.
+        object: ObjectRef,
+        /// Of which replica of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replica: Option<u32>,
+    },
+    /// What was found where it runs.
+    Found {
+        /// Of what.
+        object: ObjectRef,
+        /// Of which replica of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replica: Option<u32>,
+        /// What is not declared anywhere.
+        running: Running,
+    },
     /// Drift.
     Drift {
         /// Of what.
@@ -119,6 +140,19 @@ pub enum AskedNote {
         /// In which fields.
         fields: Vec<FieldChange>,
     },
+}
+
+impl AskedNote {
+    /// Which replica it is about, if about one.
+    #[must_use]
+    pub fn replica(&self) -> Option<u32> {
+        match self {
+            Self::Action { replica, .. }
+            | Self::Sent { replica, .. }
+            | Self::Found { replica, .. }
+            | Self::Drift { replica, .. } => *replica,
+        }
+    }
 }
 
 impl AskedAction {
