@@ -109,8 +109,7 @@ mod tests {
         let sources = PolicySources { policies: found.policies.clone(), profiles: BTreeMap::new() };
         let compiled = Library::new(&sources).unwrap();
         let mut rows = BTreeSet::new();
-        for (id, script) in compiled.scripts() {
-            let meta = script.meta();
+        for (id, meta) in compiled.metas() {
             let profiles: Vec<&str> =
                 ["baseline", "restricted", "cis-5", "supply-chain", "immutable", "tenant"]
                     .into_iter()
