@@ -77,7 +77,7 @@ pub(super) enum PolicyVerb {
     #[command(after_help = "windlass policy explain Instance/shop/web\n\
                             windlass policy explain CIS-5.5")]
     Explain {
-        /// An object (`Instance/shop/web`, `shop/web`), a policy or a profile
+        /// An object (`Instance/shop/web`, `shop/web`, `web`), a policy or a profile
         #[arg(value_name = "OBJECT|POLICY")]
         what: String,
         #[command(flatten)]

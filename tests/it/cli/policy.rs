@@ -357,6 +357,10 @@ fn policies_are_listed_and_explained() {
     assert_eq!(out.code, 1, "{out:?}");
     assert!(out.stdout.starts_with("Instance shop/api  (specs/shop.yaml:6)\nno new revision"));
     assert!(out.stdout.contains("allowed: false\n"), "{out:?}");
+    assert_eq!(house.policy(&["explain", "api"]).stdout, out.stdout);
+    house.write("specs/other.yaml", &SPECS.replace("project: shop", "project: back"));
+    let out = house.policy(&["explain", "api"]);
+    assert!(out.code == 3 && out.stderr.contains("there are back/api, shop/api"), "{out:?}");
     let out = house.policy(&["explain", "PolicyBinding/base"]);
     assert_eq!(out.code, 2, "{out:?}");
     assert!(out.stdout.contains("CIS-5.5 by default/base: it is about Instance\n"), "{out:?}");
@@ -450,4 +454,19 @@ fn the_example_says_what_its_readme_shows() {
         let code = policy(&house.path("audit"), &words).code;
         assert_eq!(code, i32::from(words[0] == "check"), "{command}");
     }
+}
+
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let house = House::new();
+    fs::remove_file(house.path("specs/shop.yaml")).expect("a file is removed");
+    let spec = "apiVersion: windlass/v1\nkind: Instance\nmetadata: { name: web }\nspec:\n  \
+                image: nginx:1.27\n  security: { privileged: true }\n";
+    house.write("specs/web.yaml", spec);
+    let readme = fs::read_to_string(repository().join("README.md")).expect("a README");
+    let args = ["check", "specs", "--policy", "SUP-DIGEST", "--policy", "CIS-5.5"];
+    let out = house.policy(&args);
+    let printed = format!("{}{}{}\n", out.stdout, out.stderr, out.code);
+    let command = format!("windlass policy {}; echo $?", args.join(" "));
+    assert_eq!(printed, shown(&readme, &command));
 }
