@@ -52,10 +52,13 @@ pub(super) fn tested(
     let ran = match cases::run(source, library) {
         Ok(ran) => ran,
         Err(problems) => {
-            // Each says its place itself.
-            let rows = problems.into_iter();
-            let rows = rows.map(|why| row(Status::Error, "its cases".to_owned(), why, None));
-            return (rows.collect(), tested);
+            let shown = cases::path_of(source);
+            let wrong = |why: String| {
+                let (place, why) = placed(&shown, &why);
+                let place = place.map(|(line, column)| (path.as_str(), line, column));
+                row(Status::Error, "its cases".to_owned(), why.to_owned(), place)
+            };
+            return (problems.into_iter().map(wrong).collect(), tested);
         }
     };
     let mut rows = Vec::new();
@@ -97,6 +100,16 @@ pub(super) fn tested(
     }
     tested.statements = Some(reached);
     (rows, tested)
+}
+
+/// The line and the column that a message begins with, and the rest of it.
+fn placed<'m>(path: &str, message: &'m str) -> (Option<(u32, u32)>, &'m str) {
+    let parts = message.strip_prefix(path).and_then(|rest| {
+        let (line, rest) = rest.strip_prefix(':')?.split_once(':')?;
+        let (column, rest) = rest.split_once(": ")?;
+        Some(((line.parse().ok()?, column.parse().ok()?), rest))
+    });
+    parts.map_or((None, message), |(place, rest)| (Some(place), rest))
 }
 
 /// A file of a policy as it can be opened from here, if it can be.
