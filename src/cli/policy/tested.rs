@@ -80,6 +80,17 @@ pub(super) fn tested(
         rows.push(row(Status::Warned, "its cases".to_owned(), message.to_owned(), None));
     }
     let Some(Counted { library, least }) = counted else { return (rows, tested) };
+    let ends = [
+        (said.contains(&Word::Pass), "no case has it pass"),
+        (
+            said.iter().any(|word| (Word::Info..=Word::Fail).contains(word)),
+            "no case has it find anything",
+        ),
+    ];
+    for (_, message) in ends.iter().filter(|(is_reached, _)| !is_reached) {
+        let at = Some((path.as_str(), 1, 1));
+        rows.push(row(Status::Noted, "its ends".to_owned(), (*message).to_owned(), at));
+    }
     // What it says then is the same.
     drop(cases::run(source, library));
     let statements = library.script(id).map(|script| script.statements()).unwrap_or_default();

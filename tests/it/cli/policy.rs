@@ -304,6 +304,11 @@ fn cases_are_run_and_statements_counted() {
     assert_eq!(out.code, 0, "{out:?}");
     assert!(out.stdout.contains("3 of 4, 75 %"), "{out:?}");
     assert!(out.stdout.contains("policies/a/policy.rhai:6:5 noted MY-RULE"), "{out:?}");
+    assert!(!out.stdout.contains("its ends"), "{out:?}");
+    house.write("policies/a/cases.yaml", cases.split("- case: two").next().expect("one"));
+    let out = house.policy(&["test", "--coverage"]);
+    assert!(out.stdout.contains("noted MY-RULE, its ends\n    no case has it pass\n"), "{out:?}");
+    house.write("policies/a/cases.yaml", cases);
     assert_eq!(house.policy(&["test", "--min-coverage", "75"]).code, 0);
     let out = house.policy(&["test", "--min-coverage", "76"]);
     assert_eq!(out.code, 1, "{out:?}");
