@@ -19,16 +19,22 @@ test: ## runs every test, real engines included
 	@tests/lab/setup test
 	@tests/lab/test
 
+# `policy-peers` is a workspace of its own: other policy engines are large, and nothing else needs them.
+PEERS := $(CARGO) run --release --quiet --manifest-path tests/peers/Cargo.toml --target-dir target/peers
+
 bench: ## measures, and prints a table against the goals (NAMES="latency plan": only these)
 	@tests/lab/setup test
-	@$(CARGO) run --release --quiet -p bench -- $(NAMES)
+	@$(if $(filter-out policy-peers,$(or $(NAMES),all)),$(CARGO) run --release --quiet -p bench -- $(filter-out policy-peers,$(NAMES)))
+	@$(if $(filter policy-peers,$(or $(NAMES),policy-peers)),$(PEERS))
 
 lint: ## what CI asks for before it tests: formatting and clippy
 	@$(CARGO) fmt --all --check
+	@$(CARGO) fmt --manifest-path tests/peers/Cargo.toml --check
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 fmt: ## formats the sources
 	@$(CARGO) fmt --all
+	@$(CARGO) fmt --manifest-path tests/peers/Cargo.toml
 
 ci: ## all that CI does
 	@.ci/run

@@ -10,3 +10,4 @@ mod loss;
 mod measure;
 mod registry;
 mod round_trip;
+mod signatures;

@@ -156,7 +156,7 @@ pub(crate) fn script(path: &Path, script: &str) {
 }
 
 /// The address in the log of a registry that listens.
-fn listens_on(log: &str) -> Option<&str> {
+pub(crate) fn listens_on(log: &str) -> Option<&str> {
     let rest = log.split("listening on ").nth(1)?;
     let end = rest.find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit())?;
     rest.get(..end)
