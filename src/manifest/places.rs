@@ -148,7 +148,7 @@ spec: { image: \"wéb:1\", env: { A: \"b\" } }
             (&first, "spec.ports[0]", 8, 7, "80"),
             (&first, "metadata.labels.example.org/owner", 5, 13, "example.org/owner: me"),
             (&second, "spec.image", 14, 9, "image: \"wéb:1\""),
-            (&second, "spec.env.A", 14, 33, "A: \"b\""),
+            (&second, "spec.env.A", 14, 32, "A: \"b\""),
             // What is not written stands in what is.
             (&first, "spec.security.capDrop", 10, 3, "security"),
             (&first, "spec.ports[2].host", 7, 3, "ports"),

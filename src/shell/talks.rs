@@ -131,7 +131,7 @@ impl Shell {
     }
 
     /// Whether policies let a command be run.
-    fn may_run(&mut self, talk: &Talk) -> Result<(), Said> {
+    fn may_run(&mut self, talk: &Talk) -> Result<(), Box<Said>> {
         let command = talk.command.command.first().cloned().into_iter().collect();
         let user = talk.command.user.clone();
         self.engine.may_run(&talk.replica, AskedExec { command, user, privileged: false }, &talk.by)

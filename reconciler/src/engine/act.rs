@@ -189,7 +189,9 @@ impl Engine {
 
     /// Has all that waits made durable. Each call is one commit, also an empty one.
     pub(super) fn flush(&mut self) {
-        if !self.acts {
+        // Commits that were under way when one before them failed come back too, since they do not
+        // stand next in the row. Until then nobody knows what has to be sent again.
+        if !self.acts || self.journal_drains {
             return;
         }
         let entries = std::mem::take(&mut self.riding);
@@ -202,9 +204,11 @@ impl Engine {
 
     pub(super) fn committed(&mut self, ticket: u64, result: Result<(), String>) {
         self.commits_under_way = self.commits_under_way.saturating_sub(1);
+        let drained = self.journal_drains;
+        self.journal_drains &= self.commits_under_way > 0;
         match result {
             Ok(()) => {
-                if self.journal_error.take().is_some() {
+                if !drained && self.journal_error.take().is_some() {
                     self.effects.push(Effect::Tell(Happening::Journal { error: None }));
                     self.want_round();
                 }
@@ -239,6 +243,7 @@ impl Engine {
                     self.effects.push(Effect::Tell(Happening::Journal { error }));
                 }
                 self.journal_error = Some(error);
+                self.journal_drains = self.commits_under_way > 0;
                 self.round_at = Some(self.snapshot.now + JOURNAL_RETRY_AFTER);
                 self.tell_wake();
             }

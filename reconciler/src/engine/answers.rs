@@ -233,12 +233,17 @@ impl Engine {
     ///
     /// # Errors
     /// Who says that it may not.
-    pub fn may_run(&mut self, replica: &ReplicaKey, exec: AskedExec, by: &str) -> Result<(), Said> {
+    pub fn may_run(
+        &mut self,
+        replica: &ReplicaKey,
+        exec: AskedExec,
+        by: &str,
+    ) -> Result<(), Box<Said>> {
         if self.snapshot.desired.bindings.is_empty() {
             return Ok(());
         }
         if self.policies.library().is_none() {
-            return Err(Said::unasked());
+            return Err(Box::new(Said::unasked()));
         }
         let object = ObjectId::Replica(replica.clone());
         let node = self.snapshot.containers.get(replica).and_then(|all| all.first());
@@ -259,7 +264,7 @@ impl Engine {
         let decision = self.evaluator.action(&asked, self.snapshot.now);
         self.note_decision(&decision, asked.note());
         match decision.denials().next() {
-            Some(verdict) => Err(said(verdict, true)),
+            Some(verdict) => Err(Box::new(said(verdict, true))),
             None => Ok(()),
         }
     }

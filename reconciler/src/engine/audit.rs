@@ -120,6 +120,30 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lost_is_sent_again_in_a_row_and_once() {
+        let mut engine = engine();
+        let note = |verb| {
+            let entry = Box::new(asked(verb));
+            Event::Operator(Operator::Note { entry, at_once: true })
+        };
+        let answer = |ticket, result: Result<(), &str>| Event::Committed {
+            ticket,
+            result: result.map_err(str::to_owned),
+        };
+        assert_eq!(committed(engine.handle(Timestamp(1), note("a"))), [(1, vec![asked("a")])]);
+        assert_eq!(committed(engine.handle(Timestamp(1), note("b"))), [(2, vec![asked("b")])]);
+        // The second one cannot succeed any more, and has not come back yet.
+        let _ = engine.handle(Timestamp(2), answer(1, Err("no space left")));
+        assert_eq!(committed(engine.handle(Timestamp(2), note("c"))), []);
+        let _ = engine.handle(Timestamp(3), answer(2, Err("not next in the row")));
+        let sent = committed(engine.handle(Timestamp(4), note("d")));
+        assert_eq!(sent, [(3, ["a", "b", "c", "d"].map(asked).to_vec())]);
+        let _ = engine.handle(Timestamp(5), answer(3, Ok(())));
+        assert!(engine.is_durable_to(4) && engine.journal_error().is_none());
+        assert_eq!(committed(engine.handle(Timestamp(6), note("e"))), [(4, vec![asked("e")])]);
+    }
+
+    #[test]
     fn a_commit_is_on_record_once() {
         let mut engine = engine();
         let checkout = Some(Checkout {

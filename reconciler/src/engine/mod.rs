@@ -106,6 +106,9 @@ pub struct Engine {
     /// Commits whose answer has not come.
     commits_under_way: u32,
     journal_error: Option<String>,
+    /// A commit failed while others were under way behind it: nothing is sent until all of them
+    /// were answered.
+    journal_drains: bool,
     /// When steps of an object last came to their end, or it was last looked at: older
     /// observations do not count.
     ended_at: BTreeMap<ObjectId, Timestamp>,
@@ -165,6 +168,7 @@ impl Engine {
             riding: Vec::new(),
             commits_under_way: 0,
             journal_error: None,
+            journal_drains: false,
             ended_at: BTreeMap::new(),
             looked_at: BTreeMap::new(),
             repeats: BTreeMap::new(),

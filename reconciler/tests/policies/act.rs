@@ -60,11 +60,10 @@ fn bound(policy: &str, instances: &[(&str, InstanceSpec)]) -> DesiredSet {
 
 /// What is on record of verdicts.
 fn recorded(world: &World, point: Point) -> Vec<(String, VerdictOutcome)> {
-    let entries = world.journal.iter().filter_map(|stamped| match &stamped.entry {
-        Entry::Verdict { verdict } if verdict.point == point => {
-            Some((format!("{} {}", verdict.policy, verdict.object), verdict.outcome))
-        }
-        _ => None,
+    let entries = world.journal.iter().filter_map(|stamped| {
+        let Entry::Verdict { verdict } = &stamped.entry else { return None };
+        let named = format!("{} {}", verdict.policy, verdict.object);
+        (verdict.point == point).then_some((named, verdict.outcome))
     });
     entries.collect()
 }

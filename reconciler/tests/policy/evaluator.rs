@@ -313,6 +313,11 @@ fn waivers_let_pass_what_they_may_until_they_are_over() {
     let evaluation_of = set(&instances, &[("shop/one", soft)], &waiver);
     assert!(bench.ask(&evaluation_of, 0).is_allowed(&web()), "a soft one does not");
 
+    // What another object is denied makes it no waiver that lacks an approver.
+    let two = [("shop/api", privileged()), ("shop/web", spec())];
+    let evaluation = bench.ask(&set(&two, &hard, &waiver), 0);
+    assert_eq!(evaluation.waivers[0].what, WaiverFault::Unused);
+
     let elsewhere = set(
         &instances,
         &hard,

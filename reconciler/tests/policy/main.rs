@@ -3,6 +3,7 @@
 mod evaluator;
 mod hostile;
 mod lab;
+mod library;
 mod sets;
 mod seventeen;
 mod traps;

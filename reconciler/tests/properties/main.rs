@@ -187,11 +187,12 @@ fn story(world: &World) -> String {
     let last = world.actions.iter().rev().take(40).rev();
     let last: Vec<&str> = last.map(String::as_str).collect();
     format!(
-        "last actions:\n{}\nplan:\n{}decisions: {:#?}\nreport: {:#?}",
+        "last actions:\n{}\nplan:\n{}decisions: {:#?}\nreport: {:#?}\ndegraded: {:?}",
         last.join("\n"),
         world.engine.plan(),
         world.engine.plan().decisions,
-        world.engine.report()
+        world.engine.report(),
+        world.engine.degraded()
     )
 }
 

@@ -8,7 +8,7 @@ use reconciler::policy::view::ObjectRef;
 use serde_json::{Value, json};
 
 use super::judge::{Judged, status};
-use super::world::{Policies, Subjects, known};
+use super::world::{Policies, Subjects, known, specs_if_any};
 use super::{NO_VERDICT, report};
 use crate::cli::args::{Dir, Format};
 use crate::cli::show::words::meant;
@@ -32,15 +32,19 @@ pub(super) fn run(context: &Context, what: &str, now: Timestamp) -> Ended {
     if let Some(id) = policies.catalogue.profiles.keys().find(is_id) {
         return of_profile(context, &policies, id);
     }
-    if !what.contains('/') {
-        // Only a policy is named so.
-        known("policy", what, policies.catalogue.policies.keys())?;
+    let no_policy = || known("policy", what, policies.catalogue.policies.keys());
+    if !what.contains('/') && specs_if_any(context)?.is_none() {
+        // Nothing else can be meant.
+        no_policy()?;
     }
     let settings = context.settings_to_read(&Dir { dir: None })?;
     let subjects = match Subjects::declared(settings.specs, &policies.catalogue) {
         Ok(subjects) => subjects,
         Err(diagnostics) => return report::broken(context, VERB, &[], &diagnostics),
     };
+    if !what.contains('/') && instances(what, &subjects).is_empty() {
+        no_policy()?;
+    }
     let judged = Judged::of(&policies, &subjects, Point::Plan, now);
     let object = object(what, &judged)?;
     let story = Story::of(&judged, &object);
@@ -53,8 +57,23 @@ pub(super) fn run(context: &Context, what: &str, now: Timestamp) -> Ended {
     Ok(story.code())
 }
 
-/// The object that a word names: `Instance/shop/web`, or `shop/web` for an instance.
+/// The instances of that name, in whatever projects.
+fn instances(name: &str, subjects: &Subjects) -> Vec<String> {
+    let all = subjects.desired.instances.keys();
+    all.filter(|key| key.name.as_str() == name).map(ToString::to_string).collect()
+}
+
+/// The object that a word names: `Instance/shop/web`, or `shop/web` or `web` for an instance.
 fn object(word: &str, judged: &Judged<'_>) -> Result<ObjectRef, Failure> {
+    let word = match instances(word, judged.subjects).as_slice() {
+        [] => word.to_owned(),
+        [one] => one.clone(),
+        several => {
+            let failure = Failure::new(format!("several instances are called `{word}`"));
+            return Err(failure.help(format!("there are {}", several.join(", "))));
+        }
+    };
+    let word = word.as_str();
     let instance = format!("Instance/{word}");
     let all = &judged.evaluation.decisions;
     let named = object_ref(word);

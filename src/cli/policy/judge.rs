@@ -111,7 +111,10 @@ impl<'a> Judged<'a> {
         let objects = set.len() - set.bindings.len() - set.waivers.len();
         vec![
             ("asked about", counted(objects, "object")),
-            ("by", format!("{} policies of {} bindings", bound.len(), set.bindings.len())),
+            (
+                "by",
+                format!("{} of {}", policies(bound.len()), counted(set.bindings.len(), "binding")),
+            ),
             ("at the point", self.point.as_str().to_owned()),
         ]
     }
@@ -307,6 +310,11 @@ impl<'a> Judged<'a> {
         };
         declared.spec.level_at(self.point).or(of_profile).unwrap_or(usual)
     }
+}
+
+/// How many policies.
+pub(super) fn policies(number: usize) -> String {
+    if number == 1 { "1 policy".to_owned() } else { format!("{number} policies") }
 }
 
 /// What a finding comes to.

@@ -50,7 +50,13 @@ pub(super) enum PolicyVerb {
         #[arg(long, env = "WINDLASS_POLICY_ALL", hide_env_values = true, value_parser = FalseyValueParser::new())]
         all: bool,
         /// Only this policy; may be said more than once
-        #[arg(long, value_name = "ID")]
+        #[arg(
+            long,
+            env = "WINDLASS_POLICY",
+            hide_env_values = true,
+            value_name = "ID",
+            value_delimiter = ','
+        )]
         policy: Vec<String>,
         /// Tell which statements no case reaches, and which ways to end
         #[arg(long, env = "WINDLASS_COVERAGE", hide_env_values = true, value_parser = FalseyValueParser::new())]
@@ -77,7 +83,7 @@ pub(super) enum PolicyVerb {
     #[command(after_help = "windlass policy explain Instance/shop/web\n\
                             windlass policy explain CIS-5.5")]
     Explain {
-        /// An object (`Instance/shop/web`, `shop/web`), a policy or a profile
+        /// An object (`Instance/shop/web`, `shop/web`, `web`), a policy or a profile
         #[arg(value_name = "OBJECT|POLICY")]
         what: String,
         #[command(flatten)]
@@ -96,10 +102,22 @@ pub(super) struct Asked {
     #[command(flatten)]
     dir: Dir,
     /// Bind this profile for everything, for this run; may be said more than once
-    #[arg(long, value_name = "NAME")]
+    #[arg(
+        long,
+        env = "WINDLASS_POLICY_PROFILE",
+        hide_env_values = true,
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
     profile: Vec<String>,
     /// Bind this policy for everything, for this run; may be said more than once
-    #[arg(long, value_name = "ID")]
+    #[arg(
+        long,
+        env = "WINDLASS_POLICY",
+        hide_env_values = true,
+        value_name = "ID",
+        value_delimiter = ','
+    )]
     policy: Vec<String>,
     /// Fail for what is only warned about, too
     #[arg(long, env = "WINDLASS_STRICT", hide_env_values = true, value_parser = FalseyValueParser::new())]

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use reconciler::model::policies::PolicySource;
 use reconciler::policy::library::Library;
 
+use super::judge::policies as policies_of;
 use super::report;
 use super::tested::{Counted, tested};
 use super::world::{Policies, known};
-use crate::cli::show::policy::{End, Report, Rule, Status, text::counted};
+use crate::cli::show::policy::{End, Report, Rule, Status};
 use crate::cli::{Context, Dir, Ended, Failure};
 use crate::policies::{self, Place};
 
@@ -102,10 +103,7 @@ fn made(
     }
     report.settle();
     let cases: usize = report.tested.iter().map(|tested| tested.cases).sum();
-    report.summary = vec![
-        ("cases", cases.to_string()),
-        ("of", counted(report.tested.len(), "policy").replace("policys", "policies")),
-    ];
+    report.summary = vec![("cases", cases.to_string()), ("of", policies_of(report.tested.len()))];
     report.verdict = if report.count(Status::Error) > 0 {
         End::Error
     } else if report.count(Status::Denied) > 0 {

@@ -52,10 +52,13 @@ pub(super) fn tested(
     let ran = match cases::run(source, library) {
         Ok(ran) => ran,
         Err(problems) => {
-            // Each says its place itself.
-            let rows = problems.into_iter();
-            let rows = rows.map(|why| row(Status::Error, "its cases".to_owned(), why, None));
-            return (rows.collect(), tested);
+            let shown = cases::path_of(source);
+            let wrong = |why: String| {
+                let (place, why) = placed(&shown, &why);
+                let place = place.map(|(line, column)| (path.as_str(), line, column));
+                row(Status::Error, "its cases".to_owned(), why.to_owned(), place)
+            };
+            return (problems.into_iter().map(wrong).collect(), tested);
         }
     };
     let mut rows = Vec::new();
@@ -77,6 +80,17 @@ pub(super) fn tested(
         rows.push(row(Status::Warned, "its cases".to_owned(), message.to_owned(), None));
     }
     let Some(Counted { library, least }) = counted else { return (rows, tested) };
+    let ends = [
+        (said.contains(&Word::Pass), "no case has it pass"),
+        (
+            said.iter().any(|word| (Word::Info..=Word::Fail).contains(word)),
+            "no case has it find anything",
+        ),
+    ];
+    for (_, message) in ends.iter().filter(|(is_reached, _)| !is_reached) {
+        let at = Some((path.as_str(), 1, 1));
+        rows.push(row(Status::Noted, "its ends".to_owned(), (*message).to_owned(), at));
+    }
     // What it says then is the same.
     drop(cases::run(source, library));
     let statements = library.script(id).map(|script| script.statements()).unwrap_or_default();
@@ -97,6 +111,16 @@ pub(super) fn tested(
     }
     tested.statements = Some(reached);
     (rows, tested)
+}
+
+/// The line and the column that a message begins with, and the rest of it.
+fn placed<'m>(path: &str, message: &'m str) -> (Option<(u32, u32)>, &'m str) {
+    let parts = message.strip_prefix(path).and_then(|rest| {
+        let (line, rest) = rest.strip_prefix(':')?.split_once(':')?;
+        let (column, rest) = rest.split_once(": ")?;
+        Some(((line.parse().ok()?, column.parse().ok()?), rest))
+    });
+    parts.map_or((None, message), |(place, rest)| (Some(place), rest))
 }
 
 /// A file of a policy as it can be opened from here, if it can be.

@@ -175,7 +175,10 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
 fn every_spec_that_is_shown_fits_the_schema() {
     let schema = Schema::of_any_kind();
     let mut texts = vec![("every-mapping.yaml".to_owned(), EVERY_MAPPING.to_owned())];
-    for path in files("examples", "yaml").into_iter().chain(files("specs", "yaml")) {
+    // Cases of policies declare nothing.
+    let is_spec = |path: &PathBuf| !path.ends_with("cases.yaml");
+    let examples = files("examples", "yaml").into_iter().filter(is_spec);
+    for path in examples.chain(files("specs", "yaml")) {
         texts.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
     }
     let readme =

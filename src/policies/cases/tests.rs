@@ -244,3 +244,17 @@ fn what_is_wrong_with_cases_has_its_place() {
     }
     assert_eq!(ran(PRIVILEGED, "# none yet\n"), Ok(Vec::new()));
 }
+
+#[test]
+fn the_cases_that_authors_are_shown_can_be_asked() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let (_, rest) = readme.split_once("## Cases").unwrap();
+    let (_, rest) = rest.split_once("```yaml\n").unwrap();
+    let (block, _) = rest.split_once("```").unwrap();
+    // One of them sets a parameter that this policy does not have.
+    let code = PRIVILEGED.replacen("\nfn", "\n// @param allow: [string] = []\nfn", 1);
+    let ran = ran(code.trim_start(), block).unwrap_or_else(|problems| panic!("{problems:?}"));
+    assert_eq!(ran.len(), 3);
+    assert!(ran.iter().all(|ran| ran.said.is_some_and(|word| word != Word::Error)), "{ran:?}");
+}

@@ -199,6 +199,17 @@ fn a_policy_or_a_profile_is_bound_for_one_run() {
 }
 
 #[test]
+fn a_scan_is_asked_at_its_own_point() {
+    let house = House::new();
+    let out = house.policy(&["scan", "--policy", "CIS-5.5", "-o", "json"]);
+    let value = out.json();
+    assert_eq!((out.code, &value["verb"]), (1, &"policy scan".into()), "{out:?}");
+    let out = house.policy(&["scan", "--policy", "CIS-5.5"]);
+    assert!(out.stdout.contains("14:5 denied CIS-5.5 hard, Instance shop/api\n"), "{out:?}");
+    assert!(out.stderr.contains("at the point scan"), "{out:?}");
+}
+
+#[test]
 fn waivers_that_are_over_or_of_no_use_are_findings() {
     let house = House::new();
     let waiver = |name: &str, policy: &str, expires: &str| {
@@ -293,6 +304,11 @@ fn cases_are_run_and_statements_counted() {
     assert_eq!(out.code, 0, "{out:?}");
     assert!(out.stdout.contains("3 of 4, 75 %"), "{out:?}");
     assert!(out.stdout.contains("policies/a/policy.rhai:6:5 noted MY-RULE"), "{out:?}");
+    assert!(!out.stdout.contains("its ends"), "{out:?}");
+    house.write("policies/a/cases.yaml", cases.split("- case: two").next().expect("one"));
+    let out = house.policy(&["test", "--coverage"]);
+    assert!(out.stdout.contains("noted MY-RULE, its ends\n    no case has it pass\n"), "{out:?}");
+    house.write("policies/a/cases.yaml", cases);
     assert_eq!(house.policy(&["test", "--min-coverage", "75"]).code, 0);
     let out = house.policy(&["test", "--min-coverage", "76"]);
     assert_eq!(out.code, 1, "{out:?}");
@@ -309,7 +325,8 @@ fn cases_are_run_and_statements_counted() {
     house.write("policies/a/cases.yaml", &cases.replace("verdict: pass", "verdcit: pass"));
     let out = house.policy(&["test"]);
     assert_eq!(out.code, 3, "{out:?}");
-    assert!(out.stdout.contains("policies/a/cases.yaml:6:3: unknown field `verdcit`"), "{out:?}");
+    let wrong = "policies/a/cases.yaml:6:3 error MY-RULE, its cases\n    unknown field `verdcit`";
+    assert!(out.stdout.starts_with(wrong), "{out:?}");
 }
 
 #[test]
@@ -357,6 +374,10 @@ fn policies_are_listed_and_explained() {
     assert_eq!(out.code, 1, "{out:?}");
     assert!(out.stdout.starts_with("Instance shop/api  (specs/shop.yaml:6)\nno new revision"));
     assert!(out.stdout.contains("allowed: false\n"), "{out:?}");
+    assert_eq!(house.policy(&["explain", "api"]).stdout, out.stdout);
+    house.write("specs/other.yaml", &SPECS.replace("project: shop", "project: back"));
+    let out = house.policy(&["explain", "api"]);
+    assert!(out.code == 3 && out.stderr.contains("there are back/api, shop/api"), "{out:?}");
     let out = house.policy(&["explain", "PolicyBinding/base"]);
     assert_eq!(out.code, 2, "{out:?}");
     assert!(out.stdout.contains("CIS-5.5 by default/base: it is about Instance\n"), "{out:?}");
@@ -438,7 +459,7 @@ fn the_example_says_what_its_readme_shows() {
     assert_eq!(suppressed.len(), 1);
     assert_eq!(suppressed[0]["properties"]["object"], "Instance shop/legacy");
     // The workflow runs commands that there are, with forms that there are.
-    let workflow = fs::read_to_string(from.join("github-workflow.yaml")).expect("a workflow");
+    let workflow = fs::read_to_string(from.join("github-workflow.yml")).expect("a workflow");
     let commands: Vec<&str> = workflow
         .lines()
         .filter_map(|line| line.find("windlass policy").map(|at| &line[at..]))
@@ -450,4 +471,19 @@ fn the_example_says_what_its_readme_shows() {
         let code = policy(&house.path("audit"), &words).code;
         assert_eq!(code, i32::from(words[0] == "check"), "{command}");
     }
+}
+
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let house = House::new();
+    fs::remove_file(house.path("specs/shop.yaml")).expect("a file is removed");
+    let spec = "apiVersion: windlass/v1\nkind: Instance\nmetadata: { name: web }\nspec:\n  \
+                image: nginx:1.27\n  security: { privileged: true }\n";
+    house.write("specs/web.yaml", spec);
+    let readme = fs::read_to_string(repository().join("README.md")).expect("a README");
+    let args = ["check", "specs", "--policy", "SUP-DIGEST", "--policy", "CIS-5.5"];
+    let out = house.policy(&args);
+    let printed = format!("{}{}{}\n", out.stdout, out.stderr, out.code);
+    let command = format!("windlass policy {}; echo $?", args.join(" "));
+    assert_eq!(printed, shown(&readme, &command));
 }
