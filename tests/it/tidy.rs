@@ -173,7 +173,7 @@ fn files_are_short_documented_and_free_of_home_paths() {
     for file in files(repository()) {
         let Ok(text) = fs::read_to_string(&file) else { continue };
         let name = show(&file);
-        if ["Cargo.lock", "LICENSE"].contains(&name.as_str()) {
+        if name == "LICENSE" || name.ends_with("Cargo.lock") {
             continue;
         }
         let lines = text.lines().count();

@@ -1,4 +1,5 @@
-//! Signatures beside an image in a real registry, put there as cosign does. No engine is needed.
+//! Signatures beside an image in a real registry, put there as cosign does, which needs no engine; and
+//! in a file beside the spec, under a policy that asks for them.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use ed25519_dalek::Signer as _;
+use ed25519_dalek::{Signer as _, SigningKey};
 use http_body_util::BodyExt as _;
 use hyper::{Request, StatusCode, header};
 use hyper_util::client::legacy::Client;
@@ -18,11 +19,21 @@ use reconciler::policy::facts::WhoSigned;
 use reconciler::ports::Verifier as _;
 use windlass::signatures::Signatures;
 
-use crate::lab::registry::listens_on;
+use crate::lab::Sandbox;
+use crate::lab::registry::{Registry as InEngine, listens_on};
 use crate::lab::wait::eventually;
 
 /// Longer than a registry takes to listen on a starved machine.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What cosign signs, and the signature in base64.
+fn signed(digest: &str, key: &SigningKey) -> (String, String) {
+    let document = format!(
+        r#"{{"critical":{{"identity":{{"docker-reference":"shop/web"}},"image":{{"docker-manifest-digest":"{digest}"}},"type":"cosign container image signature"}},"optional":null}}"#
+    );
+    let signature = BASE64.encode(key.sign(document.as_bytes()).to_vec());
+    (document, signature)
+}
 
 /// A registry on this host. It ends when it is dropped.
 struct Registry {
@@ -91,12 +102,8 @@ impl Registry {
     }
 
     /// Puts a signature beside the image with that digest.
-    async fn sign(&self, digest: &str, key: &ed25519_dalek::SigningKey) {
-        let document = format!(
-            r#"{{"critical":{{"identity":{{"docker-reference":"{}/shop/web"}},"image":{{"docker-manifest-digest":"{digest}"}},"type":"cosign container image signature"}},"optional":null}}"#,
-            self.address
-        );
-        let signature = BASE64.encode(key.sign(document.as_bytes()).to_vec());
+    async fn sign(&self, digest: &str, key: &SigningKey) {
+        let (document, signature) = signed(digest, key);
         let layer = self.blob(&document).await;
         let config = self.blob("{}").await;
         let kind = "application/vnd.oci.image.manifest.v1+json";
@@ -128,7 +135,7 @@ impl Drop for Registry {
 #[tokio::test]
 async fn a_registry_is_asked_who_signed_an_image() {
     let registry = Registry::start();
-    let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+    let key = SigningKey::from_bytes(&[7; 32]);
     let public = PublicKey::Ed25519(hex(key.verifying_key().as_bytes()).into());
     let keys = vec![TrustedKey { name: "release".to_owned(), key: public }];
     let digest = format!("sha256:{}", Digest::of(b"an image"));
@@ -142,8 +149,57 @@ async fn a_registry_is_asked_who_signed_an_image() {
     let signatures = Signatures::default();
     let signers = async || signatures.who_signed(&question).await.expect("an answer").signers;
     assert_eq!(signers().await, [""; 0], "nobody signed it yet");
-    registry.sign(&digest, &ed25519_dalek::SigningKey::from_bytes(&[8; 32])).await;
+    registry.sign(&digest, &SigningKey::from_bytes(&[8; 32])).await;
     assert_eq!(signers().await, [""; 0], "somebody did whom nobody trusts");
     registry.sign(&digest, &key).await;
     assert_eq!(signers().await, ["release"]);
+}
+
+/// A public key in PEM, as `openssl` writes it.
+fn pem(key: &SigningKey) -> String {
+    let head = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    let der = [head.as_slice(), key.verifying_key().as_bytes()].concat();
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64.encode(der))
+}
+
+#[test]
+fn what_nobody_trusted_signed_does_not_come() {
+    let engine = engine!(V20_10);
+    let room = Sandbox::new(engine);
+    let registry = InEngine::start(engine);
+    let digest = registry.push("1", room.project());
+    let image = format!("{}@{digest}", registry.reference("1"));
+    let (key, other) = (SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[8; 32]));
+    fs::write(room.specs().join("release.pub"), pem(&key)).expect("written");
+    let sign = |digest: &str, key: &SigningKey| {
+        let (document, signature) = signed(digest, key);
+        let line = serde_json::json!({
+            "Base64Signature": signature,
+            "Payload": BASE64.encode(document),
+        });
+        fs::write(room.specs().join("web.sig"), format!("{line}\n")).expect("written");
+    };
+    sign(&digest, &other);
+    room.spec(
+        "set.yaml",
+        &format!(
+            "apiVersion: windlass/v1\nkind: Image\nmetadata: {{ name: web, project: $project }}\nspec:\n  source: {{ registry: \"{image}\" }}\n  verify: {{ keys: [ {{ name: release, file: release.pub }} ], signatures: web.sig }}\n---\napiVersion: windlass/v1\nkind: Instance\nmetadata: {{ name: web, project: $project }}\nspec:\n  image: web\n  command: [sleep, '100000']\n  stop: {{ signal: KILL }}\n---\napiVersion: windlass/v1\nkind: PolicyBinding\nmetadata: {{ name: signed, project: $project }}\nspec: {{ policy: SUP-SIGNED }}\n"
+        ),
+    );
+    let apply = || {
+        let out = room.windlass(&["apply"]);
+        format!("{:?} {}", out.code, [out.stdout, out.stderr].concat())
+    };
+    let said = apply();
+    assert!(
+        said.contains("SUP-SIGNED: the image is not signed by a key that is trusted"),
+        "{said}"
+    );
+    sign(&format!("sha256:{}", Digest::of(b"another image")), &key);
+    let said = apply();
+    assert!(said.contains("not signed by a key that is trusted"), "{said}");
+    assert!(room.containers("web").is_empty(), "nobody trusted signed it");
+    sign(&digest, &key);
+    let said = apply();
+    assert_eq!(room.containers("web").len(), 1, "{said}");
 }
