@@ -11,6 +11,7 @@ use reconciler::model::journal::Entry;
 use reconciler::model::observed::Limits;
 use reconciler::model::suspend::{Suspension, Target};
 use reconciler::model::time::Timestamp;
+use reconciler::model::verdicts::Said;
 use reconciler::plan::ChangeKind;
 use reconciler::ports::{ExecCommand, Usage};
 use reconciler::report::{Counts, HeldSet, Reason};
@@ -266,6 +267,9 @@ pub struct PlanView {
     pub counts: Counts,
     /// Removals that wait for an operator.
     pub held: Option<HeldSet>,
+    /// What policies say of instances in the rows, beside what they deny: by instance.
+    #[serde(default)]
+    pub policies: Vec<(String, Said)>,
     /// Files with errors.
     pub broken: BTreeMap<Arc<str>, BrokenFile>,
     /// Why nothing is done at all, if so.

@@ -1,6 +1,6 @@
 //! Answers, made from what the loop knows. Nothing here changes anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reconciler::engine::{Engine, Happening};
@@ -11,6 +11,7 @@ use reconciler::model::snapshot::Snapshot;
 use reconciler::model::spec::ImageSource;
 use reconciler::model::spec::policy::ObjectKind;
 use reconciler::model::time::Timestamp;
+use reconciler::model::verdicts::Said;
 use reconciler::placement::Load;
 use reconciler::report::Reason;
 use reconciler::status;
@@ -63,8 +64,10 @@ pub fn plan(engine: &Engine) -> PlanView {
         });
     }
     rows.sort_by(|a, b| a.object.cmp(&b.object));
+    let policies = said(snapshot, &rows);
     PlanView {
         rows,
+        policies,
         steps: plan.steps.iter().map(ToString::to_string).collect(),
         counts: report.counts,
         held: report.held.clone(),
@@ -126,6 +129,26 @@ pub fn overview(engine: &Engine, specs: &str, only: Option<&Key>) -> Overview {
         degraded: engine.degraded(),
         settled: report.settled,
     }
+}
+
+/// What policies say of instances in the rows, and does not deny them.
+fn said(snapshot: &Snapshot, rows: &[PlanRow]) -> Vec<(String, Said)> {
+    let instances: BTreeSet<&Key> = rows
+        .iter()
+        .filter_map(|row| match &row.object {
+            ObjectId::Replica(replica) => Some(&replica.instance),
+            ObjectId::Image { .. }
+            | ObjectId::Volume { .. }
+            | ObjectId::Network { .. }
+            | ObjectId::Fence { .. } => None,
+        })
+        .collect();
+    let of = |key: &Key| {
+        let all = snapshot.verdicts.of(ObjectKind::Instance, key).iter();
+        let name = key.to_string();
+        all.filter(|said| !said.denies).map(|said| (name.clone(), said.clone())).collect::<Vec<_>>()
+    };
+    instances.into_iter().flat_map(of).collect()
 }
 
 fn suspended(snapshot: &Snapshot) -> Vec<Suspended> {

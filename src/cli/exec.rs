@@ -36,6 +36,9 @@ const SIZE_UNKNOWN: TerminalSize = TerminalSize { rows: 24, columns: 80 };
 /// What a terminal sends for Ctrl-C.
 const CTRL_C: u8 = 3;
 
+/// Begins what is said of a command that may not be run.
+const NOT_RUN: &str = "the command is not run: ";
+
 /// What is to be run, and how.
 #[derive(Debug)]
 pub(super) struct Options {
@@ -95,7 +98,7 @@ pub(super) async fn run(context: &Context, name: &str, options: Options) -> Ende
         let (code, why) = match &ended {
             Ok((code, None)) => (Some(*code), None),
             Ok((code, Some(_))) => (Some(*code), Some("it could not be run".to_owned())),
-            Err(_) => (None, Some("it was broken off".to_owned())),
+            Err(failure) => (None, Some(not_run(failure))),
         };
         let entry = Entry::ExecEnded { replica: replica.clone(), exec, code, why };
         if let Err(error) = app::record(&settings, vec![entry]) {
@@ -208,6 +211,14 @@ fn not_running(name: &str, instance: &InstanceStatus, one: Option<&ReplicaStatus
         }
     };
     Failure::new(format!("{name} does not run ({state})")).help(help)
+}
+
+/// Why a command came to no end of its own, for the record.
+fn not_run(failure: &Failure) -> String {
+    let denial = failure.chain.iter().find_map(|link| link.strip_prefix(NOT_RUN));
+    // What a policy found may be long: who said so is what matters here.
+    let by = denial.and_then(|denial| denial.split_once(" (")).map(|(by, _)| by);
+    by.map_or_else(|| "it was broken off".to_owned(), |by| format!("not run: {by}"))
 }
 
 /// Signals that end us, each with what a shell reports of it.

@@ -28,6 +28,16 @@ pub struct Said {
 }
 
 impl Said {
+    /// What is said, by whom, and by whose leave it passes.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Self { policy, message, waived_by, .. } = self;
+        match waived_by {
+            Some(waiver) => format!("{policy}: {message}; waived by {waiver}"),
+            None => format!("{policy}: {message}"),
+        }
+    }
+
     /// What nobody was asked about does not go through.
     #[must_use]
     pub fn unasked() -> Self {

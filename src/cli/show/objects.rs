@@ -2,7 +2,7 @@
 
 use reconciler::model::ids::Name;
 use reconciler::model::quantity::Cpus;
-use reconciler::status::{InstanceStatus, ReplicaStatus};
+use reconciler::status::{InstanceStatus, ReplicaStatus, Truth};
 
 use super::table::{Cell, Table, cell};
 use super::words::{age, digest, place, size};
@@ -41,10 +41,21 @@ pub fn instances(all: &[&InstanceStatus], wide: bool, style: &Style) -> String {
 
 /// Replicas, one a row.
 fn replicas(all: &[&InstanceStatus], style: &Style) -> String {
-    let heads =
-        ["NAME", "STATUS", "RESTARTS", "AGE", "NODE", "ADDRESS", "PORTS", "REVISION", "CONTAINER"];
+    let heads = [
+        "NAME",
+        "STATUS",
+        "RESTARTS",
+        "AGE",
+        "NODE",
+        "ADDRESS",
+        "PORTS",
+        "REVISION",
+        "CONTAINER",
+        "POLICY",
+    ];
     let mut table = Table::with_heads(&heads);
-    for replica in all.iter().flat_map(|one| &one.replicas) {
+    let all = all.iter().flat_map(|one| one.replicas.iter().map(|replica| (*one, replica)));
+    for (instance, replica) in all {
         let ReplicaStatus { replica: key, node, state, since, address, ports, .. } = replica;
         let revision = replica.revision.as_deref().and_then(|text| text.get(..8));
         let container = replica.container_id.as_deref().and_then(|text| text.get(..12));
@@ -58,9 +69,25 @@ fn replicas(all: &[&InstanceStatus], style: &Style) -> String {
             dash(Some(ports.join(", ")).filter(|ports| !ports.is_empty())),
             dash(revision.map(str::to_owned)),
             dash(container.map(str::to_owned)),
+            policy(instance),
         ]);
     }
     table.render(style)
+}
+
+/// What policies say of an instance: the first that finds something, and how many others do.
+fn policy(instance: &InstanceStatus) -> Cell {
+    let Some(found) = instance.conditions.iter().find(|one| one.kind == "Compliant") else {
+        return dash(None);
+    };
+    match found.status {
+        Truth::True => cell(Ink::Dim, "waived"),
+        Truth::False | Truth::Unknown => {
+            let others = found.message.matches(" | ").count();
+            let more = if others == 0 { String::new() } else { format!(" +{others}") };
+            cell(Ink::Bad, format!("{}{more}", found.reason))
+        }
+    }
 }
 
 /// Images, one a row.

@@ -30,6 +30,10 @@ pub fn render(plan: &PlanView, specs: &str, steps: bool, style: &Style) -> Strin
     if !text.is_empty() {
         text.push('\n');
     }
+    if !plan.policies.is_empty() {
+        text.push_str(&policies(plan, style));
+        text.push('\n');
+    }
     if let Some(held) = &plan.held {
         text.push_str(&render_held(held, style));
         text.push('\n');
@@ -39,6 +43,31 @@ pub fn render(plan: &PlanView, specs: &str, steps: bool, style: &Style) -> Strin
     }
     text.push_str(&style.paint(Ink::Bold, &sum(plan)));
     text.push('\n');
+    text
+}
+
+/// So many findings are shown; a profile that is bound anew finds something everywhere.
+const FINDINGS_SHOWN: usize = 12;
+
+/// What policies say and do not deny.
+fn policies(plan: &PlanView, style: &Style) -> String {
+    let mut table = Table::default().flexible(3);
+    for (instance, said) in plan.policies.iter().take(FINDINGS_SHOWN) {
+        let (sign, ink) = if said.waived_by.is_some() { ("", Ink::Dim) } else { ("!", Ink::Odd) };
+        table.row(vec![
+            cell(ink, format!("{sign:>3}")),
+            cell(ink, instance.clone()),
+            cell(Ink::Dim, said.level.clone()),
+            said.words().into(),
+        ]);
+    }
+    let mut text = format!("{}\n{}", style.paint(Ink::Bold, "Policies say:"), table.render(style));
+    if let Some(more) = plan.policies.len().checked_sub(FINDINGS_SHOWN).filter(|more| *more > 0) {
+        text.push_str(&format!(
+            "  … and {}: `windlass policy check`\n",
+            count(more, "more finding")
+        ));
+    }
     text
 }
 

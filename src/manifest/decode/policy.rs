@@ -108,13 +108,6 @@ fn levels(context: &mut Context<'_>, node: &Node<'_>) -> Option<Levels> {
         let node = fields.take(point.as_str())?;
         let level = level(context, node, &fields.name(point.as_str()));
         whole &= level.is_some();
-        if point != Point::Plan && level.is_some() {
-            let message = format!("`levels.{}` is not supported yet", point.as_str());
-            let problem = Problem::new(node.span, message);
-            context.note(
-                problem.label("policies are asked about what is declared, before it is planned"),
-            );
-        }
         level
     });
     fields.finish(context, &[]);
@@ -215,15 +208,7 @@ fn matches(
         some(context, node, "match.actions", |context, node, field| {
             let words = ActionKind::ALL.map(|action| (action.as_str(), action));
             let synonyms = [("remove", "delete"), ("destroy", "delete"), ("change", "update")];
-            let action = value::choice(context, node, field, &words, &synonyms);
-            if action.is_some() {
-                let problem = Problem::new(node.span, format!("`{field}` is not supported yet"));
-                context.note(
-                    problem
-                        .label("policies are asked about what is declared, before it is planned"),
-                );
-            }
-            action
+            value::choice(context, node, field, &words, &synonyms)
         })
     });
     fields.finish(context, &["exclude", "images"]);

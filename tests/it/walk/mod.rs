@@ -29,6 +29,7 @@ mod networks;
 mod nodes;
 mod outage;
 mod plans;
+mod policed;
 mod policies;
 mod ports;
 mod proxy;

@@ -1,0 +1,97 @@
+//! Policies at work on a real engine: what they keep from coming and from going, what is run, what
+//! is found where it runs, and what of that is on record.
+
+use super::room::{LIVE, apply_well, instance, one, seen};
+use crate::lab::{Engine, Output, Sandbox, docker};
+
+fn bindings() -> String {
+    let binding = |policy: &str, more: &str| {
+        format!(
+            "---\napiVersion: windlass/v1\nkind: PolicyBinding\nmetadata: {{ name: {}, project: $project }}\n\
+             spec: {{ policy: {policy}, level: hard{more} }}\n",
+            policy.to_lowercase().replace('.', "-")
+        )
+    };
+    ["CIS-5.5", "ACT-PROTECT", "IMM-NOEXEC", "CIS-5.29"].map(|policy| binding(policy, "")).concat()
+}
+
+fn waiver(name: &str, expires: &str) -> String {
+    format!(
+        "---\napiVersion: windlass/v1\nkind: Waiver\nmetadata: {{ name: farewell, project: $project }}\n\
+         spec: {{ policy: ACT-PROTECT, select: {{ name: {name} }}, reason: moved, approver: ops@example.org, expires: {expires} }}\n"
+    )
+}
+
+fn says(out: &Output, parts: &[&str]) {
+    let all = format!("{}{}", out.stdout, out.stderr);
+    for part in parts {
+        assert!(all.contains(part), "no `{part}` in:\n{all}");
+    }
+}
+
+fn what_policy_denies_is_not_done(engine: &Engine) {
+    let room = Sandbox::new(engine);
+    let web = instance("web", &format!("{LIVE}\nprotected: true\nresources: {{ pids: 50 }}"));
+    let calm = instance("calm", &format!("{LIVE}\nresources: {{ pids: 50 }}"));
+    room.spec("set.yaml", &[web.as_str(), &calm, &bindings()].concat());
+    apply_well(&room);
+    let (first, name) = (one(&room, "web", 0).id().to_owned(), format!("{}/web", room.project()));
+
+    // What is denied does not come, and the rest does.
+    let bad = instance(
+        "bad",
+        &format!("{LIVE}\nresources: {{ pids: 50 }}\nsecurity: {{ privileged: true }}"),
+    );
+    room.spec("bad.yaml", &bad);
+    let plan = room.windlass(&["plan"]);
+    says(&plan, &["bad", "denied by CIS-5.5"]);
+    let applied = room.windlass(&["apply"]);
+    assert_ne!(applied.code, 0);
+    assert_eq!(seen(&room).len(), 2);
+    std::fs::remove_file(room.specs().join("bad.yaml")).expect("it is there");
+
+    // What is protected does not go, a command is not run.
+    room.spec("set.yaml", &[calm.as_str(), &bindings()].concat());
+    let applied = room.windlass(&["apply"]);
+    says(&applied, &["denied by ACT-PROTECT: web is protected"]);
+    assert_eq!(one(&room, "web", 0).id(), first);
+    let run = room.windlass(&["exec", &format!("{}/calm", room.project()), "--", "true"]);
+    assert_ne!(run.code, 0);
+    says(&run, &["not run: denied by IMM-NOEXEC"]);
+
+    // What another hand did is found where it runs, also where nobody repairs it.
+    let calm = one(&room, "calm", 0).id().to_owned();
+    docker(engine, &["update", "--pids-limit", "-1", &calm]);
+    let plan = room.windlass(&["plan"]);
+    let described = room.windlass(&["describe", "instance", &format!("{}/calm", room.project())]);
+    says(&described, &["Compliant", "CIS-5.29"]);
+    let wide = room.windlass(&["get", "instances", "-o", "wide"]);
+
+    // With a waiver it goes, and the record says by whose leave.
+    let all = [
+        instance("calm", &format!("{LIVE}\nresources: {{ pids: 50 }}")).as_str(),
+        &bindings(),
+        &waiver("web", "2100-01-31"),
+    ]
+    .concat();
+    room.spec("set.yaml", &all);
+    let applied = room.windlass(&["apply"]);
+    assert_eq!(applied.code, 0);
+    assert_eq!(seen(&room).len(), 1);
+    let log = room.windlass(&["audit", "log"]);
+    says(&log, &["ACT-PROTECT", "waived", "IMM-NOEXEC", "CIS-5.5"]);
+    let why = room.windlass(&["audit", "why", &name]);
+    says(&why, &["ACT-PROTECT"]);
+    let verified = room.windlass(&["audit", "verify"]);
+    assert_eq!(verified.code, 0, "{}{}", verified.stdout, verified.stderr);
+}
+
+#[test]
+fn what_policy_denies_is_not_done_on_20_10() {
+    what_policy_denies_is_not_done(engine!(V20_10));
+}
+
+#[test]
+fn what_policy_denies_is_not_done_on_26_1() {
+    what_policy_denies_is_not_done(engine!(V26_1));
+}
