@@ -224,9 +224,12 @@ impl Engine {
 
     /// What policies are asked about: what is declared, or what was declared last.
     fn target(&self, object: &ObjectId) -> Arc<Object> {
-        let name = declared_as(object);
-        let declared = self.evaluator.inventory().and_then(|all| all.get(&name));
-        declared.cloned().unwrap_or_else(|| Arc::new(last::object(&self.snapshot.records, &name)))
+        self.target_named(&declared_as(object))
+    }
+
+    pub(super) fn target_named(&self, name: &ObjectRef) -> Arc<Object> {
+        let declared = self.evaluator.inventory().and_then(|all| all.get(name));
+        declared.cloned().unwrap_or_else(|| Arc::new(last::object(&self.snapshot.records, name)))
     }
 
     /// Whether a command may be run in a replica.

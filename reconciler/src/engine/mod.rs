@@ -24,6 +24,7 @@ mod observe;
 mod patches;
 mod policies;
 mod repeat;
+mod replay;
 mod scan;
 mod verdicts;
 mod wake;

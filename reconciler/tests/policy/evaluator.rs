@@ -57,6 +57,10 @@ fn check_action(a) {
 const DRIFT: &str = "// @id DRIFT @version 1.0.0 @title security @level hard
 fn check_drift(d) { if d.touches(\"security\") { revert(\"security drift\"); } else { report(\"drift\"); } }";
 
+const TICKETS: &str = "// @id TICKETS @version 1.0.0 @title waivers have a ticket @level hard
+// @match kinds=Waiver
+fn check(o) { require(has(o.ticket), \"no ticket\"); }";
+
 fn key(text: &str) -> Key {
     text.parse().expect("a key")
 }
@@ -73,7 +77,8 @@ fn sources(texts: &[&str]) -> PolicySources {
 }
 
 fn library() -> Arc<Library> {
-    let mut sources = sources(&[PRIVILEGED, REPLICAS, BROKEN, QUOTA, DATED, ACTIONS, DRIFT]);
+    let mut sources =
+        sources(&[PRIVILEGED, REPLICAS, BROKEN, QUOTA, DATED, ACTIONS, DRIFT, TICKETS]);
     let member =
         |policy, level| ProfileMember { policy: id(policy), level, params: BTreeMap::new() };
     let members = vec![member("CIS-5.5", None), member("REPLICAS", Some(Level::Audit))];
@@ -312,6 +317,18 @@ fn waivers_let_pass_what_they_may_until_they_are_over() {
     let waiver = [("shop/w", waive("CIS-5.5", "1970-01-10", None))];
     let evaluation_of = set(&instances, &[("shop/one", soft)], &waiver);
     assert!(bench.ask(&evaluation_of, 0).is_allowed(&web()), "a soft one does not");
+
+    // One that policy denies itself lets nothing pass, also not itself.
+    let tickets = [("shop/one", bind("CIS-5.5")), ("shop/tickets", bind("TICKETS"))];
+    let without = waive("CIS-5.5", "1970-01-10", Some("sec@example.org"));
+    let of_itself = waive("TICKETS", "1970-01-10", Some("sec@example.org"));
+    let both = set(&instances, &tickets, &[("shop/of", of_itself), ("shop/w", without.clone())]);
+    let evaluation = bench.ask(&both, 0);
+    assert!(!evaluation.is_allowed(&web()));
+    assert!(evaluation.waivers.iter().all(|found| found.what == WaiverFault::Denied));
+    let with_ticket = WaiverSpec { ticket: Some("OPS-7".to_owned()), ..without };
+    let evaluation = bench.ask(&set(&instances, &tickets, &[("shop/w", with_ticket)]), 0);
+    assert!(evaluation.is_allowed(&web()));
 
     // What another object is denied makes it no waiver that lacks an approver.
     let two = [("shop/api", privileged()), ("shop/web", spec())];

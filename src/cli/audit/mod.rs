@@ -5,6 +5,7 @@ mod export;
 mod filter;
 mod key;
 mod log;
+mod replay;
 mod report;
 mod verify;
 mod why;
@@ -51,6 +52,17 @@ pub(super) enum AuditVerb {
         /// Only before then
         #[arg(long, env = "WINDLASS_UNTIL", hide_env_values = true, value_name = "TIME")]
         until: Option<When>,
+    },
+    /// Come to a recorded verdict again, from the specs and policies on record then
+    #[command(
+        after_help = "What a container was found to be is not on record in all its fields, nor are facts about\n\
+                            images; verdicts on those cannot be come to again, and that is said.\n\n\
+                            Exit codes: 0 the same, byte for byte; 1 something else; 2 nobody can be asked again."
+    )]
+    Replay {
+        /// The number of the entry, as `audit log --kind policy` shows it
+        #[arg(value_name = "SEQ")]
+        seq: u64,
     },
     /// Check that the record is whole, and name the first bad entry
     #[command(
@@ -144,6 +156,7 @@ pub(super) fn run(context: &Context, verb: AuditVerb) -> Ended {
     match verb {
         AuditVerb::Log { filter } => log::run(context, &filter),
         AuditVerb::Why { object } => why::run(context, &object),
+        AuditVerb::Replay { seq } => replay::run(context, seq),
         AuditVerb::Report { since, until } => report::run(context, since, until),
         AuditVerb::Verify { journal, checkpoint, pubkey, clock_tolerance } => {
             verify::run(context, journal, checkpoint, pubkey, clock_tolerance)

@@ -206,6 +206,7 @@ impl<'a> Judged<'a> {
             let (rule, field) = match finding.what {
                 WaiverFault::Expired => ("waiver-expired", "spec.expires"),
                 WaiverFault::Unused => ("waiver-unused", "spec.select"),
+                WaiverFault::Denied => ("waiver-denied", "spec"),
                 WaiverFault::NotApproved => ("waiver-not-approved", "spec.policy"),
             };
             let object = ObjectRef { kind: ObjectKind::Waiver, key: finding.waiver.clone() };

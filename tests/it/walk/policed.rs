@@ -62,10 +62,10 @@ fn what_policy_denies_is_not_done(engine: &Engine) {
     // What another hand did is found where it runs, also where nobody repairs it.
     let calm = one(&room, "calm", 0).id().to_owned();
     docker(engine, &["update", "--pids-limit", "-1", &calm]);
-    let plan = room.windlass(&["plan"]);
     let described = room.windlass(&["describe", "instance", &format!("{}/calm", room.project())]);
     says(&described, &["Compliant", "CIS-5.29"]);
     let wide = room.windlass(&["get", "instances", "-o", "wide"]);
+    says(&wide, &["POLICY", "CIS-5.29"]);
 
     // With a waiver it goes, and the record says by whose leave.
     let all = [
@@ -82,8 +82,34 @@ fn what_policy_denies_is_not_done(engine: &Engine) {
     says(&log, &["ACT-PROTECT", "waived", "IMM-NOEXEC", "CIS-5.5"]);
     let why = room.windlass(&["audit", "why", &name]);
     says(&why, &["ACT-PROTECT"]);
+    replayed(&room);
     let verified = room.windlass(&["audit", "verify"]);
     assert_eq!(verified.code, 0, "{}{}", verified.stdout, verified.stderr);
+}
+
+/// Each verdict on record comes out the same again, but for those that rest on what was found in a
+/// container.
+fn replayed(room: &Sandbox<'_>) {
+    let listed = room.windlass(&["audit", "log", "--kind", "policy", "-o", "json"]);
+    let mut same = 0;
+    for line in listed.stdout.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let seq = row["seq"].to_string();
+        let again = room.windlass(&["audit", "replay", &seq]);
+        let all = format!("{line}\n{}{}", again.stdout, again.stderr);
+        if again.code == 0 {
+            assert!(again.stdout.contains("the same, byte for byte"), "{all}");
+            same += 1;
+        } else {
+            assert_eq!(again.code, 2, "{all}");
+            let is_set = again.stderr.contains("is no verdict");
+            assert!(is_set || again.stderr.contains("what a container was"), "{all}");
+        }
+    }
+    assert!(same >= 3, "{same} of\n{}", listed.stdout);
+    let none = room.windlass(&["audit", "replay", "99999"]);
+    assert_eq!(none.code, 2);
+    says(&none, &["there is no entry 99999: the record holds 1 to "]);
 }
 
 #[test]

@@ -158,7 +158,7 @@ impl Evaluator {
     /// Takes a new declared set: its objects, bindings and waivers.
     pub fn renew(&mut self, desired: &DesiredSet) {
         self.rules = rules(&self.library, desired, &mut self.programs);
-        self.waivers = Waivers::of(desired);
+        self.waivers.renew(desired);
         self.inventory = Some(Inventory::of(desired, self.inventory.as_ref()));
         self.dirty = None;
     }

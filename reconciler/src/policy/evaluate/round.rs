@@ -19,6 +19,10 @@ use crate::policy::view::{Object, ObjectRef};
 /// say holds for as long.
 pub(super) const DAY_MS: i64 = 86_400_000;
 
+/// So many waivers may be for one another. In a longer row those at its end count for nothing one
+/// round later.
+const WAIVERS_IN_A_ROW: usize = 4;
+
 /// What is left of the last round.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -83,10 +87,38 @@ impl Evaluator {
         now: Timestamp,
         node_of: impl Fn(&ObjectRef) -> Option<Name>,
     ) -> &Evaluation {
+        self.evaluate_once(point, now, &node_of);
+        // Waivers are objects too. Those that are denied count for nothing, which may change what is
+        // said of the rest; of another waiver only where one is for the other, and so on.
+        for _ in 0..WAIVERS_IN_A_ROW {
+            let decisions = &self.memory.evaluation.decisions;
+            let denied = decisions.iter().filter(|(object, decision)| {
+                object.kind == ObjectKind::Waiver && !decision.is_allowed()
+            });
+            let denied: BTreeSet<Key> = denied.map(|(object, _)| object.key.clone()).collect();
+            if !self.waivers.deny(denied) {
+                break;
+            }
+            let runs = self.memory.evaluation.runs;
+            let seen = std::mem::take(&mut self.memory.evaluation.looked_at);
+            self.dirty = None;
+            self.evaluate_once(point, now, &node_of);
+            self.memory.evaluation.runs += runs;
+            self.memory.evaluation.looked_at.extend(seen);
+        }
+        &self.memory.evaluation
+    }
+
+    fn evaluate_once(
+        &mut self,
+        point: Point,
+        now: Timestamp,
+        node_of: &dyn Fn(&ObjectRef) -> Option<Name>,
+    ) {
         let day = now.0.div_euclid(DAY_MS);
         let around = self.around(Timestamp(day * DAY_MS));
         let Self { rules, waivers, inventory, facts_digest, memory, dirty, .. } = self;
-        let Some(inventory) = inventory.clone() else { return &memory.evaluation };
+        let Some(inventory) = inventory.clone() else { return };
         let facts = facts_digest.as_ref();
         let mut round = Round { point, now, day, facts, around, runs: 0 };
         let is_same = memory.point == Some(point)
@@ -177,7 +209,6 @@ impl Evaluator {
             memory.rules = rules.clone();
             memory.waivers = waivers.clone();
         }
-        &memory.evaluation
     }
 }
 
@@ -249,7 +280,7 @@ impl Held {
                         .chain(&earlier)
                         .find(|one| Arc::ptr_eq(&one.program, program) && one.holds(round));
                     let judgement = match known {
-                        Some(known) => Judgement { operations: 0, ..known.judgement.clone() },
+                        Some(known) => known.judgement.clone(),
                         None => {
                             round.runs += 1;
                             program.check(&object, &round.around)
@@ -300,7 +331,7 @@ fn whole_set(
                 && one.holds(round)
         });
         let judgement = match known {
-            Some(known) => Judgement { operations: 0, ..known.judgement.clone() },
+            Some(known) => known.judgement.clone(),
             None => {
                 round.runs += 1;
                 program.check_set(inventory, &round.around)

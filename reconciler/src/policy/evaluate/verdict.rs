@@ -34,7 +34,7 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// The waiver that lets it pass all the same.
     pub waived_by: Option<Key>,
-    /// What it cost, in operations; 0 where an earlier verdict still held.
+    /// What it took to find out, in operations; also where an earlier verdict still held.
     pub operations: u64,
 }
 

@@ -9,7 +9,7 @@ use super::verdict::{Verdict, has_denial};
 use crate::model::desired::DesiredSet;
 use crate::model::ids::Key;
 use crate::model::spec::WaiverSpec;
-use crate::model::spec::policy::{Candidate, Level};
+use crate::model::spec::policy::{Candidate, Level, ObjectKind};
 use crate::model::time::Timestamp;
 use crate::policy::outcome::Outcome;
 
@@ -17,6 +17,8 @@ use crate::policy::outcome::Outcome;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Waivers {
     all: BTreeMap<Key, Arc<WaiverSpec>>,
+    /// Those that policy denies themselves: they count for nothing.
+    denied: BTreeSet<Key>,
 }
 
 /// What is wrong with a waiver.
@@ -39,6 +41,8 @@ pub enum WaiverFault {
     Expired,
     /// Nothing that it is for breaks its policy.
     Unused,
+    /// Policy denies the waiver itself.
+    Denied,
     /// It would be for something, which denies at level `hard`, and it names no approver.
     NotApproved,
 }
@@ -47,7 +51,21 @@ impl Waivers {
     /// Those of `desired`.
     pub(super) fn of(desired: &DesiredSet) -> Self {
         let all = desired.waivers.iter();
-        Self { all: all.map(|(key, declared)| (key.clone(), Arc::clone(&declared.spec))).collect() }
+        let all = all.map(|(key, declared)| (key.clone(), Arc::clone(&declared.spec))).collect();
+        Self { all, denied: BTreeSet::new() }
+    }
+
+    /// Those of `desired` from now on. Which of them are denied is known once they were looked at.
+    pub(super) fn renew(&mut self, desired: &DesiredSet) {
+        let denied = std::mem::take(&mut self.denied);
+        *self = Self { denied, ..Self::of(desired) };
+    }
+
+    /// Takes which of them policy denies; whether those are others than before.
+    pub(super) fn deny(&mut self, denied: BTreeSet<Key>) -> bool {
+        let is_news = self.denied != denied;
+        self.denied = denied;
+        is_news
     }
 
     /// Lets `verdict` about `candidate` pass if a waiver says so, and adds those that do to `used`.
@@ -63,7 +81,12 @@ impl Waivers {
             return;
         }
         let mut fit = self.all.iter().filter(|(key, waiver)| {
-            waiver.policy == verdict.policy
+            let is_itself = candidate.kind == ObjectKind::Waiver
+                && candidate.project == Some(&key.project)
+                && candidate.name == key.name.as_str();
+            !is_itself
+                && !self.denied.contains(*key)
+                && waiver.policy == verdict.policy
                 && !waiver.expires.is_over(now)
                 && waiver.waives(verdict.level)
                 && waiver.select.covers(&key.project, candidate)
@@ -90,6 +113,8 @@ impl Waivers {
                     WaiverFault::Expired,
                     format!("it is over since {expires}; take it out or renew it"),
                 )
+            } else if self.denied.contains(key) {
+                (WaiverFault::Denied, "policy denies it, so it lets nothing pass".to_owned())
             } else if used.contains(key) {
                 return None;
             } else if waiver.approver.is_none() && is_needed(key, waiver, verdicts.clone()) {
@@ -106,6 +131,7 @@ impl Waivers {
     /// Whether they are the same as others, and none of them ends between the two times.
     pub(super) fn is_same(&self, other: &Self, since: Timestamp, now: Timestamp) -> bool {
         self.all == other.all
+            && self.denied == other.denied
             && self
                 .all
                 .values()

@@ -155,6 +155,67 @@ impl AskedNote {
     }
 }
 
+impl AskedNote {
+    /// The object that it is about.
+    #[must_use]
+    pub fn object(&self) -> &ObjectRef {
+        match self {
+            Self::Action { target: object, .. }
+            | Self::Sent { object, .. }
+            | Self::Found { object, .. }
+            | Self::Drift { object, .. } => object,
+        }
+    }
+
+    /// What was asked, with the object as it was declared then.
+    ///
+    /// # Errors
+    /// Why it cannot be asked again: of what was found in a container nothing but that is on record.
+    pub fn asked(self, object: Arc<Object>) -> Result<AskedAgain, &'static str> {
+        match self {
+            Self::Action {
+                kind,
+                target: _,
+                replica,
+                node,
+                cause,
+                fields,
+                linked_by,
+                round,
+                exec,
+            } => {
+                let target = object;
+                Ok(AskedAgain::Action(AskedAction {
+                    kind,
+                    target,
+                    replica,
+                    node,
+                    cause,
+                    fields,
+                    linked_by,
+                    round,
+                    exec,
+                }))
+            }
+            Self::Drift { object: _, replica, node, fields } => {
+                Ok(AskedAgain::Drift(AskedDrift { object, replica, node, fields }))
+            }
+            Self::Sent { .. } | Self::Found { .. } => {
+                Err("what a container was, in all its fields, is not on record")
+            }
+        }
+    }
+}
+
+/// What was asked once.
+#[derive(Debug)]
+pub enum AskedAgain {
+    /// About an action.
+    Action(AskedAction),
+    /// About drift.
+    Drift(AskedDrift),
+}
+
 impl AskedAction {
     /// It, as records hold it.
     #[must_use]

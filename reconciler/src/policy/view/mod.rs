@@ -22,7 +22,7 @@ pub(crate) mod running;
 mod schema_tests;
 pub(crate) mod table;
 
-pub use self::asked::{AskedAction, AskedDrift, AskedExec, AskedNote, AskedRound};
+pub use self::asked::{AskedAction, AskedAgain, AskedDrift, AskedExec, AskedNote, AskedRound};
 pub use self::masked::{MaskKey, Masked};
 pub use self::object::{Object, ObjectRef};
 pub use self::running::Running;
