@@ -80,11 +80,11 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
         }
         Entry::Protected { object, labels } => {
             let message = if labels.is_some() { "protected" } else { "no longer protected" };
-            (NotedKind::Decided, of(object), None, message.to_owned())
+            (NotedKind::Decided, of(&named(object)), None, message.to_owned())
         }
         Entry::Admitted { object, digest } => {
             let message = if digest.is_some() { "admitted" } else { "no longer declared" };
-            (NotedKind::Decided, of(object), None, message.to_owned())
+            (NotedKind::Decided, of(&named(object)), None, message.to_owned())
         }
         Entry::LinksBy { node, networks } => {
             let message = if *networks {
@@ -187,8 +187,8 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             let waiver = waived_by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
             let found = findings.join("; ");
             let found = if found.is_empty() { found } else { format!(": {found}") };
-            let message = format!("{policy} {}{waiver}{found}", outcome.word());
-            (NotedKind::Policy, of(object), None, message)
+            let message = format!("{policy} {}{waiver}{}{found}", outcome.word(), when(verdict));
+            (NotedKind::Policy, of(&named(object)), None, message)
         }
         Entry::Suspended { target, by, why } => {
             let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
@@ -306,6 +306,26 @@ fn again(at: Timestamp, retry_at: Timestamp) -> String {
 
 fn short(digest: &str) -> &str {
     digest.get(..DIGITS).unwrap_or(digest)
+}
+
+/// How other entries name an object that policies name by its kind: `shop/web`, `volume shop/data`.
+fn named(object: &str) -> String {
+    match object.split_once(' ') {
+        Some(("Instance", name)) => name.to_owned(),
+        Some((kind, name)) => format!("{} {name}", kind.to_lowercase()),
+        None => object.to_owned(),
+    }
+}
+
+/// What a policy was asked about, if that was not the declaration.
+fn when(verdict: &VerdictNote) -> String {
+    let Some(asked) = &verdict.asked else { return String::new() };
+    match asked["action"]["kind"].as_str() {
+        Some(kind) => format!(" on {kind}"),
+        None if asked["drift"].is_object() => " on drift".to_owned(),
+        None if asked["found"].is_object() => " where it runs".to_owned(),
+        None => " as it would be sent".to_owned(),
+    }
 }
 
 #[cfg(test)]
