@@ -166,6 +166,8 @@ impl Snapshot {
                 address: None,
                 addresses: Default::default(),
                 created_at: now,
+                masked_paths: None,
+                shared_mounts: None,
                 hosts_path: None,
                 hosts: None,
             };

@@ -113,6 +113,8 @@ fn settle(snapshot: &mut Snapshot) {
             address: None,
             addresses: Default::default(),
             created_at: snapshot.now,
+            masked_paths: None,
+            shared_mounts: None,
             hosts_path: None,
             hosts: None,
         };

@@ -148,6 +148,8 @@ mod tests {
             address: None,
             addresses: Default::default(),
             created_at: Timestamp(0),
+            masked_paths: None,
+            shared_mounts: None,
             hosts_path: None,
             hosts: None,
         })

@@ -345,6 +345,8 @@ pub(crate) fn containers() -> BTreeMap<ContainerId, ObservedContainer> {
         address: Some("10.0.0.2".to_owned()),
         addresses: Default::default(),
         created_at: Timestamp(2),
+        masked_paths: None,
+        shared_mounts: None,
         hosts_path: Some(Arc::from("/data/hosts")),
         hosts: Some([("db".to_owned(), BTreeSet::from(["10.144.8.2".parse().unwrap()]))].into()),
     };

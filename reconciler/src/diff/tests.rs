@@ -187,6 +187,8 @@ fn container(spec: &InstanceSpec, replica: &ReplicaKey) -> ObservedContainer {
         address: None,
         addresses: Default::default(),
         created_at: Timestamp(0),
+        masked_paths: None,
+        shared_mounts: None,
         hosts_path: None,
         hosts: None,
     }

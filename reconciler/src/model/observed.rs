@@ -152,6 +152,12 @@ pub struct ObservedContainer {
     /// Where its engine keeps the hosts file that is mounted into it; as that engine names files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts_path: Option<Arc<str>>,
+    /// How many paths of the kernel are hidden from it, if the engine says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masked_paths: Option<u8>,
+    /// Mounts that pass on what is mounted below them, as `path=shared`; of most there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_mounts: Option<Arc<[String]>>,
     /// The names that windlass wrote into that file; `None` if it cannot be read from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts: Option<HostNames>,

@@ -120,6 +120,10 @@ pub fn running(
         wanted_image: wanted.map(digest),
         privileged: Some(config.more.security.privileged),
         ports: Some(published.collect()),
+        propagation: Some(
+            at.container.shared_mounts.iter().flat_map(|all| all.iter().cloned()).collect(),
+        ),
+        masked_paths: at.container.masked_paths.map(u64::from),
         cgroup_parent: Some(config.cgroup_parent.clone()),
         ..Running::default()
     }

@@ -219,6 +219,8 @@ fn a_container_that_is_another_one_is_named() {
         address: None,
         addresses: Default::default(),
         created_at: Timestamp(5),
+        masked_paths: None,
+        shared_mounts: None,
         hosts_path: None,
         hosts: None,
     };

@@ -349,6 +349,8 @@ impl FakeEngine {
                     address: None,
                     addresses: Default::default(),
                     created_at: now,
+                    masked_paths: None,
+                    shared_mounts: None,
                     hosts_path: None,
                     hosts: None,
                 };

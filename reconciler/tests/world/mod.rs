@@ -381,6 +381,8 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
         address: None,
         addresses: Default::default(),
         created_at: since,
+        masked_paths: None,
+        shared_mounts: None,
         hosts_path: None,
         hosts: None,
         name: name.clone(),

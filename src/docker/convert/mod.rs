@@ -4,6 +4,7 @@
 //! `observe` (what is read back) with `ports`, `mounts`, `limits`, `time`, and
 //! `more` for what most containers leave out.
 
+mod apart;
 mod create;
 mod health;
 pub mod labels;

@@ -22,7 +22,7 @@ use reconciler::want::{DEFAULT_NETWORK, is_listed};
 
 use super::more::{self, EngineDefaults};
 use super::time::timestamp;
-use super::{health, labels, limits, mounts, ports, restart};
+use super::{apart, health, labels, limits, mounts, ports, restart};
 
 /// Digits of a container's id that the engine takes for a host name if none is asked for.
 const SHORT_ID: usize = 12;
@@ -42,6 +42,7 @@ pub(in super::super) fn observed_container(
     let state = inspected.state.unwrap_or_default();
     let mount_points = inspected.mounts.unwrap_or_default();
     let networks = inspected.network_settings.as_ref();
+    let masked_paths = apart::masked_paths(&host);
     let container = ObservedContainer {
         name: bare_name(inspected.name.as_deref()),
         identity,
@@ -57,6 +58,8 @@ pub(in super::super) fn observed_container(
         address: networks.and_then(first_address),
         addresses: networks.map(addresses).unwrap_or_default(),
         created_at: timestamp(inspected.created.as_deref()),
+        masked_paths,
+        shared_mounts: apart::shared_mounts(&mount_points),
         hosts_path: inspected.hosts_path.filter(|path| !path.is_empty()).map(Arc::from),
         // The engine knows no such names.
         hosts: None,
