@@ -1,10 +1,11 @@
 //! Policies are asked about what a round would do, and it is planned again where they say no.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Engine;
 use super::policies::said;
-use crate::model::ids::{ImageName, Key, Name, ObjectId, ReplicaKey};
+use crate::model::ids::{Digest, ImageName, Key, Name, ObjectId, ReplicaKey};
 use crate::model::spec::policy::{ActionKind, ObjectKind};
 use crate::model::time::Timestamp;
 use crate::model::verdicts::Said;
@@ -112,7 +113,9 @@ impl Engine {
     /// what is sent is what was judged. What stands in the way of the declaration itself is not
     /// asked about again: a revision that was admitted may come anew.
     fn ask_of_what_is_sent(&mut self, answers: &mut Answers) -> bool {
-        let mut made = Vec::new();
+        let goals: BTreeMap<&ObjectId, &Digest> =
+            self.plan.changes.iter().map(|change| (&change.object, &change.goal)).collect();
+        let (mut made, mut changes) = (Vec::new(), false);
         for step in &self.plan.steps {
             let (Action::CreateContainer { config, .. }, ObjectId::Replica(replica)) =
                 (&step.action, &step.object)
@@ -124,16 +127,26 @@ impl Engine {
             }
             let desired = &self.snapshot.desired;
             let Some(declared) = desired.instances.get(&replica.instance) else { continue };
+            let goal = goals.get(&step.object).map_or(&declared.digest, |goal| *goal);
+            let of = Digest(format!("{goal} {}", declared.digest).into());
+            if let Some((known, answer)) = self.sent.get(&step.object)
+                && *known == of
+            {
+                // A round comes with each step that ends; most of what it makes was asked about.
+                changes |= answer.is_some();
+                answers.sent.insert(step.object.clone(), answer.clone());
+                continue;
+            }
             let image = match &declared.spec.image {
                 ImageName::Declared(key) => desired.images.get(key),
                 ImageName::Reference(_) => None,
             };
             let spec = found::spec(&declared.spec, config);
             let object = Object::instance(&replica.instance, &declared.with(spec), image);
-            made.push((step.object.clone(), replica.clone(), step.node.clone(), Arc::new(object)));
+            let (id, node) = (step.object.clone(), step.node.clone());
+            made.push((id, of, replica.clone(), node, Arc::new(object)));
         }
-        let mut changes = false;
-        for (id, replica, node, object) in made {
+        for (id, of, replica, node, object) in made {
             let decision = self.evaluator.sent(&object, &node, self.snapshot.now);
             let known = self.snapshot.verdicts.of(ObjectKind::Instance, &replica.instance);
             let is_new = |verdict: &&Verdict| {
@@ -145,6 +158,7 @@ impl Engine {
                 let (object, replica) = (object.name().clone(), Some(replica.ordinal));
                 self.note_decision(&decision, AskedNote::Sent { object, replica });
             }
+            self.sent.insert(id.clone(), (of, denial.clone()));
             answers.sent.insert(id, denial);
         }
         changes

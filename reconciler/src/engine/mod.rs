@@ -35,12 +35,13 @@ use std::time::Duration;
 
 use crate::model::cordon::NodeOrder;
 use crate::model::desired::{RootState, SpecsChange, SpecsReading};
-use crate::model::ids::{Key, Name, ObjectId, OwnerId, ReplicaKey};
+use crate::model::ids::{Digest, Key, Name, ObjectId, OwnerId, ReplicaKey};
 use crate::model::journal::{Entry, PolicySetNote, Stamped, Told};
 use crate::model::record::{Approval, Records};
 use crate::model::snapshot::{Config, Snapshot};
 use crate::model::spec::Endpoint;
 use crate::model::time::Timestamp;
+use crate::model::verdicts::Said;
 use crate::plan::{Memo, Plan, managed};
 use crate::policy::Policies;
 use crate::policy::evaluate::Evaluator;
@@ -79,6 +80,9 @@ pub struct Engine {
     evaluator: Evaluator,
     /// What they have not looked at yet.
     unjudged: policies::Unjudged,
+    /// What they said of containers that are about to be made, and of which; until they look at
+    /// declarations again.
+    sent: BTreeMap<ObjectId, (Digest, Option<Said>)>,
     /// What they said of what runs.
     scans: scan::Scans,
     /// Instances that policies gave values to: as they are declared, and what was given.
@@ -151,6 +155,7 @@ impl Engine {
             policies,
             evaluator: Evaluator::default(),
             unjudged: policies::Unjudged::default(),
+            sent: BTreeMap::new(),
             scans: scan::Scans::default(),
             patched: BTreeMap::new(),
             policy_set: None,

@@ -78,6 +78,7 @@ impl Engine {
             return;
         }
         let unjudged = std::mem::replace(&mut self.unjudged, Unjudged::Changes(Vec::new()));
+        self.sent.clear();
         self.lay_bare();
         if matches!(unjudged, Unjudged::All) {
             self.take_patches_off();

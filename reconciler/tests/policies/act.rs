@@ -293,3 +293,23 @@ fn what_is_needed_and_denied_is_not_made() {
     assert_eq!((running(&world, "shop/web"), running(&world, "shop/stays")), (0, 1));
     assert!(!world.actions.iter().any(|one| one.contains("volume")), "{:?}", world.actions);
 }
+
+const NAMED: &str = "// @id NAMED @version 1.0.0 @title host names are said @level hard\n\
+    // @match kinds=Instance\n\
+    fn check(o) { if has(o.hostname) && o.hostname == \"web-1\" { deny(\"no such name\").at(\"spec.hostname\"); } }\n";
+
+#[test]
+fn what_is_sent_is_judged_as_it_is_sent() {
+    let mut world = World::new(&["n1"]);
+    world.send(policies(NAMED));
+    // No declaration says so: the second replica is called that by itself.
+    world.declare_set(bound("NAMED", &[("shop/web", web(2))]));
+    world.run().unwrap();
+    assert_eq!(running(&world, "shop/web"), 1);
+    assert_eq!(denied(&world).as_deref(), Some("NAMED: no such name (spec.hostname)"));
+    let fail = (String::from("NAMED Instance shop/web/1"), VerdictOutcome::Fail);
+    assert!(recorded(&world, Point::Plan).contains(&fail), "{:?}", recorded(&world, Point::Plan));
+    // It stays so, round after round.
+    world.run_for(Duration::from_secs(300)).unwrap();
+    assert_eq!(running(&world, "shop/web"), 1);
+}
