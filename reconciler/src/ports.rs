@@ -112,6 +112,26 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// As [`list`](Self::list); [`DriverErrorKind::NotFound`] if there is no such container.
     fn usage<'a>(&'a self, container: &'a str) -> Answer<'a, Usage>;
+
+    /// What runs in a container, and what of its root filesystem is not as in its image.
+    ///
+    /// # Errors
+    /// As [`usage`](Self::usage).
+    fn inside<'a>(&'a self, container: &'a str) -> Answer<'a, Inside>;
+}
+
+/// A look into a container that runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inside {
+    /// The programs of its processes. What they were given may hold secrets, and is left out.
+    pub processes: Vec<String>,
+    /// Paths that are not as in the image, sorted.
+    pub changes: Vec<String>,
+}
+
+impl Inside {
+    /// More processes or paths than this are not told of: the first ones say enough.
+    pub const MAX: usize = 200;
 }
 
 /// Asks containers how they are, at addresses of their own.

@@ -16,15 +16,15 @@ use reconciler::model::observed::{
 };
 use reconciler::model::spec::Endpoint;
 use reconciler::ports::{
-    Answer, Done, Driver, DriverError, DriverErrorKind, ExecCommand, ExecEnd, ExecTalk, LogLine,
-    LogQuery, NodeEvent, Progress, Usage,
+    Answer, Done, Driver, DriverError, DriverErrorKind, ExecCommand, ExecEnd, ExecTalk, Inside,
+    LogLine, LogQuery, NodeEvent, Progress, Usage,
 };
 use reconciler::step::Action;
 use tokio::sync::{Mutex, Notify};
 
 use super::cache::InspectCache;
 use super::convert::{EngineDefaults, event_time};
-use super::{credentials, error, events, exec, execute, logs, observe, pid, stats};
+use super::{credentials, error, events, exec, execute, inside, logs, observe, pid, stats};
 
 /// How long the driver waits, by the kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -393,5 +393,9 @@ impl Driver for DockerDriver {
 
     fn usage<'a>(&'a self, container: &'a str) -> Answer<'a, Usage> {
         Box::pin(stats::usage(self, container))
+    }
+
+    fn inside<'a>(&'a self, container: &'a str) -> Answer<'a, Inside> {
+        Box::pin(inside::inside(self, container))
     }
 }

@@ -20,6 +20,7 @@ mod exec;
 mod execute;
 mod files;
 mod images;
+mod inside;
 mod logs;
 mod networks;
 mod observe;

@@ -23,8 +23,8 @@ use reconciler::model::observed::{ContainerState, NodeListing, ObservedContainer
 use reconciler::model::spec::Endpoint;
 use reconciler::plan::bridge;
 use reconciler::ports::{
-    Answer, Done, Driver, DriverError, DriverErrorKind, ExecCommand, ExecEnd, ExecTalk, LogLine,
-    LogQuery, NodeEvent, Progress, Usage,
+    Answer, Done, Driver, DriverError, DriverErrorKind, ExecCommand, ExecEnd, ExecTalk, Inside,
+    LogLine, LogQuery, NodeEvent, Progress, Usage,
 };
 use reconciler::step::Action;
 use tokio::net::UnixDatagram;
@@ -339,5 +339,9 @@ impl Driver for Fenced {
 
     fn usage<'a>(&'a self, container: &'a str) -> Answer<'a, Usage> {
         self.inner.usage(container)
+    }
+
+    fn inside<'a>(&'a self, container: &'a str) -> Answer<'a, Inside> {
+        self.inner.inside(container)
     }
 }

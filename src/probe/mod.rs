@@ -256,8 +256,8 @@ mod tests {
     use reconciler::model::observed::{NodeListing, ObservedContainer};
     use reconciler::model::quantity::Span;
     use reconciler::ports::{
-        Answer, Done, DriverError, ExecCommand, ExecEnd, ExecTalk, LogLine, LogQuery, NodeEvent,
-        Progress, Usage,
+        Answer, Done, DriverError, ExecCommand, ExecEnd, ExecTalk, Inside, LogLine, LogQuery,
+        NodeEvent, Progress, Usage,
     };
     use reconciler::step::Action;
     use tokio::net::TcpListener;
@@ -320,6 +320,10 @@ mod tests {
 
         fn usage<'a>(&'a self, _: &'a str) -> Answer<'a, Usage> {
             unreachable!("probes do not measure")
+        }
+
+        fn inside<'a>(&'a self, _: &'a str) -> Answer<'a, Inside> {
+            unreachable!("probes look at nothing else")
         }
     }
 

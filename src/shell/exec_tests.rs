@@ -17,7 +17,7 @@ use reconciler::model::snapshot::Config;
 use reconciler::model::spec::Endpoint;
 use reconciler::policy::Policies;
 use reconciler::ports::{
-    Answer, Done, Driver, DriverError, ExecCommand, ExecEnd, ExecTalk, LogLine, LogQuery,
+    Answer, Done, Driver, DriverError, ExecCommand, ExecEnd, ExecTalk, Inside, LogLine, LogQuery,
     NodeEvent, Progress, Usage,
 };
 use reconciler::step::Action;
@@ -109,6 +109,10 @@ impl Driver for One {
     }
 
     fn usage<'a>(&'a self, _: &'a str) -> Answer<'a, Usage> {
+        unreachable!("nobody asks")
+    }
+
+    fn inside<'a>(&'a self, _: &'a str) -> Answer<'a, Inside> {
         unreachable!("nobody asks")
     }
 }

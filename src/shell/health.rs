@@ -7,6 +7,7 @@ use reconciler::model::health::{Probe, Probed};
 use reconciler::model::ids::{ContainerId, Name, ReplicaKey};
 use reconciler::ports::{LogLine, LogQuery};
 
+use super::perform::not_connected;
 use super::{Input, Shell};
 
 /// Ends of logs that are read at once: those of a thousand crash loops must not keep an engine from
@@ -56,6 +57,24 @@ impl Shell {
             }
             let lines = read.into_inner().unwrap_or_else(PoisonError::into_inner);
             let _ = sender.send(Input::Event(Event::LogRead { replica, container, lines }));
+        });
+    }
+
+    /// Looks into a container.
+    pub(super) fn look_inside(&self, replica: ReplicaKey, node: &Name, container: ContainerId) {
+        let sender = self.sender.clone();
+        let driver = self.nodes.get(node).map(|connection| connection.driver());
+        let node = node.clone();
+        tokio::spawn(async move {
+            let result = match driver {
+                Some(driver) => driver.inside(&container.0).await,
+                None => Err(not_connected(&node)),
+            };
+            if let Err(error) = &result {
+                tracing::debug!(%replica, %error, "nobody could look into it");
+            }
+            let event = Event::LookedInside { replica, container, result };
+            let _ = sender.send(Input::Event(event));
         });
     }
 }

@@ -26,6 +26,9 @@ impl Shell {
             Effect::ReadLog { replica, node, container, lines } => {
                 self.read_log(replica, &node, container, lines);
             }
+            Effect::LookInside { replica, node, container } => {
+                self.look_inside(replica, &node, container);
+            }
             Effect::WhoSigned(question) => self.who_signed(question),
             Effect::Connect { node, endpoint } => self.connect(node, &endpoint),
             Effect::Disconnect { node } => self.disconnect(&node),
@@ -135,7 +138,7 @@ impl Shell {
     }
 }
 
-fn not_connected(node: &Name) -> DriverError {
+pub(super) fn not_connected(node: &Name) -> DriverError {
     let message = format!("node {node} is not connected");
     DriverError { kind: DriverErrorKind::Unreachable, message }
 }

@@ -29,6 +29,7 @@ impl Engine {
         }
         let now = self.snapshot.now;
         self.judge();
+        self.look_inside();
         self.scan();
         self.watch_health();
         self.ask_due();

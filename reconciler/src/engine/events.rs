@@ -15,7 +15,7 @@ use crate::model::suspend::Target;
 use crate::model::time::Timestamp;
 use crate::plan::ChangeKind;
 use crate::policy::facts::{Signed, WhoSigned};
-use crate::ports::{Done, DriverError, NodeEvent, Write};
+use crate::ports::{Done, DriverError, Inside, NodeEvent, Write};
 use crate::saved::SavedPlan;
 use crate::step::Action;
 
@@ -97,6 +97,15 @@ pub enum Event {
         container: ContainerId,
         /// The lines, the last one last.
         lines: Vec<String>,
+    },
+    /// Somebody looked into a container, or could not.
+    LookedInside {
+        /// The replica that it is, or was, of.
+        replica: ReplicaKey,
+        /// The container.
+        container: ContainerId,
+        /// What was seen.
+        result: Result<Inside, DriverError>,
     },
     /// Somebody looked who signed an image, or could not.
     WhoSigned {
@@ -223,6 +232,15 @@ pub enum Effect {
         container: ContainerId,
         /// So many of its last lines.
         lines: u32,
+    },
+    /// Look into a container that runs.
+    LookInside {
+        /// The replica that it is of.
+        replica: ReplicaKey,
+        /// The container's node.
+        node: Name,
+        /// The container.
+        container: ContainerId,
     },
     /// Look who signed an image.
     WhoSigned(Arc<WhoSigned>),

@@ -9,7 +9,7 @@
 //! # What the shell guarantees
 //! It performs effects in the order in which they are given; it answers each
 //! [`Effect::Commit`], [`Effect::Run`], [`Effect::List`], [`Effect::Inspect`], [`Effect::Probe`], [`Effect::WhoSigned`]
-//! and [`Effect::ReadLog`] with exactly one event; and after [`Effect::Round`] it hands over [`Event::Round`] once no other event waits.
+//! [`Effect::ReadLog`] and [`Effect::LookInside`] with exactly one event; and after [`Effect::Round`] it hands over [`Event::Round`] once no other event waits.
 
 mod act;
 mod answers;
@@ -19,6 +19,7 @@ mod chain;
 mod events;
 mod facts;
 mod health;
+mod inside;
 mod last_lines;
 mod observe;
 mod patches;
@@ -83,6 +84,8 @@ pub struct Engine {
     /// What they said of containers that are about to be made, and of which; until they look at
     /// declarations again.
     sent: BTreeMap<ObjectId, (Digest, Option<Said>)>,
+    /// What was seen inside of containers.
+    looks: inside::Looks,
     /// What they said of what runs.
     scans: scan::Scans,
     /// Instances that policies gave values to: as they are declared, and what was given.
@@ -156,6 +159,7 @@ impl Engine {
             evaluator: Evaluator::default(),
             unjudged: policies::Unjudged::default(),
             sent: BTreeMap::new(),
+            looks: inside::Looks::default(),
             scans: scan::Scans::default(),
             patched: BTreeMap::new(),
             policy_set: None,
@@ -234,6 +238,9 @@ impl Engine {
             Event::Finished { object, result } => self.finished(object, result),
             Event::Probed { ticket, node, container, result } => {
                 self.probed(ticket, node, container, result);
+            }
+            Event::LookedInside { replica, container, result } => {
+                self.looked_inside(replica, container, result);
             }
             Event::LogRead { replica, container, lines } => {
                 self.log_read(&replica, &container, lines);

@@ -102,7 +102,8 @@ impl Engine {
         };
         let located = self.snapshot.containers.get(replica).cloned().unwrap_or_default();
         for at in &located {
-            let running = found::running(&self.snapshot, replica, &declared, at);
+            let inside = self.looks.of(replica, &at.id);
+            let running = found::running(&self.snapshot, replica, &declared, at, inside);
             let of = digest(&declared, &running, at);
             let key = (replica.clone(), at.id.clone());
             if self.scans.containers.get(&key).is_some_and(|scanned| scanned.of == of) {

@@ -21,6 +21,7 @@ impl Engine {
         }
         self.health.clock_was_put_back(now);
         self.known.clock_was_put_back(now);
+        self.looks.clock_was_put_back(now);
         self.settled_since = self.settled_since.map(|since| since.min(now));
         // The wake that was asked for may be far away now.
         self.want_round();
@@ -29,7 +30,7 @@ impl Engine {
     /// The time that was asked for has come: it was for a round, or only for someone to be asked.
     pub(super) fn woken(&mut self) {
         self.wake_told = None;
-        let any = self.ask_due() | self.ask_again_who_signed();
+        let any = self.ask_due() | self.ask_again_who_signed() | self.look_inside();
         // A wake that nothing here asked for is somebody's wish for a round.
         if self.round_at.map_or(!any, |at| at <= self.snapshot.now) {
             self.want_round();
@@ -44,10 +45,15 @@ impl Engine {
         if self.round_wanted {
             return;
         }
-        let wake = [self.round_at, self.health.next_at(), self.known.next_at()]
-            .into_iter()
-            .flatten()
-            .min();
+        let wake = [
+            self.round_at,
+            self.health.next_at(),
+            self.known.next_at(),
+            self.looks.next_at(self.snapshot.now),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         if let Some(at) = wake
             && self.wake_told.is_none_or(|told| at < told)
         {

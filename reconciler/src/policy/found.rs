@@ -11,6 +11,8 @@ use crate::model::quantity::{Bytes, Cpus};
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::sparse::Sparse;
 use crate::model::spec::{InstanceSpec, More, Mount, MountSource, Port, PortRange, Resources};
+use crate::ports::Inside;
+use crate::want;
 
 /// The spec as which a container runs, or is about to be made. What no engine knows of (who waits
 /// for whom, how it is rolled out) is as declared. A limit that the node's kernel does not have is
@@ -104,6 +106,7 @@ pub fn running(
     replica: &ReplicaKey,
     declared: &Declared<InstanceSpec>,
     at: &Located,
+    inside: Option<&Inside>,
 ) -> Running {
     let config = &at.container.config;
     let image = snapshot.records.images.get(&declared.spec.image);
@@ -125,6 +128,20 @@ pub fn running(
         ),
         masked_paths: at.container.masked_paths.map(u64::from),
         cgroup_parent: Some(config.cgroup_parent.clone()),
+        processes: inside.map(|inside| inside.processes.clone()),
+        changes: inside.map(|inside| changes(&declared.spec, &inside.changes)),
         ..Running::default()
     }
+}
+
+/// Paths that are not as in the image, without those that windlass put there, and the folders above
+/// those.
+fn changes(spec: &InstanceSpec, changes: &[String]) -> Vec<String> {
+    let ours: Vec<&str> = want::files(spec).map(|file| file.path.as_str()).collect();
+    let is_ours = |path: &str| {
+        ours.iter().any(|file| {
+            *file == path || file.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+        })
+    };
+    changes.iter().filter(|path| !is_ours(path)).cloned().collect()
 }

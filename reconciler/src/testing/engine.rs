@@ -12,7 +12,7 @@ use crate::model::observed::{
 };
 use crate::model::spec::Protocol;
 use crate::model::time::Timestamp;
-use crate::ports::{Done, DriverError, DriverErrorKind, ExecCommand, ExecEnd, Usage};
+use crate::ports::{Done, DriverError, DriverErrorKind, ExecCommand, ExecEnd, Inside, Usage};
 use crate::step::Action;
 use crate::want::LABEL_PREFIX;
 
@@ -40,6 +40,8 @@ pub struct FakeEngine {
     /// What health checks of a replica's containers find, the engine's and those that windlass
     /// runs; they are healthy if nothing is said.
     pub health: BTreeMap<ReplicaKey, Probed>,
+    /// What is inside of every container.
+    pub inside: Inside,
     /// What every container printed last.
     pub log: Vec<String>,
     /// Limits of memory have no effect, as on kernels without that controller.
@@ -92,6 +94,7 @@ impl FakeEngine {
             reachable: true,
             faults: VecDeque::new(),
             health: BTreeMap::new(),
+            inside: Inside::default(),
             log: Vec::new(),
             drops_memory_limits: false,
             refuses_hosts: false,
@@ -172,6 +175,15 @@ impl FakeEngine {
         let at_ns = u64::try_from(now.0).unwrap_or(0) * 1_000_000;
         let cpu_ns = at_ns / 1_000_000_000 * (limits.nano_cpus / 2);
         Ok(Usage { at_ns, cpu_ns, memory: limits.memory / 2, pids: 1 })
+    }
+
+    /// What is inside of a container.
+    ///
+    /// # Errors
+    /// If the engine does not answer, or the container does not run.
+    pub fn look_inside(&self, container: &ContainerId) -> Result<Inside, DriverError> {
+        self.runs(&container.0)?;
+        Ok(self.inside.clone())
     }
 
     fn runs(&self, container: &str) -> Result<&ObservedContainer, DriverError> {

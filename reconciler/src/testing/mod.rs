@@ -355,6 +355,12 @@ impl World {
                 let lines = engine.map(|engine| engine.log.clone()).unwrap_or_default();
                 self.send(Event::LogRead { replica, container, lines });
             }
+            Effect::LookInside { replica, node, container } => {
+                let engine = self.nodes.get(&node);
+                let result = engine
+                    .map_or_else(|| Err(unreachable()), |engine| engine.look_inside(&container));
+                self.send(Event::LookedInside { replica, container, result });
+            }
             Effect::WhoSigned(question) => {
                 let result = self.signed.get(&question.image).cloned();
                 let result = result.ok_or_else(|| "nobody knows".to_owned());

@@ -138,3 +138,48 @@ fn what_runs_otherwise_than_it_is_declared_is_found_and_goes_on() {
     let last = recorded(&world).into_iter().rfind(|one| one.1 == "LIMIT").unwrap();
     assert_eq!(last.3, VerdictOutcome::Pass);
 }
+
+const NO_SSHD: &str = "// @id NO-SSHD @version 1.0.0 @title no remote shell @level warn\n\
+    // @match kinds=Instance\n\
+    fn check(o) {\n\
+      if !has(o.running) || !has(o.running.processes) { return; }\n\
+      require(!(\"sshd\" in o.running.processes), \"sshd runs\");\n\
+      require(o.running.changes.is_empty(), o.running.changes.join(\" \"));\n\
+    }\n";
+
+#[test]
+fn what_is_inside_is_looked_at_where_a_rule_asks_and_seldom() {
+    let mut world = World::new(&["n1"]);
+    world.send(policies(NO_SSHD));
+    let mut spec = web(2);
+    spec.more = reconciler::model::sparse::Sparse::new(reconciler::model::spec::More {
+        files: vec![reconciler::model::spec::FileSpec {
+            path: "/etc/app/conf".to_owned(),
+            content: reconciler::model::spec::Content::Text("a".into()),
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+        }],
+        ..Default::default()
+    });
+    let mut desired = bound(&["NO-SSHD"]);
+    desired.instances.insert(key("shop/web"), declared(spec));
+    let node = "n1".parse().unwrap();
+    world.disturb(&node, |_, engine| {
+        engine.inside.processes = vec!["sh".to_owned()];
+        engine.inside.changes = ["/etc", "/etc/app", "/etc/app/conf"].map(str::to_owned).to_vec();
+    });
+    world.declare_set(desired);
+    world.run_for(Duration::from_secs(60)).unwrap();
+    assert_eq!(compliant(&world, "shop/web"), None, "what is put there is as declared");
+    world.disturb(&node, |_, engine| {
+        engine.inside.processes.push("sshd".to_owned());
+        engine.inside.changes.push("/root/.ssh".to_owned());
+    });
+    world.run_for(Duration::from_secs(300)).unwrap();
+    assert_eq!(compliant(&world, "shop/web"), None, "nobody has looked since");
+    world.run_for(Duration::from_secs(400)).unwrap();
+    let said = compliant(&world, "shop/web").unwrap().1;
+    assert!(said.contains("sshd runs") && said.contains("/root/.ssh"), "{said}");
+    assert_eq!(running(&world, "shop/web"), 2);
+}

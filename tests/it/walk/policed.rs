@@ -1,8 +1,8 @@
 //! Policies at work on a real engine: what they keep from coming and from going, what is run, what
 //! is found where it runs, and what of that is on record.
 
-use super::room::{LIVE, apply_well, instance, one, seen};
-use crate::lab::{Engine, Output, Sandbox, docker};
+use super::room::{LIVE, LONG, Loop, apply_well, instance, one, seen};
+use crate::lab::{Engine, Output, Sandbox, docker, eventually};
 
 fn bindings() -> String {
     let binding = |policy: &str, more: &str| {
@@ -120,4 +120,36 @@ fn what_policy_denies_is_not_done_on_20_10() {
 #[test]
 fn what_policy_denies_is_not_done_on_26_1() {
     what_policy_denies_is_not_done(engine!(V26_1));
+}
+
+/// What runs inside of containers, and what became of their files, is looked at where a rule asks.
+fn a_look_inside_finds_what_nobody_declared(engine: &Engine) {
+    let room = Sandbox::new(engine);
+    let writes =
+        "command: [sh, -c, 'trap \"exit 0\" TERM; echo x >/left-behind; sleep 100000 & wait']";
+    let set = instance("calm", LIVE) + &*instance("busy", writes);
+    let binding = "---\napiVersion: windlass/v1\nkind: PolicyBinding\nmetadata: { name: nodiff, project: $project }\nspec: { policy: IMM-NODIFF, level: warn }\n";
+    room.spec("set.yaml", &(set + binding));
+    let held = Loop::hold(&room);
+    assert!(held.apply().is_good());
+    let found = |name: &str| {
+        let conditions = held.status(name).conditions;
+        conditions.into_iter().find(|one| one.kind == "Compliant").map(|one| one.message)
+    };
+    eventually("it is found", LONG, || {
+        found("busy")
+            .is_some_and(|said| said.contains("IMM-NODIFF") && said.contains("/left-behind"))
+    });
+    assert_eq!(found("calm"), None);
+    held.stop();
+}
+
+#[test]
+fn a_look_inside_finds_what_nobody_declared_on_20_10() {
+    a_look_inside_finds_what_nobody_declared(engine!(V20_10));
+}
+
+#[test]
+fn a_look_inside_finds_what_nobody_declared_on_26_1() {
+    a_look_inside_finds_what_nobody_declared(engine!(V26_1));
 }

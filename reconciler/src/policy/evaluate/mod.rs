@@ -244,6 +244,18 @@ impl Evaluator {
         self.asks(Point::Scan, Entry::Check)
     }
 
+    /// Whether a rule about what runs asks for what only a look into a container tells.
+    #[must_use]
+    pub fn asks_what_is_inside(&self) -> bool {
+        self.rules.iter().any(|rule| {
+            rule.level_at(Point::Scan) != Level::Off
+                && rule.program.as_ref().is_ok_and(|program| {
+                    let text = program.script().text();
+                    text.contains("running.processes") || text.contains("running.changes")
+                })
+        })
+    }
+
     fn asks(&self, point: Point, entry: Entry) -> bool {
         let mut rules = self.rules.iter();
         rules.any(|rule| rule.level_at(point) != Level::Off && rule.is_entered_at(entry))

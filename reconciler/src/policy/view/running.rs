@@ -23,7 +23,7 @@ pub struct Running {
     pub wanted_image: Option<String>,
     /// Whether it may do all that the node's root may.
     pub privileged: Option<bool>,
-    /// The command lines of its processes.
+    /// The programs of its processes: what they were given may hold secrets.
     pub processes: Option<Vec<String>>,
     /// The paths in its root filesystem that are not as in the image.
     pub changes: Option<Vec<String>>,
