@@ -59,7 +59,7 @@ pub(crate) use self::{
     engine::{Engine, Version, docker},
     registry::Registry,
     sandbox::{Output, Sandbox, Up},
-    wait::eventually,
+    wait::{eventually, eventually_or},
 };
 
 /// The top of the repository.

@@ -408,7 +408,14 @@ impl Engine {
                 found.as_ref().map_or_else(|| container.to_owned(), |found| found.0.to_string());
             let key = (node.clone(), id);
             let is_older = self.looked_at.get(&key).is_some_and(|looked| asked_at < *looked);
-            if is_older || self.may_be_stale(&object, node, container, asked_at) {
+            if is_older {
+                // What is known says more already. So whoever waits for this look has it: a hint's
+                // look, by the id, may overtake the one at the end of a chain, by the name.
+                self.seen_one_after_step(node, container, asked_at);
+                self.want_round();
+                return;
+            }
+            if self.may_be_stale(&object, node, container, asked_at) {
                 return;
             }
             self.put_container(node, container, replica, found.map(|found| *found));

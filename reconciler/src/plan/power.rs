@@ -2,12 +2,13 @@
 //! itself: windlass is the only restarter, so restarts, their waits and their end are decided here.
 
 use super::containers::{StopFor, id, put_files, start, stop};
+use super::needs::backing_off;
 use super::replica::Replica;
 use super::{ChangeKind, Round};
 use crate::backoff;
 use crate::model::journal::Entry;
 use crate::model::observed::{ContainerState, Exit};
-use crate::model::record::{Life, Restarts};
+use crate::model::record::{Failure, Life, Restarts};
 use crate::model::snapshot::Located;
 use crate::model::spec::{Power, Restart};
 use crate::report::Reason;
@@ -143,6 +144,16 @@ impl<'a> Round<'a> {
         let retry_at = restarts.last_at + wait;
         // A restart later than now was stamped before the clock was put back.
         if restarts.last_at <= self.snapshot.now && retry_at > self.snapshot.now {
+            // One that its engine could not start has ended, too, and why says more than that.
+            let failure = replica.record.and_then(|record| record.failure.as_ref());
+            let is_of_start =
+                |failure: &&Failure| matches!(failure.step.as_str(), "start" | "restart");
+            let waits = |failure: &&Failure| failure.waits(self.snapshot.now);
+            if let Some(failure) = failure.filter(is_of_start).filter(waits) {
+                // An operator's word ends the wait for the failure.
+                self.report.wake(retry_at.min(failure.retry_at));
+                return Err(backing_off(&Failure { retry_at, ..failure.clone() }));
+            }
             let crash_loop = streak >= config.crash_loop_restarts;
             self.report.wake(retry_at);
             return Err(Reason::Restarting { code: exit.code, streak, retry_at, crash_loop });

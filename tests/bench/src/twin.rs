@@ -12,7 +12,7 @@ use reconciler::model::observed::{NodeListing, ObservedContainer};
 use reconciler::model::snapshot::Snapshot;
 use reconciler::ports::{
     Answer, Done, Driver, DriverError, DriverErrorKind, ExecCommand, ExecEnd, ExecOutput, ExecTalk,
-    LogLine, LogQuery, NodeEvent, Progress, Usage,
+    Inside, LogLine, LogQuery, NodeEvent, Progress, Usage,
 };
 use reconciler::step::Action;
 use reconciler::testing::FakeEngine;
@@ -166,5 +166,10 @@ impl Driver for Twin {
 
     fn usage<'a>(&'a self, container: &'a str) -> Answer<'a, Usage> {
         Box::pin(async move { self.asked().usage(windlass::shell::now(), container) })
+    }
+
+    fn inside<'a>(&'a self, container: &'a str) -> Answer<'a, Inside> {
+        let id = ContainerId(container.into());
+        Box::pin(async move { self.asked().look_inside(&id) })
     }
 }

@@ -34,6 +34,24 @@ pub(crate) fn eventually(
     }
 }
 
+/// As [`eventually`]; where it never comes, what stands in its way is told.
+pub(crate) fn eventually_or<T: std::fmt::Debug>(
+    what: &str,
+    timeout: Duration,
+    mut done: impl FnMut() -> Result<(), T>,
+) {
+    let mut last = None;
+    let started = Instant::now();
+    while started.elapsed() < timeout {
+        match done() {
+            Ok(()) => return,
+            Err(why) => last = Some(why),
+        }
+        std::thread::sleep(PAUSE_MAX);
+    }
+    panic!("not within {timeout:?}: {what}: {last:#?}");
+}
+
 static TAKEN: Mutex<u32> = Mutex::new(0);
 static FREED: Condvar = Condvar::new();
 

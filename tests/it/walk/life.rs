@@ -192,6 +192,8 @@ fn health_decides_whether_it_is_ready() {
     run("touch /tmp/ok");
     state("Running", true);
     assert_eq!(one(&room, "web", 0).id(), id);
+    // What the check found is decided in a round, and seen before that.
+    held.wait_until_settled();
     held.stop();
     assert_settled(&room);
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::room::{LONG, Loop, Seen, assert_settled, engine_time, instance, one, replicas, seen};
-use crate::lab::{Engine, Sandbox, Up, eventually};
+use crate::lab::{Engine, Sandbox, Up, eventually, eventually_or};
 
 /// Three replicas with host ports of a range, that are ready a while after they were started. What
 /// `content` names has to be there for that.
@@ -159,12 +159,13 @@ fn what_never_gets_ready_takes_nothing_with_it(engine: &Engine) {
             let row = plan.rows.iter().find(|row| row.name.ends_with(name));
             row.map(|row| row.why.clone()).unwrap_or_default()
         };
-        plan.steps.is_empty()
+        let waits = plan.steps.is_empty()
             && why("web/0").contains("its new container")
             && why("web/1").contains("web/0 to be replaced")
-            && why("web/2").contains("web/0 to be replaced")
+            && why("web/2").contains("web/0 to be replaced");
+        if waits { Ok(()) } else { Err(Box::new((plan, held.status("web")))) }
     };
-    eventually("the new one is waited for", LONG, || waits(&held));
+    eventually_or("the new one is waited for", LONG, || waits(&held));
     let status = held.status("web");
     assert_eq!(status.replicas_ready, 3, "{status:#?}");
     let two = replicas(&room, "web", 0);
@@ -176,11 +177,11 @@ fn what_never_gets_ready_takes_nothing_with_it(engine: &Engine) {
     // Another start finds two containers of one replica, and goes on waiting.
     held.stop();
     let held = Loop::hold(&room);
-    eventually("it waits again", LONG, || waits(&held));
+    eventually_or("it waits again", LONG, || waits(&held));
     // Nor does it matter that the new one ends: it is started again, beside the old one.
     engine.kill_process(&new);
     held.wait_for_step("web/0", "restart", 0);
-    eventually("it waits once more", LONG, || waits(&held));
+    eventually_or("it waits once more", LONG, || waits(&held));
 
     // Called off, the new one goes, and nobody has touched the others.
     room.spec("web.yaml", &web(1, "ready"));
