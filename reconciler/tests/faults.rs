@@ -309,6 +309,35 @@ fn a_list_that_overtakes_the_look_after_a_row_shows_how_it_ended() {
 }
 
 #[test]
+fn a_look_that_a_hint_overtakes_ends_the_row_all_the_same() {
+    let mut world = World::new(&["n1"]);
+    world.declare(&[("web", instance("web:1"))]);
+    while !world.actions.iter().any(|line| line.contains("start")) {
+        assert!(world.step());
+    }
+    // The look at its end, by the name, is on its way.
+    world.step();
+    assert!(!world.engine.snapshot().in_flight.is_empty());
+    let (id, _) = only(&world);
+    let found = world.nodes[&n1()].inspect(&id.0).unwrap().map(Box::new);
+    let (now, asked_at) = (Timestamp(world.now.0 + 20), Timestamp(world.now.0 + 10));
+    let event = NodeEvent::Container { id: id.clone(), replica: None };
+    let effects = world.engine.handle(now, Event::Hint { node: n1(), event });
+    let looks = |effect: &Effect| {
+        matches!(effect, Effect::Inspect { container, .. } if *container == *id.0)
+    };
+    assert!(effects.iter().any(looks), "{effects:?}");
+    let container = id.0.to_string();
+    let answer = Event::Inspected { node: n1(), container, asked_at, result: Ok(found) };
+    let _ = world.engine.handle(now, answer);
+    world.now = now;
+    // No time passes, and no list comes.
+    world.run().unwrap();
+    assert!(world.engine.snapshot().in_flight.is_empty());
+    assert!(is_running(&world));
+}
+
+#[test]
 fn a_journal_that_refuses_stops_everything_and_nothing_else() {
     let mut world = World::new(&["n1"]);
     world.commits_to_fail = 5;
