@@ -323,9 +323,7 @@ fn a_look_that_a_hint_overtakes_ends_the_row_all_the_same() {
     let (now, asked_at) = (Timestamp(world.now.0 + 20), Timestamp(world.now.0 + 10));
     let event = NodeEvent::Container { id: id.clone(), replica: None };
     let effects = world.engine.handle(now, Event::Hint { node: n1(), event });
-    let looks = |effect: &Effect| {
-        matches!(effect, Effect::Inspect { container, .. } if *container == *id.0)
-    };
+    let looks = |effect: &Effect| matches!(effect, Effect::Inspect { container, .. } if *container == *id.0);
     assert!(effects.iter().any(looks), "{effects:?}");
     let container = id.0.to_string();
     let answer = Event::Inspected { node: n1(), container, asked_at, result: Ok(found) };
