@@ -229,7 +229,8 @@ fn every_field_is_set_read_back_and_planned_again(engine: &Engine) {
     assert_eq!(one(&room, "flavor", 0).memory(), 24 << 20);
     // Taken away as a whole: networks go when nothing is on them any more.
     let looped = Loop::start(&settings(&room), Mode::Act { hold: false });
-    assert!(looped.down().is_good());
+    let outcome = looped.down();
+    assert!(outcome.is_good(), "{outcome:#?}");
     looped.stop();
     assert!(seen(&room).is_empty());
     assert!(networks(&room).is_empty());
