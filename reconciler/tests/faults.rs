@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use reconciler::engine::{Effect, Event, Operator};
-use reconciler::model::ids::{ContainerId, Name};
+use reconciler::model::ids::{ContainerId, Name, ReplicaKey};
 use reconciler::model::observed::ContainerState;
 use reconciler::model::quantity::Bytes;
 use reconciler::model::spec::{InstanceSpec, Power, Restart};
@@ -315,13 +315,15 @@ fn a_look_that_a_hint_overtakes_ends_the_row_all_the_same() {
     while !world.actions.iter().any(|line| line.contains("start")) {
         assert!(world.step());
     }
-    // The look at its end, by the name, is on its way.
+    // A hint of its start, and the answer: the look at its end, by the name, is on its way then.
+    world.step();
     world.step();
     assert!(!world.engine.snapshot().in_flight.is_empty());
     let (id, _) = only(&world);
     let found = world.nodes[&n1()].inspect(&id.0).unwrap().map(Box::new);
+    let replica = ReplicaKey::new("default/web".parse().unwrap(), 0);
     let (now, asked_at) = (Timestamp(world.now.0 + 20), Timestamp(world.now.0 + 10));
-    let event = NodeEvent::Container { id: id.clone(), replica: None };
+    let event = NodeEvent::Container { id: id.clone(), replica: Some(replica) };
     let effects = world.engine.handle(now, Event::Hint { node: n1(), event });
     let looks = |effect: &Effect| matches!(effect, Effect::Inspect { container, .. } if *container == *id.0);
     assert!(effects.iter().any(looks), "{effects:?}");
