@@ -19,3 +19,6 @@ pub mod server;
 pub mod story;
 mod told;
 pub mod view;
+
+/// Begins what is said of a command that may not be run; who says so follows.
+pub(crate) const NOT_RUN: &str = "the command is not run: ";

@@ -15,6 +15,7 @@ use super::get::{Kind, find};
 use super::saved::who;
 use super::terminal::{Raw, size};
 use super::{Context, Dir, Ended, ask};
+use crate::api::NOT_RUN;
 use crate::api::client::Conversation;
 use crate::api::protocol::{Frame, Overview};
 use crate::app::{self, Session};
@@ -35,9 +36,6 @@ const SIZE_UNKNOWN: TerminalSize = TerminalSize { rows: 24, columns: 80 };
 
 /// What a terminal sends for Ctrl-C.
 const CTRL_C: u8 = 3;
-
-/// Begins what is said of a command that may not be run.
-const NOT_RUN: &str = "the command is not run: ";
 
 /// What is to be run, and how.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ use reconciler::ports::{Driver, ExecCommand, ExecEnd, ExecInput, ExecOutput, Exe
 use tokio::sync::{Mutex, mpsc};
 
 use super::{Input, Shell};
+use crate::api::NOT_RUN;
 use crate::api::protocol::{Frame, UsageRow};
 use crate::api::view;
 
@@ -87,7 +88,7 @@ impl Shell {
             if talk.noted.is_none()
                 && let Err(denial) = self.may_run(&talk)
             {
-                let message = format!("the command is not run: denied by {denial}");
+                let message = format!("{NOT_RUN}denied by {denial}");
                 let help = Some(format!(
                     "`windlass describe {}` says what else policies say of it",
                     talk.replica.instance

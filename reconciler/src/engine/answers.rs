@@ -206,7 +206,16 @@ impl Engine {
             | Cause::ScaledDown
             | Cause::Down => Vec::new(),
         };
-        let target = self.target(&change.object);
+        let target = match (&change.object, &change.cause) {
+            // No Image stands for a plain reference: it is pulled for an instance.
+            (ObjectId::Image { image: ImageName::Reference(_), .. }, Cause::Needed { by }) => {
+                match by.parse() {
+                    Ok(key) => self.target_named(&ObjectRef { kind: ObjectKind::Instance, key }),
+                    Err(_) => self.target(&change.object),
+                }
+            }
+            _ => self.target(&change.object),
+        };
         let linked_by = match &change.object {
             ObjectId::Replica(replica) => self.linked_by(&replica.instance),
             ObjectId::Image { .. }
@@ -262,6 +271,8 @@ impl Engine {
         if self.policies.library().is_none() {
             return Err(Box::new(Said::unasked()));
         }
+        // It waits for no round, and what is bound may have changed since the last one.
+        self.judge();
         let object = ObjectId::Replica(replica.clone());
         let node = self.snapshot.containers.get(replica).and_then(|all| all.first());
         let asked = Arc::new(AskedAction {
@@ -302,7 +313,7 @@ fn ordinal(object: &ObjectId) -> Option<u32> {
     if let ObjectId::Replica(replica) = object { Some(replica.ordinal) } else { None }
 }
 
-/// What is declared that it comes from. A node's image that no Image stands for is one all the same.
+/// What is declared that it comes from; the node, where nothing is.
 fn declared_as(object: &ObjectId) -> ObjectRef {
     let (kind, key) = match object {
         ObjectId::Replica(replica) => (ObjectKind::Instance, replica.instance.clone()),

@@ -3,7 +3,8 @@
 //! [`Engine::handle`] is synchronous and deterministic, so the production shell and a simulator
 //! drive the very same code. Read in this order: [`events`] (what comes in and goes out), this file,
 //! [`observe`] (what is seen of nodes), [`health`] (who is asked when), [`last_lines`], [`act`]
-//! (rounds, [chains](chain) of steps, and their ends), [`policies`] and [`facts`] (who judges, by what), [`repeat`] (what is done again and again, and
+//! (rounds, [chains](chain) of steps, and their ends), what policies say ([`policies`] of declarations, [`patches`] that they
+//! give to them, [`answers`] of actions and drift, [`scan`] and [`inside`] of what runs, [`facts`] by which they go, [`verdicts`] on record, [`replay`]), [`repeat`] (what is done again and again, and
 //! makes no difference), [`audit`] (what is only put on record), [`bound`] (only the steps of a saved plan), [`wake`] (when to go on).
 //!
 //! # What the shell guarantees

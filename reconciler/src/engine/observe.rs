@@ -428,6 +428,7 @@ impl Engine {
     /// Forgets what a node holds.
     pub(super) fn forget_containers(&mut self, node: &Name) {
         self.memo.forget();
+        self.scans.touch_all();
         self.snapshot.containers.retain(|_, located| {
             located.retain(|at| at.node != *node);
             !located.is_empty()

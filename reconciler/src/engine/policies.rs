@@ -110,10 +110,12 @@ impl Engine {
             Unjudged::Changes(changes) => {
                 for change in &changes {
                     self.evaluator.change(&self.snapshot.desired, change);
-                    if change.bindings.is_empty() && change.waivers.is_empty() {
+                    if !change.bindings.is_empty() || !change.waivers.is_empty() {
+                        self.another_set();
+                    } else if change.len() == change.instances.len() {
                         change.instances.keys().for_each(|key| self.scans.touch(key));
                     } else {
-                        self.another_set();
+                        self.scans.touch_all();
                     }
                 }
                 false

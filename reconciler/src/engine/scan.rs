@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::policies::said;
-use super::verdicts::DAY_MS;
 use crate::model::desired::Declared;
 use crate::model::ids::{ContainerId, Digest, ImageName, Key, Name, ReplicaKey};
 use crate::model::snapshot::Located;
@@ -64,12 +63,15 @@ impl Engine {
             }
             return self.scans.forget();
         }
-        let day = self.snapshot.now.0.div_euclid(DAY_MS);
+        let day = self.snapshot.now.day();
         if self.scans.day != day {
             self.scans.forget();
             self.scans.day = day;
         }
         let due = self.scans.due.replace(BTreeSet::new());
+        if due.as_ref().is_some_and(BTreeSet::is_empty) {
+            return;
+        }
         let replicas: Vec<ReplicaKey> = match &due {
             None => self.snapshot.containers.keys().cloned().collect(),
             Some(instances) => {

@@ -15,16 +15,13 @@ use crate::policy::evaluate::{Decision, Verdict};
 use crate::policy::outcome::{Outcome, Weight};
 use crate::policy::view::{AskedNote, ObjectRef};
 
-/// Scripts about objects and sets see the time by the day.
-pub(super) const DAY_MS: i64 = 86_400_000;
-
 impl Engine {
     /// Puts on record what is said of these objects, as far as it is other than before. What passes,
     /// and always did, is not.
     pub(super) fn note_verdicts(&mut self, objects: &BTreeSet<ObjectRef>) {
         let Some(set) = self.policy_set.clone() else { return };
         let mut notes = Vec::new();
-        let day = Timestamp(self.snapshot.now.0.div_euclid(DAY_MS) * DAY_MS);
+        let day = self.snapshot.now.day_begun();
         let Self { evaluator, told, patched, .. } = self;
         let (evaluation, inventory) = (evaluator.evaluation(), evaluator.inventory());
         let mut note = |verdict: &Verdict, inputs: &Digest| {

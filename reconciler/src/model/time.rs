@@ -15,6 +15,24 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// The day that it is in, in UTC: how many there were since 1970.
+    #[must_use]
+    pub fn day(self) -> i64 {
+        self.0.div_euclid(DAY_MS)
+    }
+
+    /// The first moment of a day.
+    #[must_use]
+    pub fn of_day(day: i64) -> Self {
+        Self(day * DAY_MS)
+    }
+
+    /// The first moment of the day that it is in.
+    #[must_use]
+    pub fn day_begun(self) -> Self {
+        Self::of_day(self.day())
+    }
+
     /// The time from `earlier` until `self`; zero if `earlier` is later (clocks jump).
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

@@ -45,8 +45,7 @@ impl Said {
             policy: "policies".to_owned(),
             binding: Key::new(Name::default_project(), Name::default_project()),
             level: Level::Hard.as_str().to_owned(),
-            message: "they were not asked about it: a round asks so often, and no further"
-                .to_owned(),
+            message: "they could not be asked about it yet".to_owned(),
             waived_by: None,
             denies: true,
         }

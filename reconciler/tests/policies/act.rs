@@ -196,6 +196,36 @@ fn a_command_is_run_if_policy_says_so() {
 }
 
 #[test]
+fn a_command_is_asked_about_by_what_is_bound_now_and_waits_for_no_round() {
+    let mut world = World::new(&["n1"]);
+    world.send(policies(NO_SHELL));
+    let mut free = DesiredSet::default();
+    free.instances.insert(key("shop/web"), declared(web(1)));
+    world.declare_set(free);
+    world.run().unwrap();
+    let replica = world.engine.snapshot().containers.keys().next().unwrap().clone();
+    world.declare_set(bound("NO-SHELL", &[("shop/web", web(1))]));
+    // The specs are read, and the round that they want has not come.
+    assert!(world.step() && world.engine.is_stale());
+    let exec = AskedExec { command: vec!["sh".to_owned()], user: None, privileged: false };
+    assert!(world.engine.may_run(&replica, exec, "ops@host").is_err());
+}
+
+const NO_PULLS: &str = "// @id NO-PULLS @version 1.0.0 @title nothing is pulled @level hard\n\
+    // @match kinds=Instance actions=pull\n\
+    fn check_action(a) { deny(\"no pulls\").observed(a.target.image); }\n";
+
+#[test]
+fn a_plain_reference_is_pulled_for_an_instance() {
+    let mut world = World::new(&["n1"]);
+    world.send(policies(NO_PULLS));
+    world.declare_set(bound("NO-PULLS", &[("shop/web", web(1))]));
+    world.run().unwrap();
+    assert_eq!(running(&world, "shop/web"), 0);
+    assert!(!world.actions.iter().any(|one| one.contains("pull")), "{:?}", world.actions);
+}
+
+#[test]
 fn what_is_denied_for_now_is_asked_again() {
     let mut world = World::new(&["n1"]);
     world.send(policies(WINDOW));

@@ -5,7 +5,6 @@ use reconciler::model::journal::{Entry, Stamped, VerdictNote};
 use reconciler::model::policies::POLICY_TEXTS;
 use reconciler::model::record::Records;
 use reconciler::model::snapshot::Config;
-use reconciler::model::spec::Endpoint;
 use reconciler::policy::Policies;
 
 use super::settings;
@@ -106,7 +105,7 @@ fn again(
     let news = policies::Loader::new(place, &records.texts, compile).news();
     let policies = news.ok_or("there are no policies")?.reading;
     reading.specs.texts.clear();
-    let endpoint = Endpoint::Unix("/var/run/docker.sock".to_owned());
+    let endpoint = app::default_endpoint();
     let (config, allow) = (Config::default(), Policies::allow_all());
     let mut engine = Engine::new(config, records, seq - 1, allow, endpoint).looking();
     for event in

@@ -39,7 +39,7 @@ pub use self::patches::{PatchError, patched};
 pub use self::verdict::{Decision, PolicyPatch, Verdict};
 pub use self::waivers::{WaiverFault, WaiverFinding};
 
-use self::round::{DAY_MS, Memory};
+use self::round::Memory;
 use self::rules::{Programs, Rule, rules};
 use self::waivers::Waivers;
 
@@ -310,7 +310,7 @@ impl Evaluator {
     /// declared.
     #[must_use]
     pub fn sent(&self, object: &Arc<Object>, node: &Name, now: Timestamp) -> Decision {
-        let around = self.around(Timestamp(now.0.div_euclid(DAY_MS) * DAY_MS));
+        let around = self.around(now.day_begun());
         let (name, labels) = (object.name(), object.labels());
         let place = Place { point: Point::Plan, name, labels, node: Some(node), action: None };
         self.ask(&place, Entry::Check, now, |program| program.check(object, &around))
@@ -320,12 +320,14 @@ impl Evaluator {
     /// ([`Object::seen_running`]), `node` is where.
     #[must_use]
     pub fn running(&self, object: &Arc<Object>, node: Option<&Name>, now: Timestamp) -> Decision {
-        let around = self.around(Timestamp(now.0.div_euclid(DAY_MS) * DAY_MS));
+        let around = self.around(now.day_begun());
         let (name, labels) = (object.name(), object.labels());
         let place = Place { point: Point::Scan, name, labels, node, action: None };
         self.ask(&place, Entry::Check, now, |program| program.check(object, &around))
     }
 
+    /// Scripts about objects and sets see the time by the day, so that what they say holds for as long;
+    /// of actions and drift they see it as it is.
     fn around(&self, now: Timestamp) -> Surroundings {
         let (facts, mask) = (Arc::clone(&self.facts), self.mask.clone());
         Surroundings { now, facts, inventory: None, mask }

@@ -15,10 +15,6 @@ use crate::policy::outcome::{Finding, Judgement, Outcome};
 use crate::policy::script::{Entry, Program, Surroundings};
 use crate::policy::view::{Object, ObjectRef};
 
-/// Milliseconds of a day: scripts about objects and sets see the time by the day, so that what they
-/// say holds for as long.
-pub(super) const DAY_MS: i64 = 86_400_000;
-
 /// So many waivers may be for one another. In a longer row those at its end count for nothing one
 /// round later.
 const WAIVERS_IN_A_ROW: usize = 4;
@@ -115,8 +111,8 @@ impl Evaluator {
         now: Timestamp,
         node_of: &dyn Fn(&ObjectRef) -> Option<Name>,
     ) {
-        let day = now.0.div_euclid(DAY_MS);
-        let around = self.around(Timestamp(day * DAY_MS));
+        let day = now.day();
+        let around = self.around(Timestamp::of_day(day));
         let Self { rules, waivers, inventory, facts_digest, memory, dirty, .. } = self;
         let Some(inventory) = inventory.clone() else { return };
         let facts = facts_digest.as_ref();
@@ -196,7 +192,7 @@ impl Evaluator {
         let of_the_day =
             objects.values().any(|held| held.judged.iter().any(|one| one.day.is_some()))
                 || set.iter().any(|one| one.day.is_some());
-        let midnight = of_the_day.then_some(Timestamp((day + 1) * DAY_MS));
+        let midnight = of_the_day.then_some(Timestamp::of_day(day + 1));
         evaluation.wake_at = waivers.next_expiry(now).into_iter().chain(midnight).min();
         evaluation.runs = round.runs;
         // After this only what is named has to be looked at.
