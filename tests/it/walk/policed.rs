@@ -45,6 +45,7 @@ fn what_policy_denies_is_not_done(engine: &Engine) {
     room.spec("bad.yaml", &bad);
     let plan = room.windlass(&["plan"]);
     says(&plan, &["bad", "denied by CIS-5.5"]);
+    says(&room.windlass(&["diff"]), &["bad", "denied by CIS-5.5"]);
     let applied = room.windlass(&["apply"]);
     assert_ne!(applied.code, 0);
     assert_eq!(seen(&room).len(), 2);
