@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, escaped};
+use super::Report;
+use crate::cli::show::escape::escaped;
 use crate::cli::show::words::time;
 
 const STYLE: &str = "body{font:15px/1.4 system-ui,sans-serif;margin:2em auto;max-width:80em;\

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Report, Row, Status, escaped};
+use super::{Report, Row, Status};
+use crate::cli::show::escape::escaped;
 
 /// The report as XML.
 #[must_use]

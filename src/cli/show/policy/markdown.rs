@@ -1,5 +1,6 @@
 //! Text with a table, for a comment or a summary on a code host.
 
+use crate::cli::show::escape;
 use std::fmt::Write as _;
 
 use super::Report;
@@ -72,18 +73,7 @@ pub fn render(report: &Report) -> String {
     text
 }
 
-/// What would be read as markup stands as it is.
+/// What would be read as markup stands as it is, and a mention in a comment mentions nobody.
 fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '|' | '<' | '`' | '*' | '[' | '\\' | '_' | '@' | '#' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
+    escape::markdown(text, "_@#")
 }

@@ -1,5 +1,6 @@
 //! A page that stands alone: no script, nothing from elsewhere, all texts escaped.
 
+use crate::cli::show::escape::escaped;
 use std::fmt::Write as _;
 
 use super::{COLUMNS, Report, cells, summary};
@@ -44,20 +45,4 @@ pub fn render(report: &Report) -> String {
     }
     page.push_str("</body>\n</html>\n");
     page
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if c.is_control() && c != '\n' => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
 }

@@ -1,5 +1,6 @@
 //! Text with tables, as code hosts show it.
 
+use crate::cli::show::escape;
 use std::fmt::Write as _;
 
 use super::{COLUMNS, Report, cells, summary};
@@ -35,16 +36,5 @@ pub fn render(report: &Report) -> String {
 
 /// What would be read as markup stands as it is.
 fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '|' | '<' | '`' | '*' | '[' | '\\' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
+    escape::markdown(text, "")
 }
