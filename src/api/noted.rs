@@ -8,6 +8,7 @@ use reconciler::model::journal::{Deed, Entry, ExecNote, PolicySetNote, Stamped, 
 use reconciler::model::policies::POLICY_TEXTS;
 use reconciler::model::record::{Approval, Failure, Life};
 use reconciler::model::time::Timestamp;
+use reconciler::policy::view::AskedNote;
 
 use super::protocol::{Noted, NotedKind};
 
@@ -320,11 +321,13 @@ fn named(object: &str) -> String {
 /// What a policy was asked about, if that was not the declaration.
 fn when(verdict: &VerdictNote) -> String {
     let Some(asked) = &verdict.asked else { return String::new() };
-    match asked["action"]["kind"].as_str() {
-        Some(kind) => format!(" on {kind}"),
-        None if asked["drift"].is_object() => " on drift".to_owned(),
-        None if asked["found"].is_object() => " where it runs".to_owned(),
-        None => " as it would be sent".to_owned(),
+    match serde_json::from_value((**asked).clone()) {
+        Ok(AskedNote::Action { kind, .. }) => format!(" on {}", kind.as_str()),
+        Ok(AskedNote::Drift { .. }) => " on drift".to_owned(),
+        Ok(AskedNote::Found { .. }) => " where it runs".to_owned(),
+        Ok(AskedNote::Sent { .. }) => " as it would be made".to_owned(),
+        // By a later windlass; what it found is told all the same.
+        Err(_) => String::new(),
     }
 }
 

@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::chain::{Chain, ChainState, takes_a_place};
-use super::{Effect, Engine, Happening, JOURNAL_RETRY_AFTER};
+use super::{Effect, Engine, Happening};
 use crate::backoff;
 use crate::check::check;
 use crate::model::ids::{Digest, Key, Name, ObjectId, Revision};
-use crate::model::journal::{Entry, Stamped};
+use crate::model::journal::Entry;
 use crate::model::record::Failure;
 use crate::model::snapshot::{InFlight, Snapshot};
 use crate::model::time::Timestamp;
@@ -188,71 +188,8 @@ impl Engine {
         self.record(Entry::Kept { instance, revision, kept });
     }
 
-    /// Has all that waits made durable. Each call is one commit, also an empty one.
-    pub(super) fn flush(&mut self) {
-        // Commits that were under way when one before them failed come back too, since they do not
-        // stand next in the row. Until then nobody knows what has to be sent again.
-        if !self.acts || self.journal_drains {
-            return;
-        }
-        let entries = std::mem::take(&mut self.riding);
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.commits_under_way += 1;
-        self.uncommitted.extend(entries.iter().map(|entry| (ticket, entry.clone())));
-        self.effects.push(Effect::Commit { ticket, entries });
-    }
-
-    pub(super) fn committed(&mut self, ticket: u64, result: Result<(), String>) {
-        self.commits_under_way = self.commits_under_way.saturating_sub(1);
-        let drained = self.journal_drains;
-        self.journal_drains &= self.commits_under_way > 0;
-        match result {
-            Ok(()) => {
-                if !drained && self.journal_error.take().is_some() {
-                    self.effects.push(Effect::Tell(Happening::Journal { error: None }));
-                    self.want_round();
-                }
-                self.uncommitted.retain(|(of, _)| *of > ticket);
-                let ready: Vec<ObjectId> = self
-                    .chains
-                    .iter()
-                    .filter(|(_, chain)| chain.waits_for(ticket))
-                    .map(|(object, _)| object.clone())
-                    .collect();
-                for object in ready {
-                    self.next_step(&object);
-                }
-            }
-            Err(error) => {
-                // If the journal cannot be written, nothing is done.
-                let waiting: Vec<ObjectId> = self
-                    .chains
-                    .iter()
-                    .filter(|(_, chain)| matches!(chain.state, ChainState::Committing { .. }))
-                    .map(|(object, _)| object.clone())
-                    .collect();
-                for object in waiting {
-                    self.forget_chain(&object);
-                }
-                let lost = std::mem::take(&mut self.uncommitted);
-                let mut entries: Vec<Stamped> = lost.into_iter().map(|(_, entry)| entry).collect();
-                entries.append(&mut self.riding);
-                self.riding = entries;
-                if self.journal_error.as_ref() != Some(&error) {
-                    let error = Some(error.clone());
-                    self.effects.push(Effect::Tell(Happening::Journal { error }));
-                }
-                self.journal_error = Some(error);
-                self.journal_drains = self.commits_under_way > 0;
-                self.round_at = Some(self.snapshot.now + JOURNAL_RETRY_AFTER);
-                self.tell_wake();
-            }
-        }
-    }
-
     /// Runs the first step that is left of a chain, or ends it.
-    fn next_step(&mut self, object: &ObjectId) {
+    pub(super) fn next_step(&mut self, object: &ObjectId) {
         let now = self.snapshot.now;
         let still_wanted = |chain: &Chain| {
             plan::goal::now(&self.snapshot, object).is_none_or(|goal| goal == chain.goal)
@@ -534,7 +471,7 @@ impl Engine {
         }
     }
 
-    fn forget_chain(&mut self, object: &ObjectId) {
+    pub(super) fn forget_chain(&mut self, object: &ObjectId) {
         self.touch(object);
         self.chains.remove(object);
         self.snapshot.in_flight.remove(object);

@@ -3,7 +3,7 @@
 //! [`Engine::handle`] is synchronous and deterministic, so the production shell and a simulator
 //! drive the very same code. Read in this order: [`events`] (what comes in and goes out), this file,
 //! [`observe`] (what is seen of nodes), [`health`] (who is asked when), [`last_lines`], [`act`]
-//! (rounds, [chains](chain) of steps, and their ends), what policies say ([`policies`] of declarations, [`patches`] that they
+//! (rounds, [chains](chain) of steps, and their ends), [`commits`] (what is durable), what policies say ([`policies`] of declarations, [`patches`] that they
 //! give to them, [`answers`] of actions and drift, [`scan`] and [`inside`] of what runs, [`facts`] by which they go, [`verdicts`] on record, [`replay`]), [`repeat`] (what is done again and again, and
 //! makes no difference), [`audit`] (what is only put on record), [`bound`] (only the steps of a saved plan), [`wake`] (when to go on).
 //!
@@ -17,6 +17,7 @@ mod answers;
 mod audit;
 mod bound;
 mod chain;
+mod commits;
 mod events;
 mod facts;
 mod health;

@@ -79,10 +79,11 @@ fn records_before(settings: &Settings, seq: u64) -> Result<(Records, Stamped), F
             found = Some(stamped);
         }
     })?;
-    let first = first.unwrap_or(0);
     found.map(|found| (records, found)).ok_or_else(|| {
-        let failure =
-            Failure::new(format!("there is no entry {seq}: the record holds {first} to {last}"));
+        let failure = Failure::new(match first {
+            Some(first) => format!("there is no entry {seq}: the record holds {first} to {last}"),
+            None => format!("there is no entry {seq}: nothing is on record yet"),
+        });
         Failure { code: Some(NOT_REPLAYED), ..failure }
     })
 }
