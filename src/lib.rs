@@ -6,6 +6,7 @@
 pub mod api;
 pub mod app;
 pub mod audit;
+pub mod cgroup;
 pub mod cli;
 pub mod compose;
 pub mod config;

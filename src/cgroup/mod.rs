@@ -1,0 +1,5 @@
+//! Control groups: what the kernel lets projects and containers use, on the node's own host.
+//!
+//! Read in this order: [`hierarchy`] (where the groups are).
+
+pub mod hierarchy;
