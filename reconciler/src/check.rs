@@ -133,7 +133,7 @@ impl<'a> Check<'a> {
                     ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
                     | ObjectId::Network { .. }
-                    | ObjectId::Fence { .. },
+                    | ObjectId::Fence { .. } | ObjectId::Group { .. },
                     false,
                 ) => {}
                 (ObjectId::Replica(_), false)
@@ -141,7 +141,7 @@ impl<'a> Check<'a> {
                     ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
                     | ObjectId::Network { .. }
-                    | ObjectId::Fence { .. },
+                    | ObjectId::Fence { .. } | ObjectId::Group { .. },
                     true,
                 ) => {
                     self.violation(step, "its object is of another kind");
@@ -199,7 +199,7 @@ impl<'a> Check<'a> {
                 | Action::ConnectNetwork { .. }
                 | Action::DisconnectNetwork { .. }
                 | Action::PutFiles { .. }
-                | Action::SetRules { .. }
+                | Action::SetRules { .. } | Action::SetGroup { .. }
                 | Action::SetHosts { .. }
                 | Action::CreateContainer { .. }
                 | Action::PullImage { .. }
@@ -302,7 +302,7 @@ impl<'a> Check<'a> {
                 }
             }
             Action::UnpauseContainer { .. }
-            | Action::SetRules { .. }
+            | Action::SetRules { .. } | Action::SetGroup { .. }
             | Action::SetHosts { .. }
             | Action::UpdateContainer { .. }
             | Action::ConnectNetwork { .. }
@@ -483,7 +483,7 @@ impl<'a> Check<'a> {
                     | ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
                     | ObjectId::Network { .. }
-                    | ObjectId::Fence { .. },
+                    | ObjectId::Fence { .. } | ObjectId::Group { .. },
                 ) => {}
             }
         }

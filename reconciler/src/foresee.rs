@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::fence::{Fence, HostNames};
+use crate::model::groups::Groups;
 use crate::model::ids::{ContainerId, ImageId, Name, ObjectId, ReplicaKey};
 use crate::model::journal::Entry;
 use crate::model::observed::{
@@ -125,6 +126,14 @@ impl Snapshot {
                     seen.fence = Fence::InForce { rules: rules.clone(), intact: true };
                 }
             }
+            ObjectId::Group { .. } => {
+                let Some(seen) = self.nodes.get_mut(node) else { return };
+                if let (Action::SetGroup { group, limits }, Groups::Read { limits: all, .. }) =
+                    (action, &mut seen.groups)
+                {
+                    all.insert(Arc::from(group.as_str()), limits.clone());
+                }
+            }
         }
         let done = Entry::Done { object: object.clone(), node: node.clone(), deed };
         self.records.apply(now, &done);
@@ -224,7 +233,7 @@ impl Snapshot {
                 container.addresses.remove(network);
             }
             Action::PutFiles { .. }
-            | Action::SetRules { .. }
+            | Action::SetRules { .. } | Action::SetGroup { .. }
             | Action::CreateContainer { .. }
             | Action::RemoveContainer { .. }
             | Action::PullImage { .. }

@@ -117,7 +117,7 @@ impl ListedStep {
             | Action::ConnectNetwork { .. }
             | Action::DisconnectNetwork { .. }
             | Action::PutFiles { .. }
-            | Action::SetRules { .. }
+            | Action::SetRules { .. } | Action::SetGroup { .. }
             | Action::SetHosts { .. }
             | Action::CreateContainer { .. }
             | Action::StartContainer { .. }
@@ -482,6 +482,7 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
             rules: _,
             link_networks: _, // rests on what is seen
             failure: _,
+            groups: _, // rests on what is declared
         } = record;
         add(format!("node {name}"), seal.part(String::new(), &(engine, cgroup_root)));
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::fence::{HostNames, Rules};
+use crate::model::groups::GroupLimits;
 use crate::model::ids::{ImageId, ImageName, Name, ObjectId, Revision};
 use crate::model::journal::Deed;
 use crate::model::observed::{Attachment, ContainerConfig, Limits};
@@ -140,6 +141,13 @@ pub enum Action {
         /// The names, complete.
         names: HostNames,
     },
+    /// Have the kernel let all containers below a group use no more than this.
+    SetGroup {
+        /// The group, as containers are told their parent.
+        group: String,
+        /// Its limits, complete; without any it goes, once it is empty.
+        limits: GroupLimits,
+    },
     /// Create a container.
     CreateContainer {
         /// Its name.
@@ -242,6 +250,7 @@ impl Action {
                 Deed::SetRules { rules: rules.digest(), ways: rules.open.len() }
             }
             Self::SetHosts { .. } => Deed::SetHosts,
+            Self::SetGroup { group: _, limits } => Deed::SetGroup { limits: limits.clone() },
             Self::CreateContainer { image_name, config, revision, incarnation, slot, .. } => {
                 Deed::Create {
                     incarnation: *incarnation,
@@ -297,6 +306,7 @@ impl Action {
             | Self::RemoveNetwork { .. }
             | Self::RemoveCopy { .. }
             | Self::SetRules { .. }
+            | Self::SetGroup { .. }
             | Self::CreateContainer { .. } => None,
         }
     }
@@ -333,6 +343,7 @@ impl Action {
             Self::PutFiles { .. } => "put files",
             Self::SetRules { .. } => "set rules",
             Self::SetHosts { .. } => "set hosts",
+            Self::SetGroup { .. } => "set quota",
             Self::CreateContainer { .. } => "create",
             Self::StartContainer { earlier: true, .. } => "start again",
             Self::StartContainer { restart: false, .. } => "start",

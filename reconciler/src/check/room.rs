@@ -54,7 +54,7 @@ impl Check<'_> {
                 | Action::ConnectNetwork { .. }
                 | Action::DisconnectNetwork { .. }
                 | Action::PutFiles { .. }
-                | Action::SetRules { .. }
+                | Action::SetRules { .. } | Action::SetGroup { .. }
                 | Action::SetHosts { .. }
                 | Action::StartContainer { .. }
                 | Action::StopContainer { .. }

@@ -214,7 +214,8 @@ impl Engine {
     }
 
     fn take_listing(&mut self, node: &Name, asked_at: Timestamp, listing: NodeListing) {
-        let NodeListing { engine, containers, foreign, images, volumes, networks, fence } = listing;
+        let NodeListing { engine, containers, foreign, images, volumes, networks, fence, groups } =
+            listing;
         if let Some(state) = self.nodes.get_mut(node) {
             state.failures = state.failures.saturating_add(1);
         }
@@ -240,6 +241,7 @@ impl Engine {
         seen.volumes = volumes;
         seen.networks = networks;
         seen.fence = fence;
+        seen.groups = groups;
         if other_images {
             self.images_changed();
         }
@@ -335,7 +337,7 @@ impl Engine {
                     ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
                     | ObjectId::Network { .. }
-                    | ObjectId::Fence { .. } => None,
+                    | ObjectId::Fence { .. } | ObjectId::Group { .. } => None,
                 })
                 .collect()
         };

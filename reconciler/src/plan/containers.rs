@@ -111,7 +111,7 @@ pub(super) fn can_be_left_out(action: &Action) -> bool {
         | Action::CreateNetwork { .. }
         | Action::RemoveNetwork { .. }
         | Action::RemoveCopy { .. }
-        | Action::SetRules { .. }
+        | Action::SetRules { .. } | Action::SetGroup { .. }
         | Action::PutFiles { .. }
         | Action::CreateContainer { .. }
         | Action::StartContainer { .. }

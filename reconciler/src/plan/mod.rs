@@ -388,7 +388,7 @@ impl<'a> Round<'a> {
             ObjectId::Volume { volume, .. } => (ObjectKind::Volume, volume),
             ObjectId::Network { network, .. } => (ObjectKind::Network, network),
             ObjectId::Image { image: ImageName::Reference(_), .. }
-            | ObjectId::Fence { .. }
+            | ObjectId::Fence { .. } | ObjectId::Group { .. }
             | ObjectId::Replica(_) => return None,
         };
         let is_new = change.kind == ChangeKind::Prepare;

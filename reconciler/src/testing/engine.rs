@@ -29,6 +29,8 @@ pub struct FakeEngine {
     pub networks: BTreeMap<String, ObservedNetwork>,
     /// What may talk to what.
     pub fence: Fence,
+    /// What projects may use.
+    pub groups: Groups,
     /// What its registry serves: reference to content. What is missing cannot be pulled.
     pub registry: BTreeMap<String, String>,
     /// Names of containers that are not ours.
@@ -89,6 +91,7 @@ impl FakeEngine {
             volumes: BTreeMap::new(),
             networks: BTreeMap::new(),
             fence: Fence::default(),
+            groups: Groups::Read { limits: BTreeMap::new(), missing: BTreeSet::new() },
             registry: served.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect(),
             foreign: Vec::new(),
             reachable: true,
@@ -126,6 +129,7 @@ impl FakeEngine {
             volumes: self.volumes.clone(),
             networks: self.networks.clone(),
             fence: self.fence.clone(),
+            groups: self.groups.clone(),
         })
     }
 
@@ -327,6 +331,19 @@ impl FakeEngine {
                     Ok(Done::AsAsked)
                 }
                 Fence::Unknown { reason } | Fence::Elsewhere { reason } => {
+                    Err(error(DriverErrorKind::Refused, reason.clone()))
+                }
+            },
+            Action::SetGroup { group, limits } => match &mut self.groups {
+                Groups::Read { limits: all, missing: _ } => {
+                    if limits.is_empty() {
+                        all.remove(group.as_str());
+                    } else {
+                        all.insert(Arc::from(group.as_str()), limits.clone());
+                    }
+                    Ok(Done::AsAsked)
+                }
+                Groups::Unknown { reason } | Groups::Elsewhere { reason } => {
                     Err(error(DriverErrorKind::Refused, reason.clone()))
                 }
             },
