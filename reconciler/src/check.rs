@@ -133,7 +133,8 @@ impl<'a> Check<'a> {
                     ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
                     | ObjectId::Network { .. }
-                    | ObjectId::Fence { .. } | ObjectId::Group { .. },
+                    | ObjectId::Fence { .. }
+                    | ObjectId::Group { .. },
                     false,
                 ) => {}
                 (ObjectId::Replica(_), false)
@@ -141,7 +142,8 @@ impl<'a> Check<'a> {
                     ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
                     | ObjectId::Network { .. }
-                    | ObjectId::Fence { .. } | ObjectId::Group { .. },
+                    | ObjectId::Fence { .. }
+                    | ObjectId::Group { .. },
                     true,
                 ) => {
                     self.violation(step, "its object is of another kind");
@@ -199,7 +201,8 @@ impl<'a> Check<'a> {
                 | Action::ConnectNetwork { .. }
                 | Action::DisconnectNetwork { .. }
                 | Action::PutFiles { .. }
-                | Action::SetRules { .. } | Action::SetGroup { .. }
+                | Action::SetRules { .. }
+                | Action::SetGroup { .. }
                 | Action::SetHosts { .. }
                 | Action::CreateContainer { .. }
                 | Action::PullImage { .. }
@@ -302,7 +305,8 @@ impl<'a> Check<'a> {
                 }
             }
             Action::UnpauseContainer { .. }
-            | Action::SetRules { .. } | Action::SetGroup { .. }
+            | Action::SetRules { .. }
+            | Action::SetGroup { .. }
             | Action::SetHosts { .. }
             | Action::UpdateContainer { .. }
             | Action::ConnectNetwork { .. }
@@ -483,7 +487,8 @@ impl<'a> Check<'a> {
                     | ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
                     | ObjectId::Network { .. }
-                    | ObjectId::Fence { .. } | ObjectId::Group { .. },
+                    | ObjectId::Fence { .. }
+                    | ObjectId::Group { .. },
                 ) => {}
             }
         }

@@ -14,10 +14,11 @@ use crate::model::groups::Groups;
 use crate::model::ids::{ContainerId, ImageId, Name, ObjectId, ReplicaKey};
 use crate::model::journal::Entry;
 use crate::model::observed::{
-    ContainerState, Exit, HealthState, Identity, ObservedContainer, ObservedImage, ObservedNetwork,
-    ObservedNode, ObservedVolume,
+    ContainerState, Exit, HealthState, Identity, MoreConfig, ObservedContainer, ObservedImage,
+    ObservedNetwork, ObservedNode, ObservedVolume,
 };
 use crate::model::snapshot::{Located, Snapshot};
+use crate::model::sparse::Sparse;
 use crate::model::spec::{Condition, Restart};
 use crate::model::time::Timestamp;
 use crate::plan::{Change, Plan, plan, range_of};
@@ -214,8 +215,13 @@ impl Snapshot {
             Action::PauseContainer { .. } => {
                 container.state = ContainerState::Paused { since: now }
             }
-            Action::UpdateContainer { limits, .. } => {
+            Action::UpdateContainer { container: _, limits, io } => {
                 container.config.limits.clone_from(limits);
+                if let Some(io) = io {
+                    let more =
+                        MoreConfig { io: (**io).clone(), ..(*container.config.more).clone() };
+                    container.config.more = Sparse::new(more);
+                }
                 "no".clone_into(&mut container.config.restart_policy);
             }
             Action::RenameContainer { name, .. } => container.name.clone_from(name),
@@ -233,7 +239,8 @@ impl Snapshot {
                 container.addresses.remove(network);
             }
             Action::PutFiles { .. }
-            | Action::SetRules { .. } | Action::SetGroup { .. }
+            | Action::SetRules { .. }
+            | Action::SetGroup { .. }
             | Action::CreateContainer { .. }
             | Action::RemoveContainer { .. }
             | Action::PullImage { .. }

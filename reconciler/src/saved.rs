@@ -117,7 +117,8 @@ impl ListedStep {
             | Action::ConnectNetwork { .. }
             | Action::DisconnectNetwork { .. }
             | Action::PutFiles { .. }
-            | Action::SetRules { .. } | Action::SetGroup { .. }
+            | Action::SetRules { .. }
+            | Action::SetGroup { .. }
             | Action::SetHosts { .. }
             | Action::CreateContainer { .. }
             | Action::StartContainer { .. }

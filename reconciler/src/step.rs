@@ -13,7 +13,7 @@ use crate::model::ids::{ImageId, ImageName, Name, ObjectId, Revision};
 use crate::model::journal::Deed;
 use crate::model::observed::{Attachment, ContainerConfig, Limits};
 use crate::model::quantity::Span;
-use crate::model::spec::{FileSpec, LocalFile, NetworkSpec};
+use crate::model::spec::{BlockIo, FileSpec, LocalFile, NetworkSpec};
 use crate::want::CPU_SHARES_USUAL;
 
 /// A step's number in its plan, from 1.
@@ -201,12 +201,16 @@ pub enum Action {
         /// Its id.
         container: String,
     },
-    /// Change limits, and set the engine's restart policy to `no`.
+    /// Change limits, and set the engine's restart policy to `no`. What the engine does not do the
+    /// node's kernel is told, where that can be.
     UpdateContainer {
         /// Its id.
         container: String,
         /// The limits, complete.
         limits: Limits,
+        /// Those of block devices, complete, if they are not as they shall be. Only the node's
+        /// kernel can be told.
+        io: Option<Box<BlockIo>>,
     },
     /// Give a container its name back.
     RenameContainer {

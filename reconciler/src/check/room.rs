@@ -54,7 +54,8 @@ impl Check<'_> {
                 | Action::ConnectNetwork { .. }
                 | Action::DisconnectNetwork { .. }
                 | Action::PutFiles { .. }
-                | Action::SetRules { .. } | Action::SetGroup { .. }
+                | Action::SetRules { .. }
+                | Action::SetGroup { .. }
                 | Action::SetHosts { .. }
                 | Action::StartContainer { .. }
                 | Action::StopContainer { .. }

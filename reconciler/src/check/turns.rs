@@ -120,7 +120,8 @@ fn worst(located: &[Located], row: &[&Step]) -> Worst {
             | Action::ConnectNetwork { .. }
             | Action::DisconnectNetwork { .. }
             | Action::PutFiles { .. }
-            | Action::SetRules { .. } | Action::SetGroup { .. }
+            | Action::SetRules { .. }
+            | Action::SetGroup { .. }
             | Action::SetHosts { .. }
             | Action::CreateContainer { .. }
             | Action::UnpauseContainer { .. }

@@ -288,7 +288,8 @@ impl Engine {
                 ObjectId::Image { .. }
                 | ObjectId::Volume { .. }
                 | ObjectId::Network { .. }
-                | ObjectId::Fence { .. } | ObjectId::Group { .. },
+                | ObjectId::Fence { .. }
+                | ObjectId::Group { .. },
                 _,
             ) => {}
         }

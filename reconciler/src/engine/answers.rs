@@ -221,7 +221,8 @@ impl Engine {
             ObjectId::Image { .. }
             | ObjectId::Volume { .. }
             | ObjectId::Network { .. }
-            | ObjectId::Fence { .. } | ObjectId::Group { .. } => Vec::new(),
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => Vec::new(),
         };
         AskedAction {
             kind,

@@ -82,7 +82,8 @@ pub(super) fn takes_a_place(action: &Action) -> bool {
         | Action::ConnectNetwork { .. }
         | Action::DisconnectNetwork { .. }
         | Action::PutFiles { .. }
-        | Action::SetRules { .. } | Action::SetGroup { .. }
+        | Action::SetRules { .. }
+        | Action::SetGroup { .. }
         | Action::SetHosts { .. }
         | Action::CreateContainer { .. }
         | Action::StartContainer { .. }

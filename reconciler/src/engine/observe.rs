@@ -337,7 +337,8 @@ impl Engine {
                     ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
                     | ObjectId::Network { .. }
-                    | ObjectId::Fence { .. } | ObjectId::Group { .. } => None,
+                    | ObjectId::Fence { .. }
+                    | ObjectId::Group { .. } => None,
                 })
                 .collect()
         };

@@ -130,7 +130,8 @@ pub fn is_same_cpus(asked: u64, have: u64) -> bool {
 /// Whether a limit on memory is as it was asked for, as far as the kernel can say it.
 #[must_use]
 pub fn is_same_memory(asked: u64, have: u64) -> bool {
-    asked == have || have > 0 && have != Limits::NOT_ENFORCED && have < asked && asked - have < PAGE_MAX
+    asked == have
+        || have > 0 && have != Limits::NOT_ENFORCED && have < asked && asked - have < PAGE_MAX
 }
 
 /// A kind of limit that a group may have.
@@ -172,6 +173,9 @@ pub enum Groups {
         limits: BTreeMap<Arc<str>, GroupLimits>,
         /// The kinds of limits that this kernel has none of for groups.
         missing: BTreeSet<GroupLimit>,
+        /// Whether this kernel refuses a group less cpu time than one in it has. Version 1 does.
+        #[serde(default)]
+        within: bool,
     },
     /// Nobody can tell just now.
     Unknown {
@@ -212,7 +216,8 @@ mod tests {
 
     #[test]
     fn what_the_kernel_rounds_is_the_same() {
-        let asked = GroupLimits { nano_cpus: 123_456_789, memory: 10_000, ..GroupLimits::default() };
+        let asked =
+            GroupLimits { nano_cpus: 123_456_789, memory: 10_000, ..GroupLimits::default() };
         let have = GroupLimits { nano_cpus: 123_450_000, memory: 8192, ..GroupLimits::default() };
         assert!(asked.is_said_by(&have));
         assert!(!asked.is_said_by(&GroupLimits { nano_cpus: 123_440_000, ..have.clone() }));
@@ -228,6 +233,6 @@ mod tests {
         assert_eq!(all.kinds().len(), 4);
         let left = all.clone().without(&[GroupLimit::Pids, GroupLimit::IoWeight].into());
         assert_eq!(left, GroupLimits { nano_cpus: 1, memory: 2, ..GroupLimits::default() });
-        assert_eq!(left.to_string(), "cpus 1n, memory 2");
+        assert_eq!(left.to_string(), "cpus 0.000000001, memory 2");
     }
 }

@@ -88,6 +88,12 @@ impl Name {
         Ok(Self(Arc::from(text)))
     }
 
+    /// The first of all names in their order.
+    #[must_use]
+    pub fn first() -> Self {
+        Self(Arc::from("0"))
+    }
+
     /// The project of objects that name none.
     #[must_use]
     pub fn default_project() -> Self {

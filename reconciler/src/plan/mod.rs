@@ -8,7 +8,7 @@
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
 //! instances that do), [`links`] (what they bring), [`own_network`] (projects' networks and addresses),
 //! [`ranges`] (which ranges networks get), [`fence`] (links in force by rules), [`link_network`] (by
-//! networks of their own, where there can be no rules), [`drain`] (off a node that shall be empty), [`drift`] (what another hand did, as policy has it), [`removal`] (what is no
+//! networks of their own, where there can be no rules), [`group`] (quotas in the kernel; [`shares`] of nodes), [`drain`] (off a node that shall be empty), [`drift`] (what another hand did, as policy has it), [`removal`] (what is no
 //! longer declared, and the guard that holds removals back), [`memo`] (who need not be planned again).
 
 mod containers;
@@ -18,6 +18,7 @@ mod drift;
 mod exchange;
 mod fence;
 pub mod goal;
+mod group;
 mod health;
 mod link_network;
 mod links;
@@ -33,6 +34,7 @@ mod replica;
 mod rest;
 pub mod rollout;
 mod settle;
+mod shares;
 mod slots;
 mod turns;
 
@@ -158,6 +160,7 @@ pub fn plan_again(snapshot: &Snapshot, policies: &Policies, memo: &mut Memo) -> 
     let mut round = Round::new(snapshot, policies);
     round.decide_links_by();
     round.fences();
+    round.groups();
     if snapshot.down {
         memo.forget();
     }
@@ -195,6 +198,7 @@ struct Round<'a> {
     /// Of the instance whose replicas are being planned.
     standing: Option<turns::Standing>,
     links: fence::Links<'a>,
+    groups: group::GroupsOf,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
     candidates: Vec<removal::Candidate>,
     /// A node that is declared and answers: most replicas are on the same one.
@@ -218,6 +222,7 @@ impl<'a> Round<'a> {
             by_networks: link_network::ByNetworks::default(),
             links_by_user: links::by_user(&snapshot.desired),
             links: fence::Links::of(snapshot),
+            groups: group::GroupsOf::default(),
             load: None,
             together: Together::of(&snapshot.desired),
             moved: BTreeSet::new(),
@@ -388,7 +393,8 @@ impl<'a> Round<'a> {
             ObjectId::Volume { volume, .. } => (ObjectKind::Volume, volume),
             ObjectId::Network { network, .. } => (ObjectKind::Network, network),
             ObjectId::Image { image: ImageName::Reference(_), .. }
-            | ObjectId::Fence { .. } | ObjectId::Group { .. }
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. }
             | ObjectId::Replica(_) => return None,
         };
         let is_new = change.kind == ChangeKind::Prepare;

@@ -209,7 +209,8 @@ impl Round<'_> {
             ObjectId::Image { .. }
             | ObjectId::Volume { .. }
             | ObjectId::Network { .. }
-            | ObjectId::Fence { .. } | ObjectId::Group { .. } => None,
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => None,
         };
         let first = ReplicaKey::new(instance.clone(), 0);
         let from = ObjectId::Replica(first.clone());
@@ -223,7 +224,8 @@ impl Round<'_> {
                 | ObjectId::Image { .. }
                 | ObjectId::Volume { .. }
                 | ObjectId::Network { .. }
-                | ObjectId::Fence { .. } | ObjectId::Group { .. } => None,
+                | ObjectId::Fence { .. }
+                | ObjectId::Group { .. } => None,
             })
             .filter_map(of);
         // Replicas of one instance are planned in a row, with what they need between them.
@@ -232,7 +234,8 @@ impl Round<'_> {
             ObjectId::Image { .. }
             | ObjectId::Volume { .. }
             | ObjectId::Network { .. }
-            | ObjectId::Fence { .. } | ObjectId::Group { .. } => true,
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => true,
         };
         let changes = self.plan.changes.iter().rev().map(|change| &change.object);
         let planned = changes.take_while(|object| is_ours(object)).filter_map(of);
@@ -296,7 +299,8 @@ fn ends(action: &Action, located: &Located) -> bool {
         | Action::ConnectNetwork { .. }
         | Action::DisconnectNetwork { .. }
         | Action::PutFiles { .. }
-        | Action::SetRules { .. } | Action::SetGroup { .. }
+        | Action::SetRules { .. }
+        | Action::SetGroup { .. }
         | Action::SetHosts { .. }
         | Action::CreateContainer { .. }
         | Action::StartContainer { .. }

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::model::fence::{Fence, HostNames};
+use crate::model::groups::Groups;
 use crate::model::health::Probed;
 use crate::model::ids::{ContainerId, Digest, ImageId, Key, Name, ReplicaKey, Revision};
 use crate::model::observed::{
-    CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, MountFrom, NodeListing,
-    ObservedContainer, ObservedImage, ObservedNetwork, ObservedVolume,
+    CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, MoreConfig, MountFrom,
+    NodeListing, ObservedContainer, ObservedImage, ObservedNetwork, ObservedVolume,
 };
+use crate::model::sparse::Sparse;
 use crate::model::spec::Protocol;
 use crate::model::time::Timestamp;
 use crate::ports::{Done, DriverError, DriverErrorKind, ExecCommand, ExecEnd, Inside, Usage};
@@ -91,7 +93,7 @@ impl FakeEngine {
             volumes: BTreeMap::new(),
             networks: BTreeMap::new(),
             fence: Fence::default(),
-            groups: Groups::Read { limits: BTreeMap::new(), missing: BTreeSet::new() },
+            groups: Groups::Elsewhere { reason: "it is on no host".to_owned() },
             registry: served.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect(),
             foreign: Vec::new(),
             reachable: true,
@@ -335,7 +337,7 @@ impl FakeEngine {
                 }
             },
             Action::SetGroup { group, limits } => match &mut self.groups {
-                Groups::Read { limits: all, missing: _ } => {
+                Groups::Read { limits: all, missing: _, within: _ } => {
                     if limits.is_empty() {
                         all.remove(group.as_str());
                     } else {
@@ -427,7 +429,7 @@ impl FakeEngine {
                 found.state = ContainerState::Paused { since };
                 true
             }),
-            Action::UpdateContainer { container, limits } => {
+            Action::UpdateContainer { container, limits, io } => {
                 let drops = self.drops_memory_limits;
                 self.change(container, |found| {
                     found.config.limits = limits.clone();
@@ -436,6 +438,11 @@ impl FakeEngine {
                     }
                     if drops {
                         (found.config.limits.memory, found.config.limits.memory_swap) = (0, 0);
+                    }
+                    if let Some(io) = io {
+                        let more =
+                            MoreConfig { io: (**io).clone(), ..(*found.config.more).clone() };
+                        found.config.more = Sparse::new(more);
                     }
                     "no".clone_into(&mut found.config.restart_policy);
                     true
