@@ -96,6 +96,7 @@ fn source(snapshot: &Snapshot, object: &ObjectId) -> Option<String> {
         ObjectId::Volume { volume, .. } => &desired.volumes.get(volume)?.source,
         ObjectId::Network { network, .. } => &desired.networks.get(network)?.source,
         ObjectId::Image { image: ImageName::Declared(key), .. } => &desired.images.get(key)?.source,
+        ObjectId::Group { project, .. } => &desired.projects.get(project)?.source,
         ObjectId::Image { image: ImageName::Reference(_), .. } | ObjectId::Fence { .. } => {
             return None;
         }
@@ -140,7 +141,8 @@ fn said(snapshot: &Snapshot, rows: &[PlanRow]) -> Vec<(String, Said)> {
             ObjectId::Image { .. }
             | ObjectId::Volume { .. }
             | ObjectId::Network { .. }
-            | ObjectId::Fence { .. } => None,
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => None,
         })
         .collect();
     let of = |key: &Key| {

@@ -44,10 +44,7 @@ impl Sum {
     }
 
     fn and(self, other: Self) -> Self {
-        Self {
-            limited: self.limited + other.limited,
-            unlimited: self.unlimited + other.unlimited,
-        }
+        Self { limited: self.limited + other.limited, unlimited: self.unlimited + other.unlimited }
     }
 }
 
