@@ -250,6 +250,7 @@ impl Snapshot {
             | Reason::NodeNotDeclared
             | Reason::Stays { .. }
             | Reason::Unplaced { .. }
+            | Reason::OverQuota { .. }
             | Reason::WaitingOn { .. }
             | Reason::Stalled { .. }
             | Reason::Completed
