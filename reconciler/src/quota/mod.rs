@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use self::count::Share;
 pub use self::count::{Kind, Sum};
 use self::made::{Made, Present, instances, is_fetched, is_made_volume};
+pub use self::words::Standing;
 use crate::model::desired::DesiredSet;
 use crate::model::ids::{Key, Name, ReplicaKey};
 use crate::model::snapshot::Snapshot;

@@ -87,9 +87,10 @@ impl Admission<'_> {
         Kind::ALL.into_iter().filter_map(standing).collect()
     }
 
-    /// Why a project is over its quota: more is there than it may have, or more is declared.
+    /// Why a project is over its quota, in a word and a sentence: more is there than it may have, or
+    /// more is declared.
     #[must_use]
-    pub fn over(&self, project: &Name) -> Option<String> {
+    pub fn over(&self, project: &Name) -> Option<(&'static str, String)> {
         let at = self.accounts.binary_search_by(|one| one.project.cmp(project)).ok()?;
         let standing = self.standing(project);
         let above = standing.iter().filter(|one| one.made > one.limit).map(|one| {
@@ -116,6 +117,7 @@ impl Admission<'_> {
             };
             said.push(format!("no room for {first}{others}"));
         }
-        (!said.is_empty()).then(|| said.join("; "))
+        let reason = if above.is_empty() { "NotAdmitted" } else { "MoreIsThere" };
+        (!said.is_empty()).then(|| (reason, said.join("; ")))
     }
 }
