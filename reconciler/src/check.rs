@@ -36,6 +36,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
     check.rows();
     check.turns();
     check.room();
+    check.quotas();
     check.needs();
     check.removals();
     check.found
@@ -536,6 +537,7 @@ fn is_of_container(action: &Action) -> bool {
 }
 
 mod decisions;
+mod quota;
 mod room;
 mod turns;
 

@@ -266,6 +266,7 @@ impl Snapshot {
             | Reason::NodeNotDeclared
             | Reason::Stays { .. }
             | Reason::Unplaced { .. }
+            | Reason::OverQuota { .. }
             | Reason::WaitingOn { .. }
             | Reason::Stalled { .. }
             | Reason::Completed

@@ -96,6 +96,7 @@ fn reason_word(reason: &Reason) -> &'static str {
         Reason::NodeNotDeclared => "NodeNotDeclared",
         Reason::Stays { .. } => "Stays",
         Reason::Unplaced { .. } => "Unplaced",
+        Reason::OverQuota { .. } => "OverQuota",
         Reason::WaitingOn { .. } => "WaitingOn",
         Reason::Stalled { .. } => "Stalled",
         Reason::BackingOff { .. } => "BackingOff",
@@ -231,13 +232,14 @@ const POSSIBLE: [(&str, &[&str]); 23] = [
 ];
 
 /// Why nothing may happen.
-const REASONS: [&str; 23] = [
+const REASONS: [&str; 24] = [
     "Settled",
     "InFlight",
     "Unknown",
     "NodeNotDeclared",
     "Stays",
     "Unplaced",
+    "OverQuota",
     "WaitingOn",
     "Stalled",
     "BackingOff",

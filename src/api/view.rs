@@ -319,6 +319,7 @@ pub fn outcome(engine: &Engine) -> Option<Outcome> {
         | Reason::NodeNotDeclared
         | Reason::Stays { .. }
         | Reason::Unplaced { .. }
+        | Reason::OverQuota { .. }
         | Reason::Stalled { .. }
         | Reason::Unhealthy { retry_at: None, .. }
         | Reason::Completed

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
 //! life of one replica; [`place`] says where; [`rest`] and [`settle`] are its ends), [`containers`] (which of them is in
-//! force), [`make`] (another container), [`exchange`] (how it takes the place of one that is there),
+//! force), [`quota`] (whether its project has room), [`make`] (another container), [`exchange`] (how it takes the place of one that is there),
 //! [`turns`] (how many at once), [`rollout`] (what becomes of a revision), [`slots`] (with which host ports), [`power`] (whether it runs, rests
 //! or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
@@ -28,6 +28,7 @@ mod needs;
 mod own_network;
 mod place;
 mod power;
+mod quota;
 mod ranges;
 mod removal;
 mod replica;
@@ -191,6 +192,8 @@ struct Round<'a> {
     /// The links of each instance that has any.
     links_by_user: BTreeMap<&'a Key, Vec<&'a LinkSpec>>,
     load: Option<Load<'a>>,
+    /// Who finds room in the quotas of projects, once somebody asks; never, where there are none.
+    admission: quota::Asked<'a>,
     /// Which instances are on one node, since they are linked.
     together: Together<'a>,
     /// Replicas that were given another node in this round, since theirs is drained.
@@ -224,6 +227,7 @@ impl<'a> Round<'a> {
             links: fence::Links::of(snapshot),
             groups: group::GroupsOf::default(),
             load: None,
+            admission: quota::Asked::of(&snapshot.desired),
             together: Together::of(&snapshot.desired),
             moved: BTreeSet::new(),
             standing: None,
@@ -458,6 +462,7 @@ impl<'a> Round<'a> {
             Reason::InFlight { .. }
             | Reason::RolloutFailed { .. }
             | Reason::Unplaced { .. }
+            | Reason::OverQuota { .. }
             | Reason::WaitingOn { .. }
             | Reason::Stalled { .. }
             | Reason::BackingOff { .. }

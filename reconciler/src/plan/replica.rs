@@ -154,6 +154,9 @@ impl<'a> Round<'a> {
             let node = record.and_then(|record| record.node.as_ref());
             return self.wait(&object, node, reason.clone());
         }
+        if let Some(reason) = self.not_admitted_replica(key, record, containers) {
+            return self.wait(&object, None, reason);
+        }
         let (node, stays) = match self.node_of(instance, key, record, containers) {
             Ok(found) => found,
             Err(reason) => return self.wait(&object, None, reason),
@@ -182,7 +185,10 @@ impl<'a> Round<'a> {
             (None, Some(_)) => self.pending_image(&spec.image, &node, instance.key),
             (None, None) | (Some(_), _) => None,
         };
-        let tight = record.and_then(|record| self.no_room(instance, key, record, &node));
+        let tight = record.and_then(|record| {
+            self.no_room(instance, key, record, &node)
+                .or_else(|| self.no_quota(instance, key, record, revision))
+        });
         let replica = Replica {
             limits: match record {
                 Some(record) if tight.is_some() => &record.applied,

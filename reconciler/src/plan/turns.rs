@@ -107,6 +107,9 @@ impl Round<'_> {
         replica: &ReplicaKey,
         again: bool,
     ) -> Result<(), Reason> {
+        if !again && let Some(reason) = self.no_surge(instance.key) {
+            return Err(reason);
+        }
         let most = instance.declared.spec.update().max_surge;
         let standing = self.standing(instance);
         let beside = standing.beside.iter().map(|(at, beside)| (at, *beside));

@@ -63,6 +63,7 @@ pub fn differs(row: &PlanRow) -> bool {
             Reason::NodeNotDeclared
             | Reason::InFlight { .. }
             | Reason::Unplaced { .. }
+            | Reason::OverQuota { .. }
             | Reason::WaitingOn { .. }
             | Reason::Stalled { .. }
             | Reason::BackingOff { .. }
