@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use reconciler::enforced::node_without_quotas;
 use reconciler::engine::{Engine, Happening};
 use reconciler::model::desired::BrokenFile;
 use reconciler::model::ids::{ImageName, Key, Name, ObjectId};
@@ -295,6 +296,7 @@ pub fn nodes(snapshot: &Snapshot) -> Vec<NodeStatus> {
             another,
             containers: u32::try_from(ours).unwrap_or(u32::MAX),
             foreign: seen.map_or(0, |seen| u32::try_from(seen.foreign.len()).unwrap_or(u32::MAX)),
+            conditions: node_without_quotas(snapshot, name).into_iter().collect(),
         }
     };
     snapshot.desired.nodes.iter().map(status).collect()

@@ -114,7 +114,8 @@ pub(super) fn holdings(snapshot: &Snapshot, project: &Name) -> BTreeMap<Name, Ho
 }
 
 /// Whether a replica of a project, or of one in it, is on `node`.
-pub(super) fn is_on(snapshot: &Snapshot, project: &Name, node: &Name) -> bool {
+#[must_use]
+pub fn is_on(snapshot: &Snapshot, project: &Name, node: &Name) -> bool {
     within(snapshot, project).into_iter().any(|inner| {
         instances(snapshot, inner).any(|(_, record)| {
             record.replicas.values().any(|replica| replica.node.as_ref() == Some(node))
