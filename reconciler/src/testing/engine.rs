@@ -327,28 +327,8 @@ impl FakeEngine {
                 self.attach(container, network, None)
             }
             Action::PutFiles { container, files: _ } => self.change(container, |_| true),
-            Action::SetRules { chain: _, rules } => match &self.fence {
-                Fence::InForce { .. } => {
-                    self.fence = Fence::InForce { rules: rules.clone(), intact: true };
-                    Ok(Done::AsAsked)
-                }
-                Fence::Unknown { reason } | Fence::Elsewhere { reason } => {
-                    Err(error(DriverErrorKind::Refused, reason.clone()))
-                }
-            },
-            Action::SetGroup { group, limits } => match &mut self.groups {
-                Groups::Read { limits: all, missing: _, within: _ } => {
-                    if limits.is_empty() {
-                        all.remove(group.as_str());
-                    } else {
-                        all.insert(Arc::from(group.as_str()), limits.clone());
-                    }
-                    Ok(Done::AsAsked)
-                }
-                Groups::Unknown { reason } | Groups::Elsewhere { reason } => {
-                    Err(error(DriverErrorKind::Refused, reason.clone()))
-                }
-            },
+            Action::SetRules { chain: _, rules } => self.set_rules(rules),
+            Action::SetGroup { group, limits } => self.set_group(group, limits),
             Action::SetHosts { .. } if self.refuses_hosts => {
                 Err(error(DriverErrorKind::Refused, "it cannot be written".to_owned()))
             }
