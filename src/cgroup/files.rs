@@ -139,6 +139,7 @@ impl<'h> Group<'h> {
         };
         let written = OpenOptions::new()
             .write(true)
+            .truncate(true)
             .open(&place)
             .and_then(|mut file| file.write_all(value.as_bytes()));
         written.map_err(|error| {

@@ -1,13 +1,14 @@
 //! A driver whose node's kernel is in reach.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reconciler::model::groups::{GroupLimits, Groups};
-use reconciler::model::ids::{ContainerId, OwnerId};
+use reconciler::model::ids::{ContainerId, OwnerId, ReplicaKey};
 use reconciler::model::observed::{
     CgroupDriver, ContainerState, Limits, MoreConfig, NodeListing, ObservedContainer,
 };
@@ -18,7 +19,9 @@ use reconciler::ports::{
     LogLine, LogQuery, NodeEvent, Progress, Usage,
 };
 use reconciler::step::Action;
+use tokio::sync::Notify;
 
+use super::ear::{Ear, Whose};
 use super::files::{Group, Refused};
 use super::hierarchy::{Hierarchy, Version, container_group, parent_group};
 use super::limits;
@@ -29,6 +32,8 @@ pub struct Governed {
     inner: Arc<dyn Driver>,
     socket: PathBuf,
     known: Mutex<Known>,
+    /// Says that there are other groups to listen to.
+    others: Notify,
 }
 
 /// What is remembered from one call to the next.
@@ -41,8 +46,21 @@ struct Known {
     groups: BTreeMap<Arc<str>, Sparse<BlockIo>>,
     /// The parent of each container that was seen, by its id.
     parents: BTreeMap<ContainerId, Arc<str>>,
+    /// What the loop was told of each that runs.
+    told: BTreeMap<ContainerId, Told>,
+    /// What the loop was told of projects.
+    told_groups: Option<Groups>,
     /// Rates that the kernel was told in place of those that the engine knows.
     rates: BTreeMap<ContainerId, BlockIo>,
+}
+
+/// What the loop was told of a container.
+struct Told {
+    replica: ReplicaKey,
+    /// As its engine was told.
+    configured: Limits,
+    limits: Limits,
+    io: BlockIo,
 }
 
 impl Governed {
@@ -50,7 +68,7 @@ impl Governed {
     #[must_use]
     pub fn new(inner: Arc<dyn Driver>, endpoint: &Endpoint) -> Self {
         let Endpoint::Unix(path) = endpoint;
-        Self { inner, socket: PathBuf::from(path), known: Mutex::default() }
+        Self { inner, socket: PathBuf::from(path), known: Mutex::default(), others: Notify::new() }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -72,10 +90,13 @@ impl Governed {
         known.driver = Some(driver);
         known.parents.retain(|id, _| listing.containers.contains_key(id));
         known.rates.retain(|id, _| listing.containers.contains_key(id));
+        known.told.retain(|id, _| listing.containers.contains_key(id));
         for (id, container) in &mut listing.containers {
             known.look(&trees, driver, id, container);
         }
         listing.groups = known.read_groups(&trees, driver);
+        known.told_groups = Some(listing.groups.clone());
+        self.others.notify_one();
         Ok(listing)
     }
 
@@ -90,6 +111,7 @@ impl Governed {
             && let Ok(trees) = Hierarchy::of_host()
         {
             self.known().look(&trees, driver, id, container);
+            self.others.notify_one();
         }
         Ok(found)
     }
@@ -147,6 +169,36 @@ impl Governed {
         let Some((trees, path)) = self.group_of(container) else { return Ok(()) };
         super::memory::make_room(&Group::new(&trees, &path), limits.memory)
             .map_err(|refused| failed(refused, &format!("update container {container}")))
+    }
+
+    /// Tells `sink` when limits are no longer those that the loop knows. It reads files only, so the
+    /// engine is asked nothing.
+    async fn guard(&self, sink: &(dyn Fn(NodeEvent) + Send + Sync)) -> Infallible {
+        let Ok(mut ear) = Ear::new() else {
+            // What another hand writes is seen with the next list.
+            return std::future::pending().await;
+        };
+        loop {
+            let heard = tokio::select! {
+                heard = ear.hear() => heard,
+                () = self.others.notified() => {
+                    if let Ok(trees) = Hierarchy::of_host() {
+                        ear.listen(&trees, &self.known().groups_to_hear());
+                    }
+                    continue;
+                }
+            };
+            let Ok(trees) = Hierarchy::of_host() else { continue };
+            for whose in heard {
+                let event = match whose {
+                    Whose::Container(id) => self.known().news_of(&trees, id),
+                    Whose::Project => self.known().news_of_projects(&trees),
+                };
+                if let Some(event) = event {
+                    sink(event);
+                }
+            }
+        }
     }
 
     /// Tells the kernel what the engine did not, once the engine has `done` its part.
@@ -210,9 +262,11 @@ impl Known {
         self.parents.insert(id.clone(), parent);
         if !runs {
             self.rates.remove(id);
+            self.told.remove(id);
             return;
         }
         let group = Group::new(trees, &path);
+        let configured = container.config.limits.clone();
         // What cannot be read now is as the engine says.
         if let Ok(Some(live)) = limits::live(&group, &container.config.limits)
             && live != container.config.limits
@@ -226,6 +280,42 @@ impl Known {
             let more = MoreConfig { io: live, ..(*container.config.more).clone() };
             container.config.more = Sparse::new(more);
         }
+        let told = Told {
+            replica: container.identity.replica.clone(),
+            configured,
+            limits: container.config.limits.clone(),
+            io: container.config.more.io.clone(),
+        };
+        self.told.insert(id.clone(), told);
+    }
+
+    /// The groups that limits are in: those of containers that run, and of projects.
+    fn groups_to_hear(&self) -> Vec<(String, Whose)> {
+        let Some(driver) = self.driver else { return Vec::new() };
+        let of = |id: &ContainerId| {
+            let parent = self.parents.get(id)?;
+            Some((container_group(parent, driver, &id.0), Whose::Container(id.clone())))
+        };
+        let containers = self.told.keys().filter_map(of);
+        let groups = self.groups.keys().map(|name| (parent_group(name, driver), Whose::Project));
+        groups.chain(containers).collect()
+    }
+
+    /// What the loop does not know yet of a container's limits.
+    fn news_of(&self, trees: &Hierarchy, id: ContainerId) -> Option<NodeEvent> {
+        let told = self.told.get(&id)?;
+        let path = container_group(self.parents.get(&id)?, self.driver?, &id.0);
+        let group = Group::new(trees, &path);
+        let limits = limits::live(&group, &told.configured).ok()??;
+        let io = super::io::live(&group, &told.io).ok()?;
+        let replica = Some(told.replica.clone());
+        (limits != told.limits || io != told.io).then_some(NodeEvent::Container { id, replica })
+    }
+
+    /// What the loop does not know yet of projects' limits.
+    fn news_of_projects(&self, trees: &Hierarchy) -> Option<NodeEvent> {
+        let found = self.read_groups(trees, self.driver?);
+        (self.told_groups.as_ref()? != &found).then_some(NodeEvent::Groups)
     }
 
     /// What the groups of projects may use, and those around them.
@@ -340,7 +430,12 @@ impl Driver for Governed {
         owner: &'a OwnerId,
         sink: &'a (dyn Fn(NodeEvent) + Send + Sync),
     ) -> Pin<Box<dyn Future<Output = DriverError> + Send + 'a>> {
-        self.inner.watch(owner, sink)
+        Box::pin(async move {
+            tokio::select! {
+                lost = self.inner.watch(owner, sink) => lost,
+                never = self.guard(sink) => match never {},
+            }
+        })
     }
 
     fn pid<'a>(&'a self, container: &'a str) -> Answer<'a, Option<u32>> {

@@ -8,6 +8,7 @@
 
 pub mod cpu;
 pub mod cpuset;
+mod ear;
 pub mod files;
 #[cfg(test)]
 pub(crate) mod fixture;

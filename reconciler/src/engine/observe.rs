@@ -114,7 +114,8 @@ impl Engine {
             | NodeEvent::Images
             | NodeEvent::Volumes
             | NodeEvent::Networks
-            | NodeEvent::Rules => self.list(node),
+            | NodeEvent::Rules
+            | NodeEvent::Groups => self.list(node),
             NodeEvent::Container { id, replica } => {
                 let replica = replica.or_else(|| replica_of(&self.snapshot, node, &id.0).cloned());
                 let object = replica.map(ObjectId::Replica);
