@@ -20,7 +20,7 @@ use crate::model::quantity::Cpus;
 use crate::model::snapshot::Located;
 use crate::model::spec::Quota;
 use crate::report::Reason;
-use crate::step::{Action, Cause, FieldChange};
+use crate::step::{Action, Cause, FieldChange, StepId};
 use crate::want;
 
 /// What the group of a container is called where it is not as it shall be.
@@ -55,12 +55,12 @@ impl<'a> Round<'a> {
             let gone = recorded.into_iter().flat_map(BTreeMap::keys);
             let gone: Vec<&Name> = gone.filter(|project| !held.contains(project)).collect();
             for project in held {
-                // Outer groups come first by their own names or as what inner ones need.
-                let _ = self.group(node, project);
+                // What comes of it is noted by itself.
+                let _ = self.need_group(node, project);
             }
             for project in gone {
                 let object = ObjectId::Group { node: node.clone(), project: project.clone() };
-                let _ = self.bring(object, node, project, GroupLimits::default());
+                let _ = self.bring(object, node, project, GroupLimits::default(), None);
             }
         }
     }
@@ -72,20 +72,19 @@ impl<'a> Round<'a> {
         if snapshot.desired.projects.is_empty() || !seen.groups.are_ours() {
             return Need::Ready;
         }
-        let mut last = Need::Ready;
+        let mut last = None;
+        // An inner group comes after the one around it.
         for outer in snapshot.desired.lineage(project) {
             let Some((outer, _)) = snapshot.desired.projects.get_key_value(&outer) else {
                 continue;
             };
-            match self.group(node, outer) {
+            match self.group(node, outer, last) {
                 Need::Ready => {}
-                // Whoever waits for the inner one need not wait for it alone: all of them are made
-                // in one round, and each is a step of its own.
-                after @ Need::After(_) => last = after,
+                Need::After(step) => last = Some(step),
                 blocked @ Need::Blocked(_) => return blocked,
             }
         }
-        last
+        last.map_or(Need::Ready, Need::After)
     }
 
     /// The name of a project's group on a node, as containers are told their parent.
@@ -147,7 +146,7 @@ impl<'a> Round<'a> {
         self.snapshot.desired.projects.get(project).map(|declared| &declared.spec.quota)
     }
 
-    fn group(&mut self, node: &'a Name, project: &'a Name) -> Need {
+    fn group(&mut self, node: &'a Name, project: &'a Name, after: Option<StepId>) -> Need {
         let snapshot = self.snapshot;
         let object = ObjectId::Group { node: node.clone(), project: project.clone() };
         if let Some(known) = self.groups.needs.get(&object) {
@@ -156,47 +155,63 @@ impl<'a> Round<'a> {
         let Some(quota) = self.quota(project).filter(|quota| !is_of_no_group(quota)) else {
             return Need::Ready;
         };
-        let wanted = if snapshot.desired.nodes.len() == 1 {
-            share(quota, &BTreeMap::new(), node)
-        } else {
-            let known = &mut self.groups.holdings;
-            let of = known.entry(project.clone()).or_insert_with(|| holdings(snapshot, project));
-            let wanted = share(quota, of, node);
-            let others = of.keys().filter(|at| *at != node).cloned().collect::<Vec<_>>();
-            self.at_most(wanted, quota, project, &others)
-        };
-        self.bring(object, node, project, wanted)
+        if snapshot.desired.nodes.len() == 1 {
+            let wanted = share(quota, &BTreeMap::new(), node);
+            return self.bring(object, node, project, wanted, after);
+        }
+        let known = &mut self.groups.holdings;
+        let of = known.entry(project.clone()).or_insert_with(|| holdings(snapshot, project));
+        let wanted = share(quota, of, node);
+        let others = of.keys().filter(|at| *at != node).cloned().collect::<Vec<_>>();
+        let free = self.at_most(&wanted, quota, project, &others);
+        let is_there = self.seen_limits(node, project).is_some();
+        if free != wanted && !is_there {
+            // With less than its share a container might not even start.
+            let held = others.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+            let what = format!("its share of the quota of project {project}, which {held} has yet");
+            let need = Need::Blocked(Reason::WaitingOn { what });
+            self.groups.needs.insert(object, need.clone());
+            return need;
+        }
+        self.bring(object, node, project, free, after)
     }
 
-    /// What other nodes still have is given up there before it is given here.
+    fn seen_limits(&self, node: &Name, project: &Name) -> Option<&'a GroupLimits> {
+        match &self.snapshot.nodes.get(node)?.groups {
+            Groups::Read { limits, .. } => limits.get(self.group_name(node, project).as_str()),
+            Groups::Unknown { .. } | Groups::Elsewhere { .. } => None,
+        }
+    }
+
+    /// What of `wanted` can be had now: what other nodes still have is given up there before it is
+    /// given here.
     fn at_most(
         &self,
-        mut wanted: GroupLimits,
+        wanted: &GroupLimits,
         quota: &Quota,
         project: &Name,
         others: &[Name],
     ) -> GroupLimits {
         let (mut cpus, mut memory, mut pids) = (0_u64, 0_u64, 0_u64);
-        for node in others {
-            let Some(seen) = self.snapshot.nodes.get(node) else { continue };
-            let Groups::Read { limits, .. } = &seen.groups else { continue };
-            let Some(have) = limits.get(self.group_name(node, project).as_str()) else { continue };
+        for have in others.iter().filter_map(|node| self.seen_limits(node, project)) {
             cpus = cpus.saturating_add(have.nano_cpus);
             memory = memory.saturating_add(have.memory);
             pids = pids.saturating_add(have.pids);
         }
         let left = |quota: Option<u64>, taken: u64| quota.map(|all| all.saturating_sub(taken));
-        let within = |wanted: u64, left: Option<u64>, floor: u64| match left {
-            Some(left) if wanted > 0 => wanted.min(left.max(floor)),
+        let within = |wanted: u64, left: Option<u64>, least: u64| match left {
+            Some(left) if wanted > 0 => wanted.min(left.max(least)),
             Some(_) | None => wanted,
         };
         let (cpus_least, memory_least, pids_least) = shares::FLOORS;
         let of_cpus = left(quota.cpus.map(|cpus| cpus.0), cpus);
-        wanted.nano_cpus = within(wanted.nano_cpus, of_cpus, cpus_least);
         let of_memory = left(quota.memory.map(|bytes| bytes.0), memory);
-        wanted.memory = within(wanted.memory, of_memory, memory_least);
-        wanted.pids = within(wanted.pids, left(quota.pids, pids), pids_least);
-        wanted
+        GroupLimits {
+            nano_cpus: within(wanted.nano_cpus, of_cpus, cpus_least),
+            memory: within(wanted.memory, of_memory, memory_least),
+            pids: within(wanted.pids, left(quota.pids, pids), pids_least),
+            io: wanted.io.clone(),
+        }
     }
 
     /// Brings one group to its limits, and remembers what came of it.
@@ -206,8 +221,9 @@ impl<'a> Round<'a> {
         node: &'a Name,
         project: &'a Name,
         wanted: GroupLimits,
+        after: Option<StepId>,
     ) -> Need {
-        let need = self.try_bring(&object, node, project, wanted);
+        let need = self.try_bring(&object, node, project, wanted, after);
         if let Need::Blocked(reason) = &need
             && !matches!(reason, Reason::InFlight { .. })
         {
@@ -223,6 +239,7 @@ impl<'a> Round<'a> {
         node: &'a Name,
         project: &'a Name,
         wanted: GroupLimits,
+        after: Option<StepId>,
     ) -> Need {
         let snapshot = self.snapshot;
         let Some(Groups::Read { limits, missing, within }) =
@@ -274,7 +291,7 @@ impl<'a> Round<'a> {
         let (object, node) = (object.clone(), node.clone());
         let change = Change { object, node, kind, cause, goal };
         let action = Action::SetGroup { group, limits: wanted };
-        self.chain(change, vec![action], &[]).map_or(Need::Ready, Need::After)
+        self.chain(change, vec![action], after.as_slice()).map_or(Need::Ready, Need::After)
     }
 
     /// Why a group cannot have so little cpu time: a container in it has more.
