@@ -116,7 +116,8 @@ impl<'a> Round<'a> {
     fn has_room(&mut self, key: &ReplicaKey, node: &Name) -> bool {
         let snapshot = self.snapshot;
         let declared = snapshot.desired.nodes.get(node);
-        declared.is_none_or(|declared| declared.spec.capacity.is_empty())
-            || self.load.get_or_insert_with(|| Load::of(snapshot)).no_room(key).is_none()
+        declared.is_none_or(|declared| {
+            declared.spec.capacity.is_empty() && declared.spec.overcommit.is_empty()
+        }) || self.load.get_or_insert_with(|| Load::of(snapshot)).no_room(key).is_none()
     }
 }

@@ -10,8 +10,8 @@ use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{
     Condition, Content, Dependency, Endpoint, FileSpec, Health, HealthProbe, ImageSource,
     ImageSpec, InstanceSpec, LinkPort, LinkSpec, LocalFile, More, Mount, MountSource, NetworkName,
-    NetworkSpec, NetworkUse, NodeSpec, OnFailure, Order, Placement, Port, PortRange, Power,
-    ProjectSpec, Protocol, Pull, Quota, Resources, Restart, Room, Stop, Update, VolumeSpec,
+    NetworkSpec, NetworkUse, NodeSpec, OnFailure, Order, Overcommit, Placement, Port, PortRange,
+    Power, ProjectSpec, Protocol, Pull, Quota, Resources, Restart, Room, Stop, Update, VolumeSpec,
 };
 use serde::Deserialize;
 
@@ -38,6 +38,7 @@ struct Metadata {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct NodeYaml {
     capacity: Room,
+    overcommit: Overcommit,
     reserved: Room,
     cordon: bool,
     drain: bool,
@@ -216,10 +217,17 @@ pub(super) fn read(text: &str) -> Result<DesiredSet, String> {
                 set.links.insert(key, Declared::new(spec, source()));
             }
             "Node" => {
-                let NodeYaml { capacity, reserved, cordon, drain } =
+                let NodeYaml { capacity, reserved, overcommit, cordon, drain } =
                     from::<Option<NodeYaml>>(document.spec)?.unwrap_or_default();
                 let endpoint = Endpoint::Unix(format!("/{name}.sock"));
-                let spec = NodeSpec { capacity, reserved, cordon, drain, ..NodeSpec::at(endpoint) };
+                let spec = NodeSpec {
+                    capacity,
+                    reserved,
+                    overcommit,
+                    cordon,
+                    drain,
+                    ..NodeSpec::at(endpoint)
+                };
                 let declared = Declared { labels, ..Declared::new(spec, source()) };
                 set.nodes.insert(name, declared);
             }

@@ -33,7 +33,8 @@ pub use self::files::{Content, FileSpec, LocalFile, Mount, MountSource};
 pub use self::links::{Grant, LinkPort, LinkSpec};
 pub use self::network::{Dns, NetworkName, NetworkSpec, NetworkUse, Subnet};
 pub use self::objects::{
-    Endpoint, ImageSource, ImageSpec, NodeSpec, ProjectSpec, Pull, Quota, Room, VolumeSpec,
+    Endpoint, ImageSource, ImageSpec, NodeSpec, Overcommit, ProjectSpec, Pull, Quota, Room,
+    VolumeSpec,
 };
 pub use self::policy::{PolicyBindingSpec, WaiverSpec};
 pub use self::ports::{Port, PortRange, Protocol};
