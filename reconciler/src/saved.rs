@@ -481,6 +481,7 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
             cordon: _,
             rules: _,
             link_networks: _, // rests on what is seen
+            cores: _,         // are chosen anew for what is made; containers show them
             failure: _,
         } = record;
         add(format!("node {name}"), seal.part(String::new(), &(engine, cgroup_root)));

@@ -86,7 +86,7 @@ const fn ignored(name: &'static str, normalised: &'static str) -> Row {
 }
 
 /// Fields that every container has.
-const USUAL: [Row; 24] = [
+const USUAL: [Row; 25] = [
     replace("image", usual::image, "by the image's id on the node"),
     replace("command", usual::command, "the image's own if not said"),
     replace("args", usual::args, "the image's own if neither they nor a command are said"),
@@ -109,6 +109,7 @@ const USUAL: [Row; 24] = [
     in_place("resources.pids", resources::pids, "0 is no limit"),
     in_place("engine restart policy", usual::restart_policy, "always `no`: windlass restarts"),
     in_place("networks", network::attachments, "the engine's own aliases left out"),
+    ignored("resources.cpuPolicy", "the cpus that it gets stand in cpuset"),
     ignored("flavor", "stands in resources"),
     ignored("replicas", "says how many, not what"),
     ignored("power", "a state that is held, not a setting"),

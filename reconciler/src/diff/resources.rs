@@ -9,7 +9,8 @@ use crate::step::FieldChange;
 /// The limit on cpu time: lowered and raised in place, lifted only by another container.
 pub const CPUS: &str = "cpus";
 
-/// The cpus that may be used: changed in place, all of them given back only by another container.
+/// The cpus that may be used: changed in place, all of them given back by their numbers; what another
+/// hand set is lifted only by another container.
 pub const CPUSET: &str = "cpuset";
 
 pub(super) fn cpus(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {

@@ -30,6 +30,7 @@ fn full() -> InstanceSpec {
     InstanceSpec {
         image: ImageName::Reference("busybox:latest".into()),
         resources: Resources {
+            cpu_policy: CpuPolicy::Dedicated,
             cpus: Some(Cpus(Cpus::NANO)),
             cpu_shares: Some(512),
             cpuset: Some("0-1".into()),

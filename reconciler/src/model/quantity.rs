@@ -322,29 +322,7 @@ pub const CPU_NUMBER_MAX: u16 = 8191;
 /// # Errors
 /// [`QuantityError`] where the text is no set, or names a cpu that no kernel can have.
 pub fn cpuset(text: &str) -> Result<String, QuantityError> {
-    const FORM: QuantityError = QuantityError::Form("cpus such as `0-1,3`");
-    let mut cpus = std::collections::BTreeSet::new();
-    for part in text.split(',').filter(|_| !text.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let number = |text: &str| text.trim().parse::<u16>().map_err(|_| FORM);
-        let (first, last) = (number(first)?, number(last)?);
-        if first > last || last > CPU_NUMBER_MAX {
-            return Err(QuantityError::Range("expected cpus from 0 to 8191, the lower one first"));
-        }
-        cpus.extend(first..=last);
-    }
-    let mut runs: Vec<(u16, u16)> = Vec::new();
-    for cpu in cpus {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == cpu => *last = cpu,
-            Some(_) | None => runs.push((cpu, cpu)),
-        }
-    }
-    let runs = runs.into_iter().map(|(first, last)| match last - first {
-        0 => first.to_string(),
-        _ => format!("{first}-{last}"),
-    });
-    Ok(runs.collect::<Vec<_>>().join(","))
+    text.parse::<super::cpuset::CpuSet>().map(|set| set.to_string())
 }
 
 #[cfg(test)]
@@ -390,16 +368,6 @@ mod tests {
         for bad in ["", "-1", "0", "0.9", "1.2.3", "1.0001", "100.001", "2x", "9223372036854775808"]
         {
             assert!(ratio(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn sets_of_cpus_have_one_form() {
-        for (text, form) in [("", ""), ("3", "3"), ("1,0", "0-1"), ("0-2,2-3,7", "0-3,7")] {
-            assert_eq!(cpuset(text).as_deref(), Ok(form), "{text}");
-        }
-        for bad in ["a", "1-", "-1", "2-1", "0,,1", "9000"] {
-            assert!(cpuset(bad).is_err(), "{bad}");
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Amounts {
     pub pids: u64,
     /// Replicas.
     pub instances: u64,
+    /// Whole cpus to have alone.
+    pub cores: u64,
 }
 
 impl Amounts {
@@ -41,15 +43,22 @@ impl Amounts {
             memory: resources.memory.map_or(0, |memory| memory.0),
             pids: resources.pids.unwrap_or(0),
             instances: 1,
+            cores: resources.dedicated(),
         }
     }
 
-    /// What one replica with these limits asked for.
+    /// What one replica with these limits asked for; which cpus are its own stands elsewhere.
     #[must_use]
     pub fn of_limits(limits: &Limits) -> Self {
         let Limits { nano_cpus, memory, memory_swap: _, pids, cpu_shares: _, cpuset: _ } = limits;
         let known = |limit: u64| if limit == Limits::NOT_ENFORCED { 0 } else { limit };
-        Self { cpus: known(*nano_cpus), memory: known(*memory), pids: known(*pids), instances: 1 }
+        Self {
+            cpus: known(*nano_cpus),
+            memory: known(*memory),
+            pids: known(*pids),
+            instances: 1,
+            cores: 0,
+        }
     }
 
     /// Both together.
@@ -60,6 +69,7 @@ impl Amounts {
             memory: self.memory.saturating_add(other.memory),
             pids: self.pids.saturating_add(other.pids),
             instances: self.instances.saturating_add(other.instances),
+            cores: self.cores.saturating_add(other.cores),
         }
     }
 
@@ -70,6 +80,7 @@ impl Amounts {
             memory: self.memory.max(other.memory),
             pids: self.pids.max(other.pids),
             instances: self.instances.max(other.instances),
+            cores: self.cores.max(other.cores),
         }
     }
 
@@ -80,6 +91,7 @@ impl Amounts {
             memory: self.memory.saturating_sub(other.memory),
             pids: self.pids.saturating_sub(other.pids),
             instances: 0,
+            cores: self.cores.saturating_sub(other.cores),
         }
     }
 
@@ -89,14 +101,18 @@ impl Amounts {
             && self.memory >= other.memory
             && self.pids >= other.pids
             && self.instances >= other.instances
+            && self.cores >= other.cores
     }
 }
 
 /// As a reason says it: `cpus 500m, memory 512Mi`.
 impl std::fmt::Display for Amounts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { cpus, memory, pids, instances } = *self;
+        let Self { cpus, memory, pids, instances, cores } = *self;
         let mut parts = Vec::new();
+        if cores > 0 {
+            parts.push(format!("{cores} whole cpus for itself"));
+        }
         if cpus > 0 {
             parts.push(format!("cpus {}", Cpus(cpus)));
         }
@@ -125,6 +141,8 @@ pub struct Capacity {
     /// What cpus and memory are weighed against: declared, or as the engine says.
     cpus: Option<u64>,
     memory: Option<u64>,
+    /// How many whole cpus may be somebody's own: all but one, which is left for those that share.
+    cores: Option<u64>,
 }
 
 impl Capacity {
@@ -155,6 +173,7 @@ impl Capacity {
             instances: instances.map(|instances| left(instances, reserved.instances)),
         };
         Self {
+            cores: engine.map(|engine| u64::from(engine.cpus).saturating_sub(1)),
             hard,
             cpus: hard.cpus.map(|cpus| cpus.0).or(told.map(|(all, _)| left(all, cpus_reserved))),
             memory: hard
@@ -197,6 +216,7 @@ impl Capacity {
             && fits(memory.map(|memory| memory.0), used.memory, ask.memory)
             && fits(pids, used.pids, ask.pids)
             && fits(instances, used.instances, ask.instances)
+            && fits(self.cores, used.cores, ask.cores)
     }
 
     /// The share that is used of what is scarcest; more than one where limits are over-committed.
@@ -238,6 +258,7 @@ impl Capacity {
         lacks("", memory.map(|memory| memory.0), used.memory, ask.memory, shown_bytes);
         lacks(" pids", pids, used.pids, ask.pids, count);
         lacks(" instances", instances, used.instances, ask.instances, count);
+        lacks(" cpus that may be one's own", self.cores, used.cores, ask.cores, count);
         text
     }
 }

@@ -51,6 +51,8 @@ pub struct FakeEngine {
     /// Actions that it was asked for and did not do yet.
     late: Vec<Action>,
     id: String,
+    /// How many cpus its host has.
+    pub cpus: u32,
     made: u64,
 }
 
@@ -100,6 +102,7 @@ impl FakeEngine {
             refuses_hosts: false,
             late: Vec::new(),
             id: id.to_owned(),
+            cpus: 2,
             made: 0,
         }
     }
@@ -116,7 +119,7 @@ impl FakeEngine {
                 version: "0".to_owned(),
                 api_version: "0".to_owned(),
                 cgroup_driver: CgroupDriver::Cgroupfs,
-                cpus: 2,
+                cpus: self.cpus,
                 memory: 1 << 34,
                 missing: Default::default(),
             },

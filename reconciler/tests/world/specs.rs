@@ -8,10 +8,11 @@ use reconciler::model::ids::{ImageName, Key, Name};
 use reconciler::model::quantity::{Bytes, Cpus, Span};
 use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{
-    Condition, Content, Dependency, Endpoint, FileSpec, Health, HealthProbe, ImageSource,
-    ImageSpec, InstanceSpec, LinkPort, LinkSpec, LocalFile, More, Mount, MountSource, NetworkName,
-    NetworkSpec, NetworkUse, NodeSpec, OnFailure, Order, Overcommit, Placement, Port, PortRange,
-    Power, ProjectSpec, Protocol, Pull, Quota, Resources, Restart, Room, Stop, Update, VolumeSpec,
+    Condition, Content, CpuPolicy, Dependency, Endpoint, FileSpec, Health, HealthProbe,
+    ImageSource, ImageSpec, InstanceSpec, LinkPort, LinkSpec, LocalFile, More, Mount, MountSource,
+    NetworkName, NetworkSpec, NetworkUse, NodeSpec, OnFailure, Order, Overcommit, Placement, Port,
+    PortRange, Power, ProjectSpec, Protocol, Pull, Quota, Resources, Restart, Room, Stop, Update,
+    VolumeSpec,
 };
 use serde::Deserialize;
 
@@ -124,6 +125,9 @@ struct ResourcesYaml {
     cpus: Option<Cpus>,
     memory: Option<Bytes>,
     pids: Option<u64>,
+    cpuset: Option<Arc<str>>,
+    #[serde(rename = "cpuPolicy")]
+    cpu_policy: CpuPolicy,
 }
 
 #[derive(Deserialize)]
@@ -277,10 +281,10 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
         Ok(name) if !is_reference => ImageName::Declared(Key::new(project.clone(), name)),
         _ => ImageName::Reference(Arc::from(yaml.image.as_str())),
     };
-    let ResourcesYaml { cpus, memory, pids } = yaml.resources;
+    let ResourcesYaml { cpus, memory, pids, cpuset, cpu_policy } = yaml.resources;
     InstanceSpec {
         image,
-        resources: Resources { cpus, memory, pids, ..Resources::default() },
+        resources: Resources { cpus, memory, pids, cpuset, cpu_policy, ..Resources::default() },
         flavor: None,
         replicas: yaml.replicas.unwrap_or(1),
         power: yaml.power,

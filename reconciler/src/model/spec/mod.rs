@@ -39,7 +39,7 @@ pub use self::objects::{
 pub use self::policy::{PolicyBindingSpec, WaiverSpec};
 pub use self::ports::{Port, PortRange, Protocol};
 pub use self::resources::{
-    BUILT_IN_FLAVORS, BlockIo, Flavor, FlavorSpec, Requests, Resources, Swap,
+    BUILT_IN_FLAVORS, BlockIo, CpuPolicy, Flavor, FlavorSpec, Requests, Resources, Swap,
 };
 pub use self::security::{Device, Namespaces, Security, Ulimit};
 pub use self::update::{OnFailure, Order, Update};

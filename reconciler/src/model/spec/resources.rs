@@ -25,6 +25,10 @@ pub struct Resources {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<form::CpuSet>"))]
     pub cpuset: Option<Arc<str>>,
+    /// Whose the cpus are that it runs on.
+    #[serde(default, skip_serializing_if = "CpuPolicy::is_shared")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub cpu_policy: CpuPolicy,
     /// Memory: `256Mi`.
     pub memory: Option<Bytes>,
     /// Memory and swap together, or `unlimited`; twice the memory if not said, as engines have it.
@@ -36,6 +40,38 @@ pub struct Resources {
     /// Reads and writes of block devices.
     #[serde(default, skip_serializing_if = "Sparse::is_empty")]
     pub io: Sparse<BlockIo>,
+}
+
+/// Whose the cpus are that a replica runs on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum CpuPolicy {
+    /// Those of all that are on the node.
+    #[default]
+    Shared,
+    /// Its own: as many whole ones as `cpus` says, and nobody else of ours runs on them.
+    Dedicated,
+}
+
+impl CpuPolicy {
+    /// Whether they are those of all.
+    #[must_use]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared)
+    }
+}
+
+impl Resources {
+    /// How many whole cpus each replica has for itself.
+    #[must_use]
+    pub fn dedicated(&self) -> u64 {
+        match self.cpu_policy {
+            CpuPolicy::Shared => 0,
+            CpuPolicy::Dedicated => self.cpus.map_or(0, |cpus| cpus.0 / Cpus::NANO),
+        }
+    }
 }
 
 /// What an instance usually needs, beside its limits.

@@ -123,6 +123,7 @@ table! {
         "cpus": Cpus |spec| spec.resources.cpus;
         "cpuShares": Number |spec| spec.resources.cpu_shares;
         "cpuset": Text |spec| maybe(&spec.resources.cpuset);
+        "cpuPolicy": Text |spec| word(&spec.resources.cpu_policy);
         "memory": Memory |spec| spec.resources.memory;
         "memorySwap": Memory |spec| spec.resources.memory_swap.map(super::instance::swap);
         "pids": Number |spec| spec.resources.pids;
