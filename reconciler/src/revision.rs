@@ -21,7 +21,7 @@ pub fn revision_basis(spec: &InstanceSpec) -> Digest {
     // Everything is named: a field that is forgotten here does not compile.
     let InstanceSpec {
         image: _,    // counts by its content
-        resources,   // changes in place, but for IO
+        resources,   // changes in place, but for IO and disk
         flavor: _,   // stands in resources
         replicas: _, // says how many, not what
         power: _,    // changes in place
@@ -85,6 +85,9 @@ pub fn revision_basis(spec: &InstanceSpec) -> Digest {
     }
     if !resources.io.is_empty() {
         line("io", json!(*resources.io));
+    }
+    if let Some(disk) = resources.disk {
+        line("disk", json!(disk.0));
     }
     if more.networks.is_empty() {
         // Earlier versions put it on the engine's `bridge`: it moves, once.

@@ -94,7 +94,6 @@ const ADVICE: [(&str, &str, &str); 46] = [
     ("service", "provider", "windlass runs containers only"),
     ("service", "runtime", "the engine's own runtime runs it"),
     ("service", "stdin_open", "nobody can type into a container that windlass holds"),
-    ("service", "storage_opt", "name a Volume, or a `tmpfs` with a size"),
     ("service", "use_api_socket", "mount the engine's socket as a bind, if that is really wanted"),
     ("service", "volumes_from", "name the same volumes in both"),
 ];

@@ -116,7 +116,7 @@ const USUAL: [Row; 25] = [
 ];
 
 /// Fields that most containers leave out: compared only where spec or container has one.
-const RARE: [Row; 40] = [
+const RARE: [Row; 41] = [
     replace("workdir", rare::workdir, "the image's own if not said"),
     revised("files", "by digest, in the revision: engines do not tell what a file holds"),
     revised("userData", "as files"),
@@ -126,6 +126,7 @@ const RARE: [Row; 40] = [
     replace("init", rare::init, "as the engine does it if not said"),
     replace("tty", rare::tty, "false if not said"),
     replace("log", rare::log, "as the engine does it if not said"),
+    replace("resources.disk", resources::disk, "in bytes; one that the driver has not is none"),
     replace("resources.io", resources::io, "a weight that the kernel has not is no difference"),
     replace("security.user", rare::user, "the image's own if not said"),
     replace("security.groups", rare::groups, "as a set"),
@@ -176,6 +177,7 @@ pub fn differences(want: &Want<'_>, have: &ObservedContainer) -> Vec<(Class, Fie
     USUAL.iter().for_each(&mut compare);
     let is_plain = want.spec.more.is_empty()
         && want.spec.resources.io.is_empty()
+        && want.spec.resources.disk.is_none()
         && have.config.more.is_empty();
     if !is_plain {
         RARE.iter().for_each(&mut compare);

@@ -115,6 +115,15 @@ fn show_cpuset(cpus: &str) -> &str {
     if cpus.is_empty() { "all" } else { cpus }
 }
 
+pub(super) fn disk(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
+    let (from, to) = (have.config.more.disk, want.spec.resources.disk);
+    // A storage driver that knows no sizes has none: that is said as a condition.
+    if from.is_some() && from != to {
+        let show = |disk: Option<Bytes>| disk.map_or(0, |disk| disk.0);
+        found(change("disk", show_bytes(show(from)), show_bytes(show(to))));
+    }
+}
+
 pub(super) fn io(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
     let (from, to) = (&have.config.more.io, &want.spec.resources.io);
     // Everything is named: a field that is forgotten here does not compile.

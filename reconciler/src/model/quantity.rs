@@ -99,6 +99,8 @@ pub struct Bytes(pub u64);
 impl Bytes {
     /// Engines refuse a memory limit below this.
     pub const MEMORY_MIN: Self = Self(6 << 20);
+    /// In less than this a container finds no room for what its engine writes into it.
+    pub const DISK_MIN: Self = Self(1 << 20);
 }
 
 impl FromStr for Bytes {

@@ -128,6 +128,7 @@ struct ResourcesYaml {
     cpuset: Option<Arc<str>>,
     #[serde(rename = "cpuPolicy")]
     cpu_policy: CpuPolicy,
+    disk: Option<Bytes>,
 }
 
 #[derive(Deserialize)]
@@ -281,10 +282,18 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
         Ok(name) if !is_reference => ImageName::Declared(Key::new(project.clone(), name)),
         _ => ImageName::Reference(Arc::from(yaml.image.as_str())),
     };
-    let ResourcesYaml { cpus, memory, pids, cpuset, cpu_policy } = yaml.resources;
+    let ResourcesYaml { cpus, memory, pids, cpuset, cpu_policy, disk } = yaml.resources;
     InstanceSpec {
         image,
-        resources: Resources { cpus, memory, pids, cpuset, cpu_policy, ..Resources::default() },
+        resources: Resources {
+            cpus,
+            memory,
+            pids,
+            cpuset,
+            cpu_policy,
+            disk,
+            ..Resources::default()
+        },
         flavor: None,
         replicas: yaml.replicas.unwrap_or(1),
         power: yaml.power,

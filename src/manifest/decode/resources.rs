@@ -91,7 +91,7 @@ pub(crate) fn unknown_flavor(span: Span, name: &str, known: &[&str]) -> Problem 
 }
 
 /// Fields of resources that are designed, but not built.
-pub(super) const UNBUILT: [&str; 4] = ["memoryReservation", "blkio", "gpus", "disk"];
+pub(super) const UNBUILT: [&str; 3] = ["memoryReservation", "blkio", "gpus"];
 
 /// The fields of a set of resources; the caller says what else may stand beside them.
 pub(super) fn decode(context: &mut Context<'_>, fields: &mut Fields<'_, '_>) -> Resources {
@@ -118,9 +118,18 @@ pub(super) fn decode(context: &mut Context<'_>, fields: &mut Fields<'_, '_>) -> 
     let pids = fields
         .take("pids")
         .and_then(|node| value::integer(context, node, &fields.name("pids"), (1, PIDS_MAX)));
+    let disk = fields.take("disk").and_then(|node| {
+        let disk: Bytes = value::quantity(context, node, &fields.name("disk"))?;
+        if disk < Bytes::DISK_MIN {
+            let label = format!("at least {} is needed, this is {disk}", Bytes::DISK_MIN);
+            context.out_of_range(node.span, &fields.name("disk"), label);
+            return None;
+        }
+        Some(disk)
+    });
     let io = fields.take("io").and_then(|node| io(context, node, &fields.name("io")));
     let io = Sparse::new(io.unwrap_or_default());
-    Resources { cpus, cpu_shares, cpuset, cpu_policy, memory, memory_swap, pids, io }
+    Resources { cpus, cpu_shares, cpuset, cpu_policy, memory, memory_swap, pids, disk, io }
 }
 
 /// Whose the cpus are. Who has some for itself says how many, and not which.

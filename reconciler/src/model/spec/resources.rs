@@ -37,6 +37,10 @@ pub struct Resources {
     /// Processes and threads.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = limits::PIDS_MAX)))]
     pub pids: Option<u64>,
+    /// What the container itself may write: its own layer over the image, without volumes. Not every
+    /// storage driver can limit it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Bytes>,
     /// Reads and writes of block devices.
     #[serde(default, skip_serializing_if = "Sparse::is_empty")]
     pub io: Sparse<BlockIo>,

@@ -61,6 +61,7 @@ table! {
         "memory": Memory |limits| limits.memory;
         "memorySwap": Memory |limits| limits.memory_swap.map(swap);
         "pids": Number |limits| limits.pids;
+        "disk": Memory |limits| limits.disk;
         "io": Part(&BLOCK_IO) |limits| part::<BlockIo>(&limits.io);
     }
 }

@@ -127,6 +127,7 @@ table! {
         "memory": Memory |spec| spec.resources.memory;
         "memorySwap": Memory |spec| spec.resources.memory_swap.map(super::instance::swap);
         "pids": Number |spec| spec.resources.pids;
+        "disk": Memory |spec| spec.resources.disk;
         "io": Part(&super::instance::BLOCK_IO) |spec| {
             part::<crate::model::spec::BlockIo>(&spec.resources.io)
         };
