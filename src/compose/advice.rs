@@ -14,7 +14,7 @@ const UNKNOWN: &str = "windlass has nothing of the kind";
 const RESERVED: &str = "windlass places by labels and limits, and reserves nothing";
 const ROLLOUT: &str = "replicas are replaced one after the other, each when the last is ready";
 
-const ADVICE: [(&str, &str, &str); 46] = [
+const ADVICE: [(&str, &str, &str); 45] = [
     ("top", "include", "other files are not read; import what `docker compose config` prints"),
     ("top", "models", "windlass runs containers only"),
     ("service", "annotations", "annotations are for runtimes that windlass does not drive"),
