@@ -6,6 +6,7 @@
 pub mod api;
 pub mod app;
 pub mod audit;
+pub mod cgroup;
 pub mod cli;
 pub mod compose;
 pub mod config;
@@ -16,6 +17,7 @@ mod files;
 pub mod hint;
 pub mod journal;
 pub mod manifest;
+mod peer;
 pub mod policies;
 pub mod probe;
 pub mod shell;

@@ -134,7 +134,8 @@ impl<'a> Check<'a> {
                     ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
                     | ObjectId::Network { .. }
-                    | ObjectId::Fence { .. },
+                    | ObjectId::Fence { .. }
+                    | ObjectId::Group { .. },
                     false,
                 ) => {}
                 (ObjectId::Replica(_), false)
@@ -142,7 +143,8 @@ impl<'a> Check<'a> {
                     ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
                     | ObjectId::Network { .. }
-                    | ObjectId::Fence { .. },
+                    | ObjectId::Fence { .. }
+                    | ObjectId::Group { .. },
                     true,
                 ) => {
                     self.violation(step, "its object is of another kind");
@@ -201,6 +203,7 @@ impl<'a> Check<'a> {
                 | Action::DisconnectNetwork { .. }
                 | Action::PutFiles { .. }
                 | Action::SetRules { .. }
+                | Action::SetGroup { .. }
                 | Action::SetHosts { .. }
                 | Action::CreateContainer { .. }
                 | Action::PullImage { .. }
@@ -304,6 +307,7 @@ impl<'a> Check<'a> {
             }
             Action::UnpauseContainer { .. }
             | Action::SetRules { .. }
+            | Action::SetGroup { .. }
             | Action::SetHosts { .. }
             | Action::UpdateContainer { .. }
             | Action::ConnectNetwork { .. }
@@ -484,7 +488,8 @@ impl<'a> Check<'a> {
                     | ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
                     | ObjectId::Network { .. }
-                    | ObjectId::Fence { .. },
+                    | ObjectId::Fence { .. }
+                    | ObjectId::Group { .. },
                 ) => {}
             }
         }

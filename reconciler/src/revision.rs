@@ -21,7 +21,7 @@ pub fn revision_basis(spec: &InstanceSpec) -> Digest {
     // Everything is named: a field that is forgotten here does not compile.
     let InstanceSpec {
         image: _,    // counts by its content
-        resources,   // changes in place, but for IO and disk
+        resources,   // change in place or are compared with what is in force, but for disk
         flavor: _,   // stands in resources
         replicas: _, // says how many, not what
         power: _,    // changes in place
@@ -82,9 +82,6 @@ pub fn revision_basis(spec: &InstanceSpec) -> Digest {
     }
     for (name, value) in labels {
         line("label", json!([name, value]));
-    }
-    if !resources.io.is_empty() {
-        line("io", json!(*resources.io));
     }
     if let Some(disk) = resources.disk {
         line("disk", json!(disk.0));

@@ -6,6 +6,7 @@ use reconciler::model::cordon::Cordon;
 use reconciler::model::ids::Name;
 use reconciler::model::spec::{Overcommit, Room};
 use reconciler::model::time::Timestamp;
+use reconciler::status::Condition;
 use serde::{Deserialize, Serialize};
 
 /// How a node stands.
@@ -81,4 +82,7 @@ pub struct NodeStatus {
     pub containers: u32,
     /// How many others it holds.
     pub foreign: u32,
+    /// What is not as it should be, while it answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
 }

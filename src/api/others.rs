@@ -183,7 +183,7 @@ pub(super) fn projects(snapshot: &Snapshot) -> Vec<PlainStatus> {
     let status = |(project, used_by): (&Name, u32)| {
         let declared = desired.projects.get(project);
         let over = over(project);
-        let condition = declared.and_then(|declared| quota_not_enforced(&declared.spec));
+        let condition = quota_not_enforced(snapshot, project);
         let key = Key::new(project.clone(), project.clone());
         let compliant = compliant(snapshot, ObjectKind::Project, &key);
         let of_over = over.as_ref().map(|condition| condition.message.clone());

@@ -65,7 +65,8 @@ impl Check<'_> {
                 }
                 ObjectId::Image { image: ImageName::Reference(_), .. }
                 | ObjectId::Network { .. }
-                | ObjectId::Fence { .. } => {}
+                | ObjectId::Fence { .. }
+                | ObjectId::Group { .. } => {}
             }
         }
         let grows = |row: &Vec<&Step>| {

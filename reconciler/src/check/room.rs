@@ -62,6 +62,7 @@ impl Check<'_> {
                 | Action::DisconnectNetwork { .. }
                 | Action::PutFiles { .. }
                 | Action::SetRules { .. }
+                | Action::SetGroup { .. }
                 | Action::SetHosts { .. }
                 | Action::StartContainer { .. }
                 | Action::StopContainer { .. }

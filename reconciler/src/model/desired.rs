@@ -220,6 +220,9 @@ impl DesiredSet {
                 self.networks.get(network).map(|declared| &declared.source)
             }
             ObjectId::Fence { node } => self.nodes.get(node).map(|declared| &declared.source),
+            ObjectId::Group { project, .. } => {
+                self.projects.get(project).map(|declared| &declared.source)
+            }
         }
     }
 

@@ -8,7 +8,7 @@
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
 //! instances that do), [`links`] (what they bring), [`own_network`] (projects' networks and addresses),
 //! [`ranges`] (which ranges networks get), [`fence`] (links in force by rules), [`link_network`] (by
-//! networks of their own, where there can be no rules), [`drain`] (off a node that shall be empty), [`drift`] (what another hand did, as policy has it), [`removal`] (what is no
+//! networks of their own, where there can be no rules), [`group`] (quotas in the kernel; [`shares`] of nodes), [`drain`] (off a node that shall be empty), [`drift`] (what another hand did, as policy has it), [`removal`] (what is no
 //! longer declared, and the guard that holds removals back), [`memo`] (who need not be planned again).
 
 mod containers;
@@ -19,6 +19,7 @@ mod drift;
 mod exchange;
 mod fence;
 pub mod goal;
+mod group;
 mod health;
 mod link_network;
 mod links;
@@ -35,6 +36,7 @@ mod replica;
 mod rest;
 pub mod rollout;
 mod settle;
+mod shares;
 mod slots;
 mod turns;
 
@@ -64,6 +66,7 @@ pub use memo::Memo;
 pub use own_network::{BRIDGE_PREFIX, address_of, bridge, own_network_spec};
 pub use ranges::range_of;
 pub use removal::managed;
+pub use shares::is_on;
 
 /// What to do, as data. Steps of one object stand in a row; steps of different objects may run at
 /// once unless one waits for the other.
@@ -161,6 +164,7 @@ pub fn plan_again(snapshot: &Snapshot, policies: &Policies, memo: &mut Memo) -> 
     round.decide_links_by();
     round.fences();
     round.forsaken_cores();
+    round.groups();
     if snapshot.down {
         memo.forget();
     }
@@ -202,6 +206,7 @@ struct Round<'a> {
     /// Of the instance whose replicas are being planned.
     standing: Option<turns::Standing>,
     links: fence::Links<'a>,
+    groups: group::GroupsOf,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
     candidates: Vec<removal::Candidate>,
     /// A node that is declared and answers: most replicas are on the same one.
@@ -225,6 +230,7 @@ impl<'a> Round<'a> {
             by_networks: link_network::ByNetworks::default(),
             links_by_user: links::by_user(&snapshot.desired),
             links: fence::Links::of(snapshot),
+            groups: group::GroupsOf::default(),
             load: None,
             cores: cores::Cores::of(snapshot),
             admission: quota::Asked::of(&snapshot.desired),
@@ -398,6 +404,7 @@ impl<'a> Round<'a> {
             ObjectId::Network { network, .. } => (ObjectKind::Network, network),
             ObjectId::Image { image: ImageName::Reference(_), .. }
             | ObjectId::Fence { .. }
+            | ObjectId::Group { .. }
             | ObjectId::Replica(_) => return None,
         };
         let is_new = change.kind == ChangeKind::Prepare;

@@ -54,7 +54,8 @@ impl<'a> Present<'a> {
             ObjectId::Image { image: ImageName::Reference(_), .. }
             | ObjectId::Replica(_)
             | ObjectId::Network { .. }
-            | ObjectId::Fence { .. } => None,
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => None,
         };
         snapshot.in_flight.keys().filter_map(object).collect()
     }

@@ -163,7 +163,8 @@ fn notes_by_replica(report: &Report) -> Notes<'_> {
             ObjectId::Image { .. }
             | ObjectId::Volume { .. }
             | ObjectId::Network { .. }
-            | ObjectId::Fence { .. } => None,
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => None,
         })
         .collect()
 }

@@ -37,7 +37,8 @@ pub fn render(plan: &PlanView, overview: &Overview, style: &Style) -> String {
                 | ObjectId::Image { .. }
                 | ObjectId::Volume { .. }
                 | ObjectId::Network { .. }
-                | ObjectId::Fence { .. },
+                | ObjectId::Fence { .. }
+                | ObjectId::Group { .. },
                 _,
             ) => None,
         };

@@ -60,7 +60,7 @@ fn snapshot(percent: u64) -> Result<Snapshot, Failure> {
     let named = |text: String| Name::new(&text).map_err(|error| format!("{text}: {error}"));
     // A hundred instances a project, of four sizes from 64 to 512 MiB, with a tenth of a cpu.
     let quota = |projects: u64| Quota {
-        memory: Some(Bytes(projects * (100 * 512 << 20) * percent / 100)),
+        memory: Some(Bytes(projects * ((100 * 512) << 20) * percent / 100)),
         cpus: Some(Cpus(projects * 10 * Cpus::NANO)),
         instances: Some(projects * percent),
         ..Quota::default()

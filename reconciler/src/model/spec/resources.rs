@@ -61,7 +61,6 @@ pub enum CpuPolicy {
 impl CpuPolicy {
     /// Whether they are those of all.
     #[must_use]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
     pub fn is_shared(&self) -> bool {
         matches!(self, Self::Shared)
     }
