@@ -198,6 +198,7 @@ impl Trail {
             | Entry::Linked { .. }
             | Entry::Placed { .. }
             | Entry::Addressed { .. }
+            | Entry::Cores { .. }
             | Entry::Subnet { .. }
             | Entry::LinksBy { .. }
             | Entry::Protected { .. }

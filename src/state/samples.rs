@@ -157,6 +157,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         done(&network, Deed::CreateNetwork),
         Entry::Addressed { replica: web.clone(), address: "10.144.8.1".parse().unwrap() },
         Entry::LinksBy { node: node.clone(), networks: true },
+        Entry::Cores { replica: web.clone(), node: node.clone(), cores: Some(Arc::from("2-3")) },
         Entry::Protected {
             object: Arc::from("Instance shop/web"),
             labels: Some([("tier".to_owned(), "front".to_owned())].into()),

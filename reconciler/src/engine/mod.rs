@@ -538,6 +538,8 @@ impl Engine {
             | Entry::Node { .. }
             | Entry::NodeOrder { .. }
             | Entry::LinksBy { .. }
+            // Others on the node leave these cpus, or may have them again.
+            | Entry::Cores { .. }
             | Entry::Resolved { .. }
             | Entry::Approved { .. }
             | Entry::Retried

@@ -5,6 +5,7 @@
 //! `describe`), [`event`] and [`outcome`] (of `apply` and `up`), [`noted`] (of `events`), [`usage`] (of
 //! `top`), [`policy`] (of `policy check` and others).
 
+pub mod capacity;
 mod escape;
 pub mod event;
 pub mod fields;

@@ -135,6 +135,15 @@ pub enum Entry {
         /// Which address.
         address: Ipv4Addr,
     },
+    /// A replica was given cpus of its own on a node, or needs none there any more.
+    Cores {
+        /// Which replica.
+        replica: ReplicaKey,
+        /// Which node.
+        node: Name,
+        /// Which cpus, as `2-3`; none, where nothing stands.
+        cores: Option<Arc<str>>,
+    },
     /// A network that windlass makes by itself was given a range.
     Subnet {
         /// The network.

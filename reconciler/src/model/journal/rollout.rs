@@ -103,6 +103,7 @@ impl Records {
             | Entry::NodeOrder { .. }
             | Entry::Linked { .. }
             | Entry::Addressed { .. }
+            | Entry::Cores { .. }
             | Entry::Subnet { .. }
             | Entry::LinksBy { .. }
             | Entry::Protected { .. }
