@@ -19,7 +19,7 @@ use crate::model::rollout::{Kept, Rollout};
 use crate::model::time::Timestamp;
 use crate::policy::facts::{Signed, WhoSigned};
 use crate::step::Action;
-use crate::usage::{Account, Counters, Marks, Pending, Query, Target};
+use crate::usage::{Counters, Marks, Pending, Tally, Target};
 
 /// What a driver answers, in a while.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, DriverError>> + Send + 'a>>;
@@ -366,11 +366,11 @@ pub trait Sampler: Send {
 
 /// Keeps what was used. All of it can be lost, and nothing else is.
 pub trait UsageStore: Send {
-    /// The last samples that were kept.
+    /// The last samples that were kept; `None` if they were lost, and what was booked was not.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
-    fn marks(&mut self) -> Result<Marks, StoreError>;
+    fn marks(&mut self) -> Result<Option<Marks>, StoreError>;
 
     /// Books amounts, and keeps the samples that they end at: both, or nothing. What is old moves
     /// into coarser buckets.
@@ -379,11 +379,11 @@ pub trait UsageStore: Send {
     /// [`StoreError`] if nothing was written.
     fn book(&mut self, pending: &Pending, marks: &Marks, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Sums up.
+    /// Shows a tally all that was booked.
     ///
     /// # Errors
-    /// [`StoreError`] if something cannot be read.
-    fn account(&mut self, query: &Query) -> Result<Account, StoreError>;
+    /// [`StoreError`] if it cannot be read.
+    fn tell(&mut self, tally: &mut Tally) -> Result<(), StoreError>;
 }
 
 /// Keeps records so that a start is quick. The journal is the durable truth: a store that is

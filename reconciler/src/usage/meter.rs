@@ -101,13 +101,21 @@ pub type Marks = BTreeMap<ContainerId, Mark>;
 pub struct Meter {
     marks: Marks,
     pending: Pending,
+    /// What began before it and has no mark may be booked already.
+    lost_at: Option<Timestamp>,
 }
 
 impl Meter {
     /// One that goes on from these last samples.
     #[must_use]
     pub fn new(marks: Marks) -> Self {
-        Self { marks, pending: Pending::default() }
+        Self { marks, pending: Pending::default(), lost_at: None }
+    }
+
+    /// One whose last samples were lost, and what was booked was not: all counts from now on.
+    #[must_use]
+    pub fn without_marks(now: Timestamp) -> Self {
+        Self { lost_at: Some(now), ..Self::default() }
     }
 
     /// The last samples.
@@ -124,8 +132,13 @@ impl Meter {
 
     /// Forgets what is pending, since it is booked, and marks of containers that are long gone.
     pub fn booked(&mut self, now: Timestamp) {
-        self.pending = Pending::default();
+        self.forget_pending();
         self.marks.retain(|_, mark| now.since(mark.at) < UNSEEN_MAX);
+    }
+
+    /// Forgets what is pending: nobody keeps it.
+    pub fn forget_pending(&mut self) {
+        self.pending = Pending::default();
     }
 
     /// Takes a sample.
@@ -144,8 +157,8 @@ impl Meter {
             (Some(mark), _) => mark.at,
             // It ran before this start as well, and that is booked.
             (None, Some(mark)) => life.since.max(mark.at),
-            // It may have been seen so long ago that its mark is gone; then it is booked.
-            (None, None) if now.since(life.since) >= UNSEEN_MAX => {
+            // Its mark may be gone, and then it is booked.
+            (None, None) if self.may_be_booked(&life, now) => {
                 return self.begin(series, life, at, counters);
             }
             (None, None) => life.since,
@@ -158,6 +171,10 @@ impl Meter {
         self.pending.add(&series, &amounts, (from, at), now);
         let mark = Mark { series, since: life.since, at, counters, nano_cpus };
         self.marks.insert(life.container, mark);
+    }
+
+    fn may_be_booked(&self, life: &Life, now: Timestamp) -> bool {
+        now.since(life.since) >= UNSEEN_MAX || self.lost_at.is_some_and(|lost| life.since < lost)
     }
 
     /// Counts from here on.
@@ -243,6 +260,10 @@ mod tests {
         assert_eq!(sum(&meter), Amounts::default());
         meter.see(sighting("a", 0, at + 1000, 60), Timestamp(at + 1000));
         assert_eq!(sum(&meter).cpu_ns, 10);
+        let mut lost = Meter::without_marks(Timestamp(at));
+        lost.see(sighting("b", at - 1000, at, 50), Timestamp(at));
+        lost.see(sighting("c", at + 1000, at + 2000, 3), Timestamp(at + 2000));
+        assert_eq!(sum(&lost).cpu_ns, 3, "what b used may be booked already");
     }
 
     #[test]
