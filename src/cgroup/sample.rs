@@ -136,7 +136,10 @@ impl Of<'_> {
         if let Some(text) = self.read(Controller::Io, "blkio.throttle.io_service_bytes_recursive") {
             (counters.read_bytes, counters.written_bytes) = both_ways(text);
         }
-        if let Some(text) = self.read(Controller::Io, "blkio.throttle.io_serviced_recursive") {
+        // Who moved nothing needs no look at how often.
+        if counters.read_bytes + counters.written_bytes > 0
+            && let Some(text) = self.read(Controller::Io, "blkio.throttle.io_serviced_recursive")
+        {
             (counters.reads, counters.writes) = both_ways(text);
         }
         Some(counters)
