@@ -11,7 +11,7 @@ use crate::model::ids::{Key, Name};
 use crate::model::time::Timestamp;
 
 /// Stands where the flavor of what names none stands.
-pub const NO_FLAVOR: &str = "-";
+pub const NO_FLAVOR: &str = "(none)";
 
 /// What amounts are summed by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

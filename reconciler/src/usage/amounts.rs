@@ -12,7 +12,8 @@ pub struct Amounts {
     pub ran_ms: u64,
     /// Time on processors, in nanoseconds.
     pub cpu_ns: u64,
-    /// Memory in use times the time, in byte-milliseconds. 64 bits would do for 584 GiB-years.
+    /// Memory in use times the time, in byte-milliseconds: 64 bits would do for half a GiB in a year.
+    #[serde(with = "digits")]
     pub memory_byte_ms: u128,
     /// The most memory that one container was seen to use, in bytes.
     pub memory_peak: u64,
@@ -30,6 +31,20 @@ pub struct Amounts {
     pub throttled_ns: u64,
     /// How often the kernel ended a process for its use of memory.
     pub oom_kills: u64,
+}
+
+/// As text: not every form that serde writes has numbers so large.
+mod digits {
+    use serde::de::Error;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(number: &u128, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(number)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
 }
 
 impl Amounts {

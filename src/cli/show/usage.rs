@@ -333,7 +333,7 @@ mod tests {
         let style = Style { width: Some(80), ..Style::plain(Timestamp(0)) };
         assert_eq!(
             table(&all, &style),
-            "NAME  CONTAINERS  CPU    CPU%          MEMORY  MEMORY%  PIDS  IO/S\n\
+            "NAME  CONTAINERS  CPU    CPU%           MEMORY  MEMORY%  PIDS  IO/S\n\
              shop  2           0.250   50% [###   ]  240Mi   -        6     10Ki\n"
         );
     }

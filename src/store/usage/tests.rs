@@ -1,3 +1,5 @@
+//! What is kept of what was used, against its twin in memory, and damaged.
+
 use super::*;
 use reconciler::model::ids::ContainerId;
 use reconciler::usage::ledger::{MemoryShelf, book as book_in};
