@@ -4,11 +4,12 @@
 //! A daemon looks every few seconds, and books once a minute. Whoever only looks has no such thread
 //! until somebody asks, and books nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use reconciler::model::ids::Name;
 use reconciler::model::time::Timestamp;
 use reconciler::ports::{Sampler, StoreError, UsageStore};
 use reconciler::usage::{Account, Counters, Meter, Query, Tally, Target};
@@ -144,6 +145,7 @@ fn serve(metering: Metering, orders: &Receiver<Order>, inputs: &UnboundedSender<
         meter: None,
         keeps,
         booked_at: Instant::now(),
+        away: BTreeSet::new(),
     };
     let mut next = every.map(|every| Instant::now() + every);
     loop {
@@ -184,33 +186,45 @@ struct Work {
     meter: Option<Meter>,
     keeps: bool,
     booked_at: Instant,
+    /// Nodes of which no container was found the last time: it is looked for one of them only.
+    away: BTreeSet<Name>,
 }
 
 impl Work {
     fn look(&mut self, targets: &[Target]) -> Vec<Seen> {
-        if self.meter.is_none() && !targets.is_empty() {
-            self.meter = Some(self.begin());
-        }
-        let Some(meter) = &mut self.meter else { return Vec::new() };
         let mut all = Vec::with_capacity(targets.len());
+        let (mut tried, mut here) = (BTreeSet::new(), BTreeSet::new());
         for target in targets {
-            let counters = self.sampler.sample(target);
+            let node = &target.node;
+            let is_away = self.away.contains(node) && tried.contains(node) && !here.contains(node);
+            let counters = if is_away { None } else { self.sampler.sample(target) };
+            if !tried.contains(node) {
+                tried.insert(node.clone());
+            }
+            if counters.is_some() && !here.contains(node) {
+                here.insert(node.clone());
+            }
             let at = now();
+            let mut seen = Seen { target: target.clone(), at, counters, nano_cpus: None };
             if let Some(counters) = counters {
+                // Where nothing runs on this host, nothing is opened for it.
+                let mut meter = self.meter.take().unwrap_or_else(|| self.begin());
                 let mark = meter.marks().get(&target.life.container);
                 let is_recent =
                     |since: Timestamp| since <= at && at.since(since) < LOOK_AGAIN_AFTER;
                 if !mark.is_some_and(|mark| mark.since == target.life.since && is_recent(mark.at)) {
                     meter.see(target.sighting(at, counters), at);
                 }
+                let mark = meter.marks().get(&target.life.container);
+                seen.nano_cpus = mark.and_then(|mark| mark.nano_cpus);
+                if !self.keeps {
+                    meter.forget_pending();
+                }
+                self.meter = Some(meter);
             }
-            let mark = meter.marks().get(&target.life.container);
-            let nano_cpus = counters.and(mark).and_then(|mark| mark.nano_cpus);
-            all.push(Seen { target: target.clone(), at, counters, nano_cpus });
+            all.push(seen);
         }
-        if !self.keeps {
-            meter.forget_pending();
-        }
+        self.away = &tried - &here;
         all
     }
 
@@ -274,5 +288,128 @@ impl Work {
             }
         }
         Ok(tally.account())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use reconciler::model::ids::{ContainerId, ReplicaKey};
+    use reconciler::model::observed::{CgroupDriver, Limits};
+    use reconciler::usage::ledger::{MemoryShelf, book};
+    use reconciler::usage::{Flavor, Life, Marks, Pending};
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    /// What is kept, in memory.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<(MemoryShelf, Marks)>>);
+
+    impl UsageStore for Kept {
+        fn marks(&mut self) -> Result<Option<Marks>, StoreError> {
+            Ok(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner).1.clone()))
+        }
+
+        fn book(
+            &mut self,
+            pending: &Pending,
+            marks: &Marks,
+            now: Timestamp,
+        ) -> Result<(), StoreError> {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let Ok(()) = book(&mut kept.0, pending, now);
+            kept.1 = marks.clone();
+            Ok(())
+        }
+
+        fn tell(&mut self, tally: &mut Tally) -> Result<(), StoreError> {
+            let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            for (bucket, block) in &kept.0.0 {
+                for (series, amounts) in block {
+                    tally.add(*bucket, series, amounts);
+                }
+            }
+            Ok(())
+        }
+    }
+
+    /// Who was sampled; those on the node `here` have figures, which grow with each look.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<String>>>);
+
+    impl Sampler for Log {
+        fn sample(&mut self, target: &Target) -> Option<Counters> {
+            let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            log.push(target.life.container.to_string());
+            let cpu_ns = 1000 * u64::try_from(log.len()).ok()?;
+            let counters = Counters { cpu_ns, ..Counters::default() };
+            (target.node.as_str() == "here").then_some(counters)
+        }
+    }
+
+    fn target(node: &str, container: &str, since: Timestamp) -> Target {
+        Target {
+            replica: ReplicaKey::new("shop/web".parse().expect("a key"), 0),
+            node: Name::new(node).expect("a name"),
+            flavor: Flavor::Own,
+            life: Life { container: ContainerId(Arc::from(container)), since },
+            driver: CgroupDriver::Cgroupfs,
+            parent: "/w".to_owned(),
+            limits: Limits::default(),
+        }
+    }
+
+    fn handle(log: &Log, kept: &Kept, keeps: bool) -> Handle {
+        let (sender, _) = unbounded_channel();
+        let (log, kept) = (log.clone(), kept.clone());
+        let metering = Metering {
+            sampler: Box::new(move || Box::new(log)),
+            store: Box::new(move || Ok(Some(Box::new(kept.clone())))),
+            every: None,
+            keeps,
+        };
+        Handle::new(metering, sender)
+    }
+
+    fn account(handle: &mut Handle, targets: Vec<Target>) -> Account {
+        let (sender, answer) = channel();
+        let then = move |account: Result<Account, StoreError>, _| {
+            sender.send(account.expect("summed up")).expect("the test waits");
+        };
+        handle.order(Order::Account(targets, Query::default(), Box::new(then)));
+        answer.recv().expect("an answer")
+    }
+
+    #[test]
+    fn a_daemon_books_at_its_end_and_whoever_looks_books_nothing() {
+        let (log, kept, since) = (Log::default(), Kept::default(), now());
+        let mut daemon = handle(&log, &kept, true);
+        let account_of_daemon = account(&mut daemon, vec![target("here", "a", since)]);
+        assert_eq!(account_of_daemon.total.amounts.cpu_ns, 1000, "what is not booked yet counts");
+        drop(daemon);
+        let mut looks = handle(&log, &kept, false);
+        for _ in 0..2 {
+            let seen = account(&mut looks, vec![target("here", "a", since)]);
+            assert_eq!(seen.total.amounts.cpu_ns, 1000, "only what was kept");
+        }
+        drop(looks);
+        let mut next = handle(&log, &kept, true);
+        let goes_on = account(&mut next, vec![target("here", "a", since)]);
+        // It was looked at for the fourth time; if that is within a second, it waits.
+        assert!([1000, 4000].contains(&goes_on.total.amounts.cpu_ns), "{goes_on:?}");
+    }
+
+    #[test]
+    fn of_a_node_elsewhere_one_container_is_looked_for() {
+        let (log, kept, since) = (Log::default(), Kept::default(), now());
+        let mut daemon = handle(&log, &kept, true);
+        let all = ["a", "b", "c"].map(|name| target("away", name, since)).to_vec();
+        for _ in 0..3 {
+            assert_eq!(account(&mut daemon, all.clone()).lines, []);
+        }
+        let looked = log.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        assert_eq!(looked, ["a", "b", "c", "a", "a"]);
     }
 }
