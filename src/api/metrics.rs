@@ -296,3 +296,48 @@ fn seconds(ns: u64) -> f64 {
 fn float(number: u64) -> f64 {
     number as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reconciler::model::ids::{Name, ReplicaKey};
+    use reconciler::model::observed::Limits;
+
+    #[test]
+    fn a_replica_that_is_replaced_has_one_sample_for_both_containers() {
+        let row = |cpu_ns| UsageRow {
+            replica: ReplicaKey::new("shop/web".parse().expect("a key"), 1),
+            node: Name::local_node(),
+            limits: Limits { memory: 1 << 20, ..Limits::default() },
+            usage: None,
+            counters: Some(Counters { cpu_ns, pids: 2, ..Counters::default() }),
+            message: None,
+        };
+        let elsewhere = UsageRow { counters: None, ..row(7) };
+        let rows = [row(1_500_000_000), row(250_000_000), elsewhere];
+        let text = render(&Facts::default(), &rows, &[]);
+        let of = |name: &str| {
+            text.lines().filter(|line| line.starts_with(&format!("{name}{{"))).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of("windlass_instance_cpu_seconds_total"),
+            [
+                "windlass_instance_cpu_seconds_total{project=\"shop\",instance=\"web\",ordinal=\"1\",node=\"local\"} 1.75"
+            ]
+        );
+        assert_eq!(of("windlass_instance_pids").len(), 1);
+        assert_eq!(of("windlass_instance_cpu_limit_cores"), Vec::<&str>::new(), "it has none");
+    }
+
+    #[test]
+    fn labels_and_texts_are_escaped() {
+        let mut page = Page::default();
+        let samples = [(vec![("label", "a\"b\\c\nd")], 1.0)];
+        page.metric(Kind::Gauge, "windlass_x", "a\\b\nc", &samples);
+        assert_eq!(
+            page.0,
+            "# HELP windlass_x a\\\\b\\nc\n# TYPE windlass_x gauge\n\
+             windlass_x{label=\"a\\\"b\\\\c\\nd\"} 1\n"
+        );
+    }
+}
