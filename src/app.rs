@@ -30,6 +30,7 @@ use crate::api::client::{self, AskError, Conversation};
 use crate::api::protocol::{Frame, Request};
 use crate::api::scrape::{self, Scraped};
 use crate::api::server::{self, ListenError, Server};
+use crate::cgroup::Governed;
 use crate::docker::DockerDriver;
 use crate::fence::Fenced;
 pub use crate::journal::Retention;
@@ -208,7 +209,8 @@ pub fn default_endpoint() -> Endpoint {
 /// [`StartError`] says what could not be used, and what to do.
 pub fn start(settings: &Settings, mode: Mode) -> Result<App, StartError> {
     let connect = |endpoint: &Endpoint| -> Arc<dyn Driver> {
-        Arc::new(Fenced::new(Arc::new(DockerDriver::connect(endpoint)), endpoint))
+        let docker = Arc::new(DockerDriver::connect(endpoint));
+        Arc::new(Fenced::new(Arc::new(Governed::new(docker, endpoint)), endpoint))
     };
     start_with(settings, mode, Box::new(connect))
 }

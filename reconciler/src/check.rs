@@ -36,6 +36,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
     check.rows();
     check.turns();
     check.room();
+    check.quotas();
     check.needs();
     check.removals();
     check.found
@@ -133,7 +134,8 @@ impl<'a> Check<'a> {
                     ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
                     | ObjectId::Network { .. }
-                    | ObjectId::Fence { .. },
+                    | ObjectId::Fence { .. }
+                    | ObjectId::Group { .. },
                     false,
                 ) => {}
                 (ObjectId::Replica(_), false)
@@ -141,7 +143,8 @@ impl<'a> Check<'a> {
                     ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
                     | ObjectId::Network { .. }
-                    | ObjectId::Fence { .. },
+                    | ObjectId::Fence { .. }
+                    | ObjectId::Group { .. },
                     true,
                 ) => {
                     self.violation(step, "its object is of another kind");
@@ -200,6 +203,7 @@ impl<'a> Check<'a> {
                 | Action::DisconnectNetwork { .. }
                 | Action::PutFiles { .. }
                 | Action::SetRules { .. }
+                | Action::SetGroup { .. }
                 | Action::SetHosts { .. }
                 | Action::CreateContainer { .. }
                 | Action::PullImage { .. }
@@ -303,6 +307,7 @@ impl<'a> Check<'a> {
             }
             Action::UnpauseContainer { .. }
             | Action::SetRules { .. }
+            | Action::SetGroup { .. }
             | Action::SetHosts { .. }
             | Action::UpdateContainer { .. }
             | Action::ConnectNetwork { .. }
@@ -483,7 +488,8 @@ impl<'a> Check<'a> {
                     | ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
                     | ObjectId::Network { .. }
-                    | ObjectId::Fence { .. },
+                    | ObjectId::Fence { .. }
+                    | ObjectId::Group { .. },
                 ) => {}
             }
         }
@@ -531,6 +537,7 @@ fn is_of_container(action: &Action) -> bool {
 }
 
 mod decisions;
+mod quota;
 mod room;
 mod turns;
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::model::fence::{Fence, Way};
+use crate::model::groups::{GroupLimits, Groups};
 use crate::model::ids::{Key, Name, ReplicaKey};
 use crate::model::observed::{ContainerState, EngineInfo, Limits, Missing, ObservedContainer};
 use crate::model::snapshot::{Located, Snapshot};
-use crate::model::spec::{InstanceSpec, LinkSpec, ProjectSpec, Quota};
-use crate::plan::{link_network, ways_of};
+use crate::model::spec::{InstanceSpec, LinkSpec, Quota};
+use crate::plan::{is_on, link_network, ways_of};
 use crate::status::{Condition, Truth};
 use crate::want::is_on_own_network;
 
@@ -34,16 +35,84 @@ pub fn not_enforced(snapshot: &Snapshot, key: &Key) -> Vec<String> {
     found
 }
 
-/// That a project's quota is not enforced, if it has one.
+/// What of a project's quota the kernels of the nodes that hold it do not enforce, if anything.
+///
+/// Admission counts it all the same: together, instances are let in for no more than the quota.
 #[must_use]
-pub fn quota_not_enforced(project: &ProjectSpec) -> Option<Condition> {
-    (project.quota != Quota::default()).then(|| Condition {
-        kind: "QuotaNotEnforced".to_owned(),
+pub fn quota_not_enforced(snapshot: &Snapshot, project: &Name) -> Option<Condition> {
+    let declared = snapshot.desired.projects.get(project)?;
+    let asked = group_limits(&declared.spec.quota);
+    if asked.is_empty() {
+        return None;
+    }
+    let mut found = Vec::new();
+    for (node, seen) in &snapshot.nodes {
+        if !is_on(snapshot, project, node) {
+            continue;
+        }
+        let record = snapshot.records.nodes.get(node);
+        let record = record.and_then(|record| record.groups.get(project));
+        match &seen.groups {
+            Groups::Unknown { reason } | Groups::Elsewhere { reason } => {
+                found.push(("NotInReach", format!("on node {node}: {reason}")));
+            }
+            Groups::Read { missing, .. } => {
+                let lacks: Vec<String> =
+                    asked.kinds().intersection(missing).map(ToString::to_string).collect();
+                if !lacks.is_empty() {
+                    let what = lacks.join(", ");
+                    let message =
+                        format!("{what}: the kernel of node {node} has no such limit of groups");
+                    found.push(("NotSupported", message));
+                }
+                if let Some(failure) = record.and_then(|record| record.failure.as_ref()) {
+                    found.push(("Refused", format!("on node {node}: {}", failure.message)));
+                }
+            }
+        }
+    }
+    let (reason, _) = found.first()?;
+    Some(Condition {
+        kind: QUOTA_NOT_ENFORCED.to_owned(),
         status: Truth::True,
-        reason: "NotSupportedYet".to_owned(),
-        message: "the quota is kept and shown; this version enforces none".to_owned(),
+        reason: (*reason).to_owned(),
+        message: found.iter().map(|(_, message)| message.as_str()).collect::<Vec<_>>().join("; "),
         last_transition_time: None,
     })
+}
+
+/// The condition of a project, and of a node, whose kernel does not hold quotas.
+pub const QUOTA_NOT_ENFORCED: &str = "QuotaNotEnforced";
+
+/// That a node's kernel holds no quota, although one is declared for what it holds.
+#[must_use]
+pub fn node_without_quotas(snapshot: &Snapshot, node: &Name) -> Option<Condition> {
+    let reason = match &snapshot.nodes.get(node)?.groups {
+        Groups::Read { .. } => return None,
+        Groups::Unknown { reason } | Groups::Elsewhere { reason } => reason,
+    };
+    let mut projects = snapshot.desired.projects.iter();
+    let has_quota = projects.any(|(project, declared)| {
+        !group_limits(&declared.spec.quota).is_empty() && is_on(snapshot, project, node)
+    });
+    has_quota.then(|| Condition {
+        kind: QUOTA_NOT_ENFORCED.to_owned(),
+        status: Truth::True,
+        reason: "NotInReach".to_owned(),
+        message: reason.clone(),
+        last_transition_time: None,
+    })
+}
+
+/// What of a quota is for kernels.
+fn group_limits(quota: &Quota) -> GroupLimits {
+    let Quota { cpus, memory, pids, io, instances: _, ports: _, images: _, volumes: _ } = quota;
+    GroupLimits {
+        nano_cpus: cpus.map_or(0, |cpus| cpus.0),
+        memory: memory.map_or(0, |bytes| bytes.0),
+        pids: pids.unwrap_or(0),
+        io: io.clone(),
+    }
 }
 
 /// The condition of a link whose rules are all there.

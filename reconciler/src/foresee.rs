@@ -10,13 +10,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::fence::{Fence, HostNames};
+use crate::model::groups::Groups;
 use crate::model::ids::{ContainerId, ImageId, Name, ObjectId, ReplicaKey};
 use crate::model::journal::Entry;
 use crate::model::observed::{
-    ContainerState, Exit, HealthState, Identity, ObservedContainer, ObservedImage, ObservedNetwork,
-    ObservedNode, ObservedVolume,
+    ContainerState, Exit, HealthState, Identity, MoreConfig, ObservedContainer, ObservedImage,
+    ObservedNetwork, ObservedNode, ObservedVolume,
 };
 use crate::model::snapshot::{Located, Snapshot};
+use crate::model::sparse::Sparse;
 use crate::model::spec::{Condition, Restart};
 use crate::model::time::Timestamp;
 use crate::plan::{Change, Plan, plan, range_of};
@@ -125,6 +127,14 @@ impl Snapshot {
                     seen.fence = Fence::InForce { rules: rules.clone(), intact: true };
                 }
             }
+            ObjectId::Group { .. } => {
+                let Some(seen) = self.nodes.get_mut(node) else { return };
+                if let (Action::SetGroup { group, limits }, Groups::Read { limits: all, .. }) =
+                    (action, &mut seen.groups)
+                {
+                    all.insert(Arc::from(group.as_str()), limits.clone());
+                }
+            }
         }
         let done = Entry::Done { object: object.clone(), node: node.clone(), deed };
         self.records.apply(now, &done);
@@ -205,8 +215,13 @@ impl Snapshot {
             Action::PauseContainer { .. } => {
                 container.state = ContainerState::Paused { since: now }
             }
-            Action::UpdateContainer { limits, .. } => {
+            Action::UpdateContainer { container: _, limits, io } => {
                 container.config.limits.clone_from(limits);
+                if let Some(io) = io {
+                    let more =
+                        MoreConfig { io: (**io).clone(), ..(*container.config.more).clone() };
+                    container.config.more = Sparse::new(more);
+                }
                 "no".clone_into(&mut container.config.restart_policy);
             }
             Action::RenameContainer { name, .. } => container.name.clone_from(name),
@@ -225,6 +240,7 @@ impl Snapshot {
             }
             Action::PutFiles { .. }
             | Action::SetRules { .. }
+            | Action::SetGroup { .. }
             | Action::CreateContainer { .. }
             | Action::RemoveContainer { .. }
             | Action::PullImage { .. }
@@ -250,6 +266,7 @@ impl Snapshot {
             | Reason::NodeNotDeclared
             | Reason::Stays { .. }
             | Reason::Unplaced { .. }
+            | Reason::OverQuota { .. }
             | Reason::WaitingOn { .. }
             | Reason::Stalled { .. }
             | Reason::Completed

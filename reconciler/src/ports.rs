@@ -213,6 +213,8 @@ pub enum NodeEvent {
     Networks,
     /// Another hand changed what may talk to what.
     Rules,
+    /// Another hand changed what projects may use.
+    Groups,
 }
 
 /// Why a driver could not do something.

@@ -67,6 +67,11 @@ pub enum Reason {
         /// Why.
         message: String,
     },
+    /// Its project, or one that that is in, has no room for it.
+    OverQuota {
+        /// Who asks for what, of which quota, and how much is left.
+        message: String,
+    },
     /// Something that it needs is being made.
     WaitingOn {
         /// What.

@@ -118,6 +118,7 @@ impl ListedStep {
             | Action::DisconnectNetwork { .. }
             | Action::PutFiles { .. }
             | Action::SetRules { .. }
+            | Action::SetGroup { .. }
             | Action::SetHosts { .. }
             | Action::CreateContainer { .. }
             | Action::StartContainer { .. }
@@ -482,6 +483,7 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
             rules: _,
             link_networks: _, // rests on what is seen
             failure: _,
+            groups: _, // rests on what is declared
         } = record;
         add(format!("node {name}"), seal.part(String::new(), &(engine, cgroup_root)));
     }

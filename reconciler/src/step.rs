@@ -8,11 +8,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::fence::{HostNames, Rules};
+use crate::model::groups::GroupLimits;
 use crate::model::ids::{ImageId, ImageName, Name, ObjectId, Revision};
 use crate::model::journal::Deed;
 use crate::model::observed::{Attachment, ContainerConfig, Limits};
 use crate::model::quantity::Span;
-use crate::model::spec::{FileSpec, LocalFile, NetworkSpec};
+use crate::model::spec::{BlockIo, FileSpec, LocalFile, NetworkSpec};
 use crate::want::CPU_SHARES_USUAL;
 
 /// A step's number in its plan, from 1.
@@ -140,6 +141,13 @@ pub enum Action {
         /// The names, complete.
         names: HostNames,
     },
+    /// Have the kernel let all containers below a group use no more than this.
+    SetGroup {
+        /// The group, as containers are told their parent.
+        group: String,
+        /// Its limits, complete; without any it goes, once it is empty.
+        limits: GroupLimits,
+    },
     /// Create a container.
     CreateContainer {
         /// Its name.
@@ -193,12 +201,16 @@ pub enum Action {
         /// Its id.
         container: String,
     },
-    /// Change limits, and set the engine's restart policy to `no`.
+    /// Change limits, and set the engine's restart policy to `no`. What the engine does not do the
+    /// node's kernel is told, where that can be.
     UpdateContainer {
         /// Its id.
         container: String,
         /// The limits, complete.
         limits: Limits,
+        /// Those of block devices, complete, if they are not as they shall be. Only the node's
+        /// kernel can be told.
+        io: Option<Box<BlockIo>>,
     },
     /// Give a container its name back.
     RenameContainer {
@@ -242,6 +254,7 @@ impl Action {
                 Deed::SetRules { rules: rules.digest(), ways: rules.open.len() }
             }
             Self::SetHosts { .. } => Deed::SetHosts,
+            Self::SetGroup { group: _, limits } => Deed::SetGroup { limits: limits.clone() },
             Self::CreateContainer { image_name, config, revision, incarnation, slot, .. } => {
                 Deed::Create {
                     incarnation: *incarnation,
@@ -297,6 +310,7 @@ impl Action {
             | Self::RemoveNetwork { .. }
             | Self::RemoveCopy { .. }
             | Self::SetRules { .. }
+            | Self::SetGroup { .. }
             | Self::CreateContainer { .. } => None,
         }
     }
@@ -333,6 +347,7 @@ impl Action {
             Self::PutFiles { .. } => "put files",
             Self::SetRules { .. } => "set rules",
             Self::SetHosts { .. } => "set hosts",
+            Self::SetGroup { .. } => "set quota",
             Self::CreateContainer { .. } => "create",
             Self::StartContainer { earlier: true, .. } => "start again",
             Self::StartContainer { restart: false, .. } => "start",

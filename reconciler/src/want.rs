@@ -361,13 +361,22 @@ pub fn cgroup_root(owner: &OwnerId, node: &Name) -> String {
 }
 
 /// The parent group of a project's containers: a path, or a slice where systemd makes the groups.
+/// `lineage` are the projects that it is in, from the outermost one to itself.
 #[must_use]
-pub fn cgroup_parent(driver: CgroupDriver, root: &str, project: &Name) -> String {
+pub fn cgroup_parent(driver: CgroupDriver, root: &str, lineage: &[Name]) -> String {
     match driver {
-        CgroupDriver::Cgroupfs => format!("{}/{project}", root.trim_end_matches('/')),
+        CgroupDriver::Cgroupfs => {
+            let mut path = root.trim_end_matches('/').to_owned();
+            for project in lineage {
+                path.push('/');
+                path.push_str(project.as_str());
+            }
+            path
+        }
         CgroupDriver::Systemd => {
             // In a slice's name a hyphen separates levels; inside a part it is written `\x2d`.
-            let parts = root.split('/').filter(|part| !part.is_empty()).chain([project.as_str()]);
+            let parts = root.split('/').filter(|part| !part.is_empty());
+            let parts = parts.chain(lineage.iter().map(Name::as_str));
             let escaped: Vec<String> = parts.map(|part| part.replace('-', "\\x2d")).collect();
             format!("{}.slice", escaped.join("-"))
         }
@@ -380,10 +389,15 @@ mod tests {
 
     #[test]
     fn parents_are_paths_or_slices() {
-        let project = Name::new("my-shop").expect("a name");
-        let parent = |driver| cgroup_parent(driver, "/windlass/local-1a", &project);
-        assert_eq!(parent(CgroupDriver::Cgroupfs), "/windlass/local-1a/my-shop");
-        assert_eq!(parent(CgroupDriver::Systemd), r"windlass-local\x2d1a-my\x2dshop.slice");
+        let name = |text| Name::new(text).expect("a name");
+        let lineage = [name("firm"), name("my-shop")];
+        let parent = |driver, lineage| cgroup_parent(driver, "/windlass/local-1a", lineage);
+        assert_eq!(parent(CgroupDriver::Cgroupfs, &lineage[1..]), "/windlass/local-1a/my-shop");
+        assert_eq!(parent(CgroupDriver::Cgroupfs, &lineage), "/windlass/local-1a/firm/my-shop");
+        assert_eq!(
+            parent(CgroupDriver::Systemd, &lineage),
+            r"windlass-local\x2d1a-firm-my\x2dshop.slice"
+        );
     }
 
     #[test]

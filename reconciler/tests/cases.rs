@@ -96,6 +96,7 @@ fn reason_word(reason: &Reason) -> &'static str {
         Reason::NodeNotDeclared => "NodeNotDeclared",
         Reason::Stays { .. } => "Stays",
         Reason::Unplaced { .. } => "Unplaced",
+        Reason::OverQuota { .. } => "OverQuota",
         Reason::WaitingOn { .. } => "WaitingOn",
         Reason::Stalled { .. } => "Stalled",
         Reason::BackingOff { .. } => "BackingOff",
@@ -131,7 +132,7 @@ fn pairs(plan: &Plan, report: &Report) -> BTreeSet<String> {
 }
 
 /// Which causes an action can have.
-const POSSIBLE: [(&str, &[&str]); 23] = [
+const POSSIBLE: [(&str, &[&str]); 24] = [
     ("pull image", &["Needed"]),
     ("load image", &["Needed"]),
     ("import image", &["Needed"]),
@@ -206,9 +207,11 @@ const POSSIBLE: [(&str, &[&str]); 23] = [
     ),
     ("pause", &["Restarted", "Declared", "Changed", "Drifted", "Missing", "Unfinished", "Power"]),
     ("unpause", &["Changed", "Drifted", "Power"]),
-    ("update", &["Changed", "Drifted"]),
+    // After a start there is what only the kernel can be told.
+    ("update", &["Changed", "Drifted", "Ended", "Power"]),
     ("rename", &["Changed", "Drifted"]),
     ("set rules", &["Changed", "Drifted"]),
+    ("set quota", &["Declared", "Changed", "Drifted", "NotDeclared"]),
     ("set hosts", &["Declared", "Changed", "Unfinished", "Ended", "Power"]),
     (
         "remove",
@@ -231,13 +234,14 @@ const POSSIBLE: [(&str, &[&str]); 23] = [
 ];
 
 /// Why nothing may happen.
-const REASONS: [&str; 23] = [
+const REASONS: [&str; 24] = [
     "Settled",
     "InFlight",
     "Unknown",
     "NodeNotDeclared",
     "Stays",
     "Unplaced",
+    "OverQuota",
     "WaitingOn",
     "Stalled",
     "BackingOff",

@@ -265,7 +265,8 @@ impl Trail {
             ObjectId::Image { .. }
             | ObjectId::Volume { .. }
             | ObjectId::Network { .. }
-            | ObjectId::Fence { .. } => needed.as_ref(),
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => needed.as_ref(),
         };
         instance.and_then(|key| self.instances.get(key)).cloned().unwrap_or_default()
     }

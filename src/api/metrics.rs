@@ -209,7 +209,8 @@ fn of_projects(page: &mut Page, projects: &[ProjectUse]) {
     let (mut quotas, mut used) = (Vec::new(), Vec::new());
     let names: Vec<String> = projects.iter().map(|project| project.name.to_string()).collect();
     for (project, name) in projects.iter().zip(&names) {
-        let ProjectUse { name: _, quota, nano_cpus, memory, pids, containers, unseen } = project;
+        let ProjectUse { name: _, parent: _, quota, nano_cpus, memory, pids, containers, unseen } =
+            project;
         let labels = |resource| vec![("project", name.as_str()), ("resource", resource)];
         let limits = [
             ("cpus", quota.cpus.map(|cpus| float(cpus.0) / 1e9)),

@@ -20,7 +20,7 @@ pub mod scrape;
 pub mod server;
 pub mod story;
 mod told;
-mod used;
+pub mod used;
 pub mod view;
 
 /// Begins what is said of a command that may not be run; who says so follows.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use reconciler::model::cordon::Cordon;
 use reconciler::model::ids::Name;
 use reconciler::model::time::Timestamp;
+use reconciler::status::Condition;
 use serde::{Deserialize, Serialize};
 
 /// How a node stands.
@@ -68,4 +69,7 @@ pub struct NodeStatus {
     pub containers: u32,
     /// How many others it holds.
     pub foreign: u32,
+    /// What is not as it should be, while it answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
 }

@@ -280,6 +280,7 @@ fn deed_words(deed: &Deed) -> String {
         Deed::Connect { network } => format!("connect to network {network}"),
         Deed::Disconnect { network } => format!("disconnect from network {network}"),
         Deed::SetRules { rules: _, ways } => format!("set rules that open {ways} ways"),
+        Deed::SetGroup { limits } => format!("set quota to {limits}"),
         Deed::SetHosts
         | Deed::CreateVolume { .. }
         | Deed::RemoveVolume

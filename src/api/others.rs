@@ -11,11 +11,12 @@ use reconciler::model::spec::policy::ObjectKind;
 use reconciler::model::spec::{
     BUILT_IN_FLAVORS, FlavorSpec, LinkSpec, NetworkName, PolicyBindingSpec, WaiverSpec,
 };
+use reconciler::quota::{self, Admission, Standing};
 use reconciler::status::{Condition, Truth, compliant};
 use reconciler::want::is_on_own_network;
 use serde::Serialize;
 
-use super::protocol::PlainStatus;
+use super::protocol::{PlainStatus, QuotaUse};
 
 fn plain<S: Serialize>(name: String, declared: Option<&Declared<S>>) -> PlainStatus {
     PlainStatus {
@@ -30,6 +31,7 @@ fn plain<S: Serialize>(name: String, declared: Option<&Declared<S>>) -> PlainSta
         used_by: 0,
         conditions: Vec::new(),
         message: None,
+        quota: Vec::new(),
     }
 }
 
@@ -157,16 +159,40 @@ pub(super) fn projects(snapshot: &Snapshot) -> Vec<PlainStatus> {
     for key in desired.images.keys().chain(desired.volumes.keys()).chain(desired.networks.keys()) {
         replicas.entry(&key.project).or_default();
     }
+    let admission = quota::is_any(desired).then(|| Admission::of(snapshot));
+    let over = |project: &Name| {
+        let (reason, message) = admission.as_ref()?.over(project)?;
+        Some(Condition {
+            kind: "OverQuota".to_owned(),
+            status: Truth::True,
+            reason: reason.to_owned(),
+            message,
+            last_transition_time: None,
+        })
+    };
+    let standing = |project: &Name| {
+        let standing = admission.iter().flat_map(|admission| admission.standing(project));
+        let row = |Standing { kind, used, made, limit }: Standing| QuotaUse {
+            kind: kind.as_str().to_owned(),
+            used: kind.show(used),
+            made: kind.show(made),
+            limit: kind.show(limit),
+        };
+        standing.map(row).collect()
+    };
     let status = |(project, used_by): (&Name, u32)| {
         let declared = desired.projects.get(project);
-        let condition = declared.and_then(|declared| quota_not_enforced(&declared.spec));
+        let over = over(project);
+        let condition = quota_not_enforced(snapshot, project);
         let key = Key::new(project.clone(), project.clone());
         let compliant = compliant(snapshot, ObjectKind::Project, &key);
+        let of_over = over.as_ref().map(|condition| condition.message.clone());
         let of_quota = condition.as_ref().map(|condition| condition.message.clone());
         PlainStatus {
             used_by,
-            message: said(compliant.as_slice()).or(of_quota),
-            conditions: condition.into_iter().chain(compliant).collect(),
+            message: said(compliant.as_slice()).or(of_over).or(of_quota),
+            conditions: over.into_iter().chain(condition).chain(compliant).collect(),
+            quota: standing(project),
             ..plain(project.to_string(), declared)
         }
     };

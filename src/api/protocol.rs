@@ -440,6 +440,23 @@ pub struct PlainStatus {
     pub conditions: Vec<Condition>,
     /// The same in one line.
     pub message: Option<String>,
+    /// Of a project, what it has of all that its quota counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quota: Vec<QuotaUse>,
+}
+
+/// What a project has of one kind, and may have, as specs write it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuotaUse {
+    /// The field of its quota.
+    pub kind: String,
+    /// What is there, and what was admitted and comes.
+    pub used: String,
+    /// What is there.
+    pub made: String,
+    /// What may be.
+    pub limit: String,
 }
 
 /// Something that happened.

@@ -7,6 +7,9 @@ use reconciler::ports::Usage;
 use reconciler::usage::Counters;
 use serde::{Deserialize, Serialize};
 
+/// More projects than this are in no row: it is a guard, since reading refuses circles.
+const NESTED_MAX: usize = 64;
+
 /// What the container of a replica uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -32,6 +35,9 @@ pub struct UsageRow {
 pub struct ProjectUse {
     /// The project.
     pub name: Name,
+    /// The project that it is a part of: what is used here counts there, too.
+    #[serde(default)]
+    pub parent: Option<Name>,
     /// What it may use.
     pub quota: Quota,
     /// Processors in use since the look before, in billionths of one; `None` if nobody looked yet.
@@ -44,4 +50,12 @@ pub struct ProjectUse {
     pub containers: u32,
     /// Those of them whose figures cannot be had from here; they are in no figure.
     pub unseen: u32,
+}
+
+/// A project, and those that it is a part of, given who is a part of whom.
+pub fn within<'a>(
+    project: &'a Name,
+    parent: impl Fn(&'a Name) -> Option<&'a Name>,
+) -> impl Iterator<Item = &'a Name> {
+    std::iter::successors(Some(project), move |inner| parent(inner)).take(NESTED_MAX)
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use reconciler::enforced::node_without_quotas;
 use reconciler::engine::{Engine, Happening};
 use reconciler::model::desired::BrokenFile;
 use reconciler::model::ids::{ImageName, Key, Name, ObjectId};
@@ -96,6 +97,7 @@ fn source(snapshot: &Snapshot, object: &ObjectId) -> Option<String> {
         ObjectId::Volume { volume, .. } => &desired.volumes.get(volume)?.source,
         ObjectId::Network { network, .. } => &desired.networks.get(network)?.source,
         ObjectId::Image { image: ImageName::Declared(key), .. } => &desired.images.get(key)?.source,
+        ObjectId::Group { project, .. } => &desired.projects.get(project)?.source,
         ObjectId::Image { image: ImageName::Reference(_), .. } | ObjectId::Fence { .. } => {
             return None;
         }
@@ -140,7 +142,8 @@ fn said(snapshot: &Snapshot, rows: &[PlanRow]) -> Vec<(String, Said)> {
             ObjectId::Image { .. }
             | ObjectId::Volume { .. }
             | ObjectId::Network { .. }
-            | ObjectId::Fence { .. } => None,
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => None,
         })
         .collect();
     let of = |key: &Key| {
@@ -293,6 +296,7 @@ pub fn nodes(snapshot: &Snapshot) -> Vec<NodeStatus> {
             another,
             containers: u32::try_from(ours).unwrap_or(u32::MAX),
             foreign: seen.map_or(0, |seen| u32::try_from(seen.foreign.len()).unwrap_or(u32::MAX)),
+            conditions: node_without_quotas(snapshot, name).into_iter().collect(),
         }
     };
     snapshot.desired.nodes.iter().map(status).collect()
@@ -317,6 +321,7 @@ pub fn outcome(engine: &Engine) -> Option<Outcome> {
         | Reason::NodeNotDeclared
         | Reason::Stays { .. }
         | Reason::Unplaced { .. }
+        | Reason::OverQuota { .. }
         | Reason::Stalled { .. }
         | Reason::Unhealthy { retry_at: None, .. }
         | Reason::Completed

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use cgroups_rs::Cgroup;
 use cgroups_rs::hierarchies::{auto, is_cgroup2_unified_mode, mountinfo_self};
 use reconciler::model::observed::CgroupDriver;
+use rustix::fs::{Access, access};
 
 /// Where version 2 is mounted on hosts that have no other.
 const UNIFIED: &str = "/sys/fs/cgroup";
@@ -135,6 +136,15 @@ impl Hierarchy {
     pub fn path(&self, controller: Controller, group: &str) -> Option<PathBuf> {
         let root = self.roots.get(&controller)?;
         Some(root.join(group.trim_start_matches('/')))
+    }
+
+    /// Whether groups can be made in it.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        let mut roots = self.roots.values();
+        roots.all(|root| {
+            access(root, Access::WRITE_OK).is_ok() && rustix::process::geteuid().is_root()
+        })
     }
 
     /// Makes a group in the trees of these controllers, with all that are above it. One that is

@@ -204,6 +204,10 @@ fn other(overview: &Overview, kind: Kind, at: usize, style: &Style) -> String {
             }
             let others = count32(one.foreign, "other");
             rows.push(("Containers", format!("{} of ours, {others}", one.containers)));
+            let conditions = one.conditions.iter();
+            rows.extend(
+                conditions.map(|one| ("Condition", format!("{}: {}", one.kind, one.message))),
+            );
             one.message.clone()
         }
         Kind::Networks

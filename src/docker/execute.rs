@@ -60,8 +60,8 @@ pub(super) async fn execute(
             files::put(driver, container, contents).await
         }
         // The engine has no word for these.
-        Action::SetRules { .. } | Action::SetHosts { .. } => {
-            let text = "this driver sets neither rules nor names";
+        Action::SetRules { .. } | Action::SetHosts { .. } | Action::SetGroup { .. } => {
+            let text = "this driver sets neither rules nor names nor quotas";
             Err(error::new(DriverErrorKind::Refused, action.verb(), text))
         }
         Action::CreateContainer {
@@ -129,7 +129,10 @@ pub(super) async fn execute(
                 .await?;
             Ok(Done::AsAsked)
         }
-        Action::UpdateContainer { container, limits } => update(driver, container, limits).await,
+        // Engines take other rates of block devices, and do nothing.
+        Action::UpdateContainer { container, limits, io: _ } => {
+            update(driver, container, limits).await
+        }
         Action::RenameContainer { container, name } => {
             let operation = format!("rename container {container} to {name}");
             driver

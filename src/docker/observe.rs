@@ -80,6 +80,7 @@ pub(super) async fn list(
             .collect(),
         networks: convert::observed_networks(owner, networks),
         fence: Default::default(),
+        groups: Default::default(),
     })
 }
 

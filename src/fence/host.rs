@@ -3,56 +3,22 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use reconciler::model::fence::Fence;
 use rustix::fs::{Mode, OFlags, openat};
-use rustix::io::Errno;
-use rustix::net::sockopt::socket_peercred;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::peer::{Lack, is_of_rights, listener};
 
 /// The longest list of network devices that is read; one takes a line of 120 bytes, and a node has
 /// a thousand of them at most.
 const DEVICES_BYTES_MAX: u64 = 1 << 20;
 
-/// So often an engine is asked for before a process that is not there counts as one of another host:
-/// the first one may just have ended.
-const ATTEMPTS: u32 = 2;
-
-/// Why the host of an engine cannot be had.
-#[derive(Debug)]
-pub(super) struct Lack {
-    /// Why, for people.
-    why: String,
-    /// Whether that stays so while windlass runs where it does, with the rights that it has.
-    stays: bool,
-}
-
-impl Lack {
-    /// One that stays.
-    pub(super) fn that_stays(why: String) -> Self {
-        Self { why, stays: true }
-    }
-
-    /// What is known of rules then.
-    pub(super) fn fence(self) -> Fence {
-        let Self { why: reason, stays } = self;
-        if stays { Fence::Elsewhere { reason } } else { Fence::Unknown { reason } }
-    }
-}
-
-/// One that may be over at the next look.
-impl From<String> for Lack {
-    fn from(why: String) -> Self {
-        Self { why, stays: false }
-    }
-}
-
-impl From<Lack> for String {
-    fn from(lack: Lack) -> Self {
-        lack.why
-    }
+/// What is known of rules where a host cannot be had.
+pub(super) fn unfenced(lack: Lack) -> Fence {
+    let Lack { why: reason, stays } = lack;
+    if stays { Fence::Elsewhere { reason } } else { Fence::Unknown { reason } }
 }
 
 /// An engine whose process is on this host.
@@ -129,32 +95,6 @@ impl Host {
     }
 }
 
-/// The process that listens on a socket, and its directory.
-fn listener(socket: &Path) -> Result<(i32, File), Lack> {
-    let shown = socket.display();
-    for _ in 0..ATTEMPTS {
-        let stream =
-            UnixStream::connect(socket).map_err(|error| format!("connect to {shown}: {error}"))?;
-        // Nothing but this fails here: seen from another set of process ids it has no number.
-        let peer = socket_peercred(&stream).map_err(|_| {
-            Lack::that_stays(format!(
-                "who listens on {shown} is no process that windlass can see; in a container, \
-                 windlass has to share the process ids of the engine's host (`--pid=host`)"
-            ))
-        })?;
-        let pid = peer.pid.as_raw_nonzero().get();
-        if let Ok(process) = File::open(format!("/proc/{pid}")) {
-            return Ok((pid, process));
-        }
-    }
-    Err(Lack::that_stays(format!("who listens on {shown} is no process of this host")))
-}
-
-/// Whether it is the rights of windlass that something fails for.
-fn is_of_rights(error: Errno) -> bool {
-    matches!(error, Errno::ACCESS | Errno::PERM)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;
@@ -164,7 +104,7 @@ mod tests {
     /// What is known of rules where nothing can be had.
     fn fence(socket: &Path, bridges: &[&str]) -> Fence {
         let bridges: Vec<String> = bridges.iter().map(|name| (*name).to_owned()).collect();
-        Host::of(socket, &bridges).expect_err("it is no engine's").fence()
+        unfenced(Host::of(socket, &bridges).expect_err("it is no engine's"))
     }
 
     #[test]

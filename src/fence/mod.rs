@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::ear::Ear;
-use self::host::{Host, Lack};
+use self::host::{Host, unfenced};
 
 /// How long all of one look or change may take: the tools need milliseconds, and wait for others
 /// who use them as long as [`tables::LOCK_WAIT_S`] says.
@@ -85,12 +85,12 @@ impl Fenced {
         let looked = apart(move || {
             let host = match Host::of(&socket, &named) {
                 Ok(host) => host,
-                Err(lack) => return (lack.fence(), Vec::new()),
+                Err(lack) => return (unfenced(lack), Vec::new()),
             };
             let names = files.into_iter().map(|(id, path)| (id, hosts::read(&host, &path)));
             let names: Vec<_> = names.collect();
             let looked = host.inside(|| tables::look(&chain).map_err(tables::lack));
-            (looked.unwrap_or_else(Lack::fence), names)
+            (looked.unwrap_or_else(unfenced), names)
         });
         match looked.await {
             Ok((fence, names)) => {
@@ -170,7 +170,7 @@ impl Fenced {
         let (host, chain) = (Arc::clone(host), chain.to_owned());
         let looked = apart(move || {
             let looked = host.inside(|| tables::look(&chain).map_err(tables::lack));
-            looked.unwrap_or_else(Lack::fence)
+            looked.unwrap_or_else(unfenced)
         });
         let fence = looked.await.unwrap_or_else(|reason| Fence::Unknown { reason });
         if self.known().is_some_and(|(known, _)| known != fence) {

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use reconciler::model::fence::{Fence, Rules};
 
-use super::host::Lack;
 use super::rules;
+use crate::peer::Lack;
 
 /// Seconds that the tools wait while somebody else uses them.
 pub(super) const LOCK_WAIT_S: &str = "5";

@@ -3,6 +3,7 @@
 
 mod networks;
 mod nodes;
+mod projects;
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -62,6 +63,9 @@ pub(crate) fn check(
         }
         if let Some(Body::Node(node)) = &member.draft.body {
             checker.endpoint(member, &node.endpoint);
+        }
+        if let Some(Body::Project(project)) = &member.draft.body {
+            checker.parent(member, project);
         }
         if let Some(Body::Link(link)) = &member.draft.body {
             checker.link(&links, member, link);

@@ -248,8 +248,8 @@ impl Checker<'_, '_> {
         }
         let mut projects = self.universe.find_identity(&identity);
         let covers = projects.any(|found| match &found.draft.body {
-            Some(Body::Project(spec)) => {
-                spec.grant.iter().any(|grant| grant.covers(&from.project, &to.name))
+            Some(Body::Project(project)) => {
+                project.spec.grant.iter().any(|grant| grant.covers(&from.project, &to.name))
             }
             // It has errors, of which its own file tells.
             Some(_) | None => true,

@@ -173,8 +173,8 @@ fn same_relations(old: &Draft, new: &Draft) -> bool {
         (Some(Body::Instance(old)), Some(Body::Instance(new))) => same_uses(old, new),
         (Some(Body::Image(_)), Some(Body::Image(_)))
         | (Some(Body::Volume(_)), Some(Body::Volume(_))) => true,
-        // What it grants is what links of others may lead to.
-        (Some(Body::Project(old)), Some(Body::Project(new))) => old.grant == new.grant,
+        // What it grants is what links of others may lead to; its quota bounds those inside it.
+        (Some(Body::Project(old)), Some(Body::Project(new))) => old.spec == new.spec,
         // It is all about others.
         (Some(Body::Link(old)), Some(Body::Link(new))) => old.same(new),
         // One of the engine's own is used by that name.

@@ -248,15 +248,22 @@ fn collect(universe: &Universe<'_>, choices: &[Choice], problems: Vec<Vec<Proble
         }
         insert(&mut desired, candidate.file, member.draft, resolution, stale);
     }
-    // What an instance in force still names outlives its own file.
+    // What an instance in force still names outlives its own file, and so does a project that
+    // others are in.
     let mut needed = BTreeSet::new();
+    let parents = parents(universe);
     let is_gone = |(_, candidate): &(usize, &Candidate<'_>)| matches!(candidate.now, Now::Gone);
     for (index, candidate) in files.iter().enumerate().filter(is_gone) {
         let Some(held) = candidate.held else { continue };
         for draft in &held.version.drafts {
-            let Identity { kind, project: Some(project), name } = &draft.identity else { continue };
-            let key = Key::new(project.clone(), name.clone());
-            if !wanted.contains(&(*kind, &key)) || universe.find(*kind, &key).next().is_some() {
+            let Identity { kind, project, name } = &draft.identity;
+            let is_wanted = match project {
+                Some(project) => {
+                    wanted.contains(&(*kind, &Key::new(project.clone(), name.clone())))
+                }
+                None => *kind == Kind::Project && parents.contains(name),
+            };
+            if !is_wanted || universe.find_identity(&draft.identity).next().is_some() {
                 continue;
             }
             let reason =
@@ -267,6 +274,28 @@ fn collect(universe: &Universe<'_>, choices: &[Choice], problems: Vec<Vec<Proble
         }
     }
     Settled { choices: choices.to_vec(), problems, images, needed, desired }
+}
+
+/// The projects that those in force are in, by way of those in files that are gone, too.
+fn parents<'a>(universe: &Universe<'a>) -> BTreeSet<&'a Name> {
+    let parent = |draft: &'a Draft| match &draft.body {
+        Some(Body::Project(project)) => project.spec.parent.as_ref(),
+        Some(_) | None => None,
+    };
+    let mut parents = BTreeSet::new();
+    let mut open: Vec<&Name> =
+        universe.members.iter().filter_map(|member| parent(member.draft)).collect();
+    while let Some(name) = open.pop() {
+        if !parents.insert(name) {
+            continue;
+        }
+        let gone = universe.files.iter().filter(|file| matches!(file.now, Now::Gone));
+        let drafts = gone.filter_map(|file| file.held).flat_map(|held| &held.version.drafts);
+        let is_it =
+            |draft: &&Draft| draft.identity.kind == Kind::Project && draft.identity.name == *name;
+        open.extend(drafts.filter(is_it).filter_map(parent));
+    }
+    parents
 }
 
 /// Whether the file says what its last good version says.
@@ -409,8 +438,8 @@ fn insert(
             let declared = plain(spec, labels, annotations, source, stale);
             desired.flavors.insert(key, declared);
         }
-        Body::Project(spec) => {
-            let declared = plain(spec, labels, annotations, source, stale);
+        Body::Project(draft) => {
+            let declared = plain(&draft.spec, labels, annotations, source, stale);
             desired.projects.insert(key.name, declared);
         }
         Body::Node(spec) => {

@@ -59,6 +59,7 @@ impl Driver for One {
             volumes: BTreeMap::new(),
             networks: BTreeMap::new(),
             fence: Fence::default(),
+            groups: Default::default(),
         };
         Box::pin(async { Ok(listing) })
     }

@@ -16,10 +16,14 @@ use super::meter::{Order, Seen};
 use super::{Shell, requests};
 use crate::api::metrics::{self, Facts};
 use crate::api::protocol::{Frame, ProjectUse, UsageRow};
+use crate::api::used::within;
 use crate::api::view;
 
 /// Questions to engines at once: one needs milliseconds for it, and more of them only queue.
 const SAMPLES_AT_ONCE: usize = 8;
+
+/// What projects may use, and which they are parts of.
+type Quotas = BTreeMap<Name, (Quota, Option<Name>)>;
 
 type Answer = mpsc::UnboundedSender<Frame>;
 
@@ -95,15 +99,25 @@ impl Shell {
     }
 }
 
-fn quotas(snapshot: &Snapshot) -> BTreeMap<Name, Quota> {
+fn quotas(snapshot: &Snapshot) -> Quotas {
     let declared = snapshot.desired.projects.iter();
-    declared.map(|(name, declared)| (name.clone(), declared.spec.quota.clone())).collect()
+    let each = declared.map(|(name, declared)| {
+        let spec = &declared.spec;
+        (name.clone(), (spec.quota.clone(), spec.parent.clone()))
+    });
+    each.collect()
 }
 
-/// What projects use: those that are declared, and those that something runs of.
-fn projects(quotas: BTreeMap<Name, Quota>, seen: &[Seen]) -> Vec<ProjectUse> {
-    let unused = |(name, quota)| ProjectUse {
+/// What projects use, with those that are parts of them: those that are declared, and those that
+/// something runs of.
+fn projects(quotas: Quotas, seen: &[Seen]) -> Vec<ProjectUse> {
+    let parents: BTreeMap<Name, Name> = quotas
+        .iter()
+        .filter_map(|(name, (_, parent))| Some((name.clone(), parent.clone()?)))
+        .collect();
+    let unused = |(name, (quota, parent))| ProjectUse {
         name,
+        parent,
         quota,
         nano_cpus: None,
         memory: 0,
@@ -115,19 +129,21 @@ fn projects(quotas: BTreeMap<Name, Quota>, seen: &[Seen]) -> Vec<ProjectUse> {
     let mut all: BTreeMap<Name, ProjectUse> =
         declared.map(|project| (project.name.clone(), project)).collect();
     for Seen { target, at: _, counters, nano_cpus } in seen {
-        let name = &target.replica.instance.project;
-        let one =
-            all.entry(name.clone()).or_insert_with(|| unused((name.clone(), Quota::default())));
-        one.containers += 1;
-        match counters {
-            Some(Counters { memory, pids, .. }) => {
-                one.memory += memory;
-                one.pids += pids;
+        for name in within(&target.replica.instance.project, |inner| parents.get(inner)) {
+            let one = all
+                .entry(name.clone())
+                .or_insert_with(|| unused((name.clone(), (Quota::default(), None))));
+            one.containers += 1;
+            match counters {
+                Some(Counters { memory, pids, .. }) => {
+                    one.memory += memory;
+                    one.pids += pids;
+                }
+                None => one.unseen += 1,
             }
-            None => one.unseen += 1,
-        }
-        if let Some(nano_cpus) = nano_cpus {
-            *one.nano_cpus.get_or_insert(0) += nano_cpus;
+            if let Some(nano_cpus) = nano_cpus {
+                *one.nano_cpus.get_or_insert(0) += nano_cpus;
+            }
         }
     }
     all.into_values().collect()

@@ -136,6 +136,7 @@ pub fn touched(entry: &Entry) -> Touched {
             | Deed::PutFiles
             | Deed::SetRules { .. }
             | Deed::SetHosts
+            | Deed::SetGroup { .. }
             | Deed::Create { .. }
             | Deed::Start { .. }
             | Deed::Stop { .. }
@@ -205,7 +206,7 @@ fn of_object(object: &ObjectId) -> RecordKey {
         ObjectId::Image { image, .. } => RecordKey::Image(image.clone()),
         ObjectId::Volume { volume, .. } => RecordKey::Volume(volume.clone()),
         ObjectId::Network { network, .. } => RecordKey::Network(network.clone()),
-        ObjectId::Fence { node } => RecordKey::Node(node.clone()),
+        ObjectId::Fence { node } | ObjectId::Group { node, .. } => RecordKey::Node(node.clone()),
         ObjectId::Replica(replica) => RecordKey::Instance(replica.instance.clone()),
     }
 }

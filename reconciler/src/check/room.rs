@@ -55,6 +55,7 @@ impl Check<'_> {
                 | Action::DisconnectNetwork { .. }
                 | Action::PutFiles { .. }
                 | Action::SetRules { .. }
+                | Action::SetGroup { .. }
                 | Action::SetHosts { .. }
                 | Action::StartContainer { .. }
                 | Action::StopContainer { .. }

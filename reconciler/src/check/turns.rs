@@ -121,6 +121,7 @@ fn worst(located: &[Located], row: &[&Step]) -> Worst {
             | Action::DisconnectNetwork { .. }
             | Action::PutFiles { .. }
             | Action::SetRules { .. }
+            | Action::SetGroup { .. }
             | Action::SetHosts { .. }
             | Action::CreateContainer { .. }
             | Action::UnpauseContainer { .. }

@@ -2,7 +2,7 @@
 //!
 //! [`fields`] lists one row for each field of an Instance, as users write it: what a difference
 //! needs, and how the engine's form of it is made comparable. A difference in an
-//! [`InPlace`](Class::InPlace) field is repaired while the container lives, one in a
+//! [`InPlace`](Class::InPlace) field (or a [`Kernel`](Class::Kernel) one, where that can be) is repaired while the container lives, one in a
 //! [`Replace`](Class::Replace) field by another container; an [`Ignored`](Class::Ignored) field is
 //! no part of a container. Images add variables, labels and ports of their own, so a field that
 //! merges with the image's is compared as a part of what is there.
@@ -25,6 +25,7 @@ use crate::step::FieldChange;
 pub use self::network::is_of_a_network;
 pub(crate) use self::network::{NetworkWant, is_as_wanted, is_of_network, left, network_of};
 pub use self::resources::{CPUS, CPUSET};
+pub(crate) use self::resources::{is_of_io, show_bytes, show_count, show_cpus};
 pub use self::usual::short_id;
 
 /// What a difference in a field needs.
@@ -32,6 +33,9 @@ pub use self::usual::short_id;
 pub enum Class {
     /// A change of the container that lives.
     InPlace,
+    /// The same where the node's kernel can be told, which engines do not do; elsewhere another
+    /// container.
+    Kernel,
     /// Another container.
     Replace,
     /// Nothing: the field is no part of a container.
@@ -51,6 +55,8 @@ pub struct Want<'a> {
     pub linked: &'a Linked,
     /// The image's id on the replica's node, if it is known.
     pub image: Option<&'a ImageId>,
+    /// Whether the node's kernel can be told of limits.
+    pub kernel: bool,
 }
 
 /// Tells of each difference in one field.
@@ -70,6 +76,10 @@ pub struct Row {
 
 const fn in_place(name: &'static str, compare: Compare, normalised: &'static str) -> Row {
     Row { name, class: Class::InPlace, normalised, compare: Some(compare) }
+}
+
+const fn kernel(name: &'static str, compare: Compare, normalised: &'static str) -> Row {
+    Row { name, class: Class::Kernel, normalised, compare: Some(compare) }
 }
 
 const fn replace(name: &'static str, compare: Compare, normalised: &'static str) -> Row {
@@ -99,9 +109,9 @@ const USUAL: [Row; 24] = [
     replace("stop.signal", usual::stop_signal, "with SIG before it; the image's own if not said"),
     replace("network mode", network::mode, "the engine's `default` is its `bridge`"),
     in_place("resources.cpus", resources::cpus, "in billionths, from a quota and its period too"),
-    // No engine lifts these two while the container lives.
-    replace("resources.cpus", resources::cpus_lifted, "0 is no limit"),
-    replace("resources.cpuset", resources::cpuset_lifted, "empty is no limit"),
+    // No engine lifts these two while the container lives; its kernel does.
+    kernel("resources.cpus", resources::cpus_lifted, "0 is no limit"),
+    kernel("resources.cpuset", resources::cpuset_lifted, "empty is no limit"),
     in_place("resources.cpuShares", resources::cpu_shares, "1024 if not said"),
     in_place("resources.cpuset", resources::cpuset, "in its shortest form"),
     in_place("resources.memory", resources::memory, "in bytes; 0 is no limit"),
@@ -125,7 +135,8 @@ const RARE: [Row; 40] = [
     replace("init", rare::init, "as the engine does it if not said"),
     replace("tty", rare::tty, "false if not said"),
     replace("log", rare::log, "as the engine does it if not said"),
-    replace("resources.io", resources::io, "a weight that the kernel has not is no difference"),
+    // Engines take other rates, and do nothing.
+    kernel("resources.io", resources::io, "a weight that the kernel has not is no difference"),
     replace("security.user", rare::user, "the image's own if not said"),
     replace("security.groups", rare::groups, "as a set"),
     replace("security.readOnlyRoot", rare::read_only_root, "false if not said"),
@@ -169,7 +180,11 @@ pub fn differences(want: &Want<'_>, have: &ObservedContainer) -> Vec<(Class, Fie
     let mut found = Vec::new();
     let mut compare = |row: &Row| {
         if let Some(compare) = row.compare {
-            compare(want, have, &mut |change| found.push((row.class, change)));
+            let class = match row.class {
+                Class::Kernel if !want.kernel => Class::Replace,
+                class @ (Class::InPlace | Class::Kernel | Class::Replace | Class::Ignored) => class,
+            };
+            compare(want, have, &mut |change| found.push((class, change)));
         }
     };
     USUAL.iter().for_each(&mut compare);

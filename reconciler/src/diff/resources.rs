@@ -1,6 +1,7 @@
 //! Limits.
 
 use super::{Want, change};
+use crate::model::groups::{is_same_cpus, is_same_memory};
 use crate::model::observed::{Limits, ObservedContainer};
 use crate::model::quantity::{Bytes, Cpus};
 use crate::model::spec::BlockIo;
@@ -14,7 +15,7 @@ pub const CPUSET: &str = "cpuset";
 
 pub(super) fn cpus(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
     let (from, to) = (have.config.limits.nano_cpus, want.limits.nano_cpus);
-    if from != to && to != 0 {
+    if !is_same_cpus(to, from) && to != 0 {
         found(change(CPUS, show_cpus(from), show_cpus(to)));
     }
 }
@@ -30,7 +31,7 @@ pub(super) fn cpus_lifted(
     }
 }
 
-fn show_cpus(nano: u64) -> String {
+pub(crate) fn show_cpus(nano: u64) -> String {
     match nano {
         0 => "unlimited".to_owned(),
         nano => Cpus(nano).to_string(),
@@ -43,7 +44,7 @@ pub(super) fn memory(
     found: &mut dyn FnMut(FieldChange),
 ) {
     let (from, to) = (&have.config.limits, &want.limits);
-    if from.memory != to.memory {
+    if !is_same_memory(to.memory, from.memory) {
         found(change("memory", show_bytes(from.memory), show_bytes(to.memory)));
     }
 }
@@ -55,13 +56,14 @@ pub(super) fn memory_swap(
 ) {
     let (from, to) = (&have.config.limits, &want.limits);
     // Where memory differs it says enough, and swap follows it.
-    let differs = from.memory == to.memory && from.memory_swap != to.memory_swap;
+    let differs =
+        is_same_memory(to.memory, from.memory) && !is_same_memory(to.memory_swap, from.memory_swap);
     if differs && from.memory_swap != Limits::NOT_ENFORCED {
         found(change("memory and swap", show_bytes(from.memory_swap), show_bytes(to.memory_swap)));
     }
 }
 
-fn show_bytes(bytes: u64) -> String {
+pub(crate) fn show_bytes(bytes: u64) -> String {
     match bytes {
         0 => "unlimited".to_owned(),
         bytes => Bytes(bytes).to_string(),
@@ -71,9 +73,12 @@ fn show_bytes(bytes: u64) -> String {
 pub(super) fn pids(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
     let (from, to) = (have.config.limits.pids, want.limits.pids);
     if from != to {
-        let show = |pids: u64| if pids == 0 { "unlimited".to_owned() } else { pids.to_string() };
-        found(change("pids", show(from), show(to)));
+        found(change("pids", show_count(from), show_count(to)));
     }
+}
+
+pub(crate) fn show_count(count: u64) -> String {
+    if count == 0 { "unlimited".to_owned() } else { count.to_string() }
 }
 
 pub(super) fn cpu_shares(
@@ -112,6 +117,11 @@ pub(super) fn cpuset_lifted(
 
 fn show_cpuset(cpus: &str) -> &str {
     if cpus.is_empty() { "all" } else { cpus }
+}
+
+/// Whether a change is one of block devices' limits.
+pub(crate) fn is_of_io(change: &FieldChange) -> bool {
+    change.field.starts_with("io.")
 }
 
 pub(super) fn io(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {

@@ -197,7 +197,14 @@ fn container(spec: &InstanceSpec, replica: &ReplicaKey) -> ObservedContainer {
 fn changes(spec: &InstanceSpec, have: &ObservedContainer, replica: &ReplicaKey) -> Vec<String> {
     let limits = want::limits(&spec.resources);
     let linked = Linked::default();
-    let want = Want { replica, spec, limits: &limits, linked: &linked, image: Some(&have.image) };
+    let want = Want {
+        replica,
+        spec,
+        limits: &limits,
+        linked: &linked,
+        image: Some(&have.image),
+        kernel: false,
+    };
     differences(&want, have).into_iter().map(|(_, change)| change.field).collect()
 }
 
@@ -287,6 +294,7 @@ fn links_bring_variables_that_the_spec_goes_before_and_names_that_wait() {
             limits: &limits,
             linked,
             image: Some(&have.image),
+            kernel: false,
         };
         differences(&want, &have).into_iter().map(|(_, change)| change.field).collect()
     };

@@ -288,7 +288,8 @@ impl Engine {
                 ObjectId::Image { .. }
                 | ObjectId::Volume { .. }
                 | ObjectId::Network { .. }
-                | ObjectId::Fence { .. },
+                | ObjectId::Fence { .. }
+                | ObjectId::Group { .. },
                 _,
             ) => {}
         }
@@ -325,6 +326,11 @@ impl Engine {
             }
             ObjectId::Fence { .. } => {
                 records.nodes.get(node).and_then(|record| record.failure.as_ref())
+            }
+            ObjectId::Group { project, .. } => {
+                let groups = records.nodes.get(node).map(|record| &record.groups);
+                let group = groups.and_then(|groups| groups.get(project));
+                group.and_then(|group| group.failure.as_ref())
             }
         };
         let config = &self.snapshot.config;

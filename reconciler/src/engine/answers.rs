@@ -221,7 +221,8 @@ impl Engine {
             ObjectId::Image { .. }
             | ObjectId::Volume { .. }
             | ObjectId::Network { .. }
-            | ObjectId::Fence { .. } => Vec::new(),
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => Vec::new(),
         };
         AskedAction {
             kind,
@@ -320,7 +321,9 @@ fn declared_as(object: &ObjectId) -> ObjectRef {
         ObjectId::Volume { volume, .. } => (ObjectKind::Volume, volume.clone()),
         ObjectId::Network { network, .. } => (ObjectKind::Network, network.clone()),
         ObjectId::Image { image: ImageName::Declared(key), .. } => (ObjectKind::Image, key.clone()),
-        ObjectId::Image { image: ImageName::Reference(_), node } | ObjectId::Fence { node } => {
+        ObjectId::Image { image: ImageName::Reference(_), node }
+        | ObjectId::Fence { node }
+        | ObjectId::Group { node, .. } => {
             (ObjectKind::Node, Key::new(Name::default_project(), node.clone()))
         }
     };

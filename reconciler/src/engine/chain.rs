@@ -83,6 +83,7 @@ pub(super) fn takes_a_place(action: &Action) -> bool {
         | Action::DisconnectNetwork { .. }
         | Action::PutFiles { .. }
         | Action::SetRules { .. }
+        | Action::SetGroup { .. }
         | Action::SetHosts { .. }
         | Action::CreateContainer { .. }
         | Action::StartContainer { .. }

@@ -114,7 +114,8 @@ impl Engine {
             | NodeEvent::Images
             | NodeEvent::Volumes
             | NodeEvent::Networks
-            | NodeEvent::Rules => self.list(node),
+            | NodeEvent::Rules
+            | NodeEvent::Groups => self.list(node),
             NodeEvent::Container { id, replica } => {
                 let replica = replica.or_else(|| replica_of(&self.snapshot, node, &id.0).cloned());
                 let object = replica.map(ObjectId::Replica);
@@ -214,7 +215,8 @@ impl Engine {
     }
 
     fn take_listing(&mut self, node: &Name, asked_at: Timestamp, listing: NodeListing) {
-        let NodeListing { engine, containers, foreign, images, volumes, networks, fence } = listing;
+        let NodeListing { engine, containers, foreign, images, volumes, networks, fence, groups } =
+            listing;
         if let Some(state) = self.nodes.get_mut(node) {
             state.failures = state.failures.saturating_add(1);
         }
@@ -240,6 +242,7 @@ impl Engine {
         seen.volumes = volumes;
         seen.networks = networks;
         seen.fence = fence;
+        seen.groups = groups;
         if other_images {
             self.images_changed();
         }
@@ -335,7 +338,8 @@ impl Engine {
                     ObjectId::Image { .. }
                     | ObjectId::Volume { .. }
                     | ObjectId::Network { .. }
-                    | ObjectId::Fence { .. } => None,
+                    | ObjectId::Fence { .. }
+                    | ObjectId::Group { .. } => None,
                 })
                 .collect()
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{Digest, ImageName, Key, Name, ObjectId};
+use super::spec::limits::PROJECT_DEPTH_MAX;
 use super::spec::{
     Endpoint, FlavorSpec, ImageSpec, InstanceSpec, LinkSpec, NetworkSpec, NodeSpec,
     PolicyBindingSpec, ProjectSpec, VolumeSpec, WaiverSpec,
@@ -180,6 +181,26 @@ impl DesiredSet {
         self.waivers.extend(waivers);
     }
 
+    /// The projects that `project` is in, from the outermost one to itself. A project is there
+    /// without a declaration, too. Parents that lead in a circle, which no reading lets through,
+    /// are followed once.
+    #[must_use]
+    pub fn lineage(&self, project: &Name) -> Vec<Name> {
+        let mut lineage = vec![project.clone()];
+        let mut inner = project;
+        while let Some(outer) =
+            self.projects.get(inner).and_then(|declared| declared.spec.parent.as_ref())
+        {
+            if lineage.len() == PROJECT_DEPTH_MAX || lineage.contains(outer) {
+                break;
+            }
+            lineage.push(outer.clone());
+            inner = outer;
+        }
+        lineage.reverse();
+        lineage
+    }
+
     /// Where an object is declared, if it is.
     #[must_use]
     pub fn place_of(&self, object: &ObjectId) -> Option<&Source> {
@@ -199,6 +220,9 @@ impl DesiredSet {
                 self.networks.get(network).map(|declared| &declared.source)
             }
             ObjectId::Fence { node } => self.nodes.get(node).map(|declared| &declared.source),
+            ObjectId::Group { project, .. } => {
+                self.projects.get(project).map(|declared| &declared.source)
+            }
         }
     }
 
@@ -309,4 +333,27 @@ pub struct RootIdentity {
     /// The device that the directory is on: another one means that something is mounted there, or
     /// no longer is.
     pub device: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lineage_begins_outside_and_ends() {
+        let mut desired = DesiredSet::default();
+        let name = |name: &str| name.parse::<Name>().unwrap();
+        let lineage = |desired: &DesiredSet, of: &str| {
+            desired.lineage(&name(of)).iter().map(Name::to_string).collect::<Vec<_>>().join(" ")
+        };
+        let source = Source { file: Arc::from("p.yaml"), line: 1, column: 1 };
+        let pairs = [("shop", "team"), ("team", "firm"), ("one", "two"), ("two", "one")];
+        for (inner, outer) in pairs {
+            let spec = ProjectSpec { parent: Some(name(outer)), ..ProjectSpec::default() };
+            desired.projects.insert(name(inner), Declared::new(spec, source.clone()));
+        }
+        assert_eq!(lineage(&desired, "shop"), "firm team shop");
+        assert_eq!(lineage(&desired, "firm"), "firm", "which nobody declares");
+        assert_eq!(lineage(&desired, "one"), "two one", "in a circle");
+    }
 }

@@ -88,6 +88,12 @@ impl Name {
         Ok(Self(Arc::from(text)))
     }
 
+    /// The first of all names in their order.
+    #[must_use]
+    pub fn first() -> Self {
+        Self(Arc::from("0"))
+    }
+
     /// The project of objects that name none.
     #[must_use]
     pub fn default_project() -> Self {
@@ -393,6 +399,13 @@ pub enum ObjectId {
         /// The node.
         node: Name,
     },
+    /// The control group of a project on a node: what all its containers there may use.
+    Group {
+        /// The node.
+        node: Name,
+        /// The project.
+        project: Name,
+    },
     /// A replica of an instance, wherever it is placed.
     Replica(ReplicaKey),
 }
@@ -410,6 +423,7 @@ impl fmt::Display for ObjectId {
                 None => f.pad(&format!("network {network}")),
             },
             Self::Fence { node } => f.pad(&format!("rules of {node}")),
+            Self::Group { project, .. } => f.pad(&format!("quota of {project}")),
             Self::Replica(replica) => replica.fmt(f),
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fence::{Fence, HostNames};
 use super::few::Few;
+use super::groups::Groups;
 use super::ids::{ContainerId, ImageId, Key, ReplicaKey, Revision};
 use super::sparse::{Sparse, empty};
 use super::spec::{BlockIo, Dns, Log, NetworkSpec, Protocol, Security};
@@ -43,6 +44,9 @@ pub struct ObservedNode {
     /// What may talk to what.
     #[serde(default)]
     pub fence: Fence,
+    /// What projects may use.
+    #[serde(default)]
+    pub groups: Groups,
 }
 
 /// Whether a node answers.
@@ -123,6 +127,9 @@ pub struct NodeListing {
     /// What may talk to what.
     #[serde(default)]
     pub fence: Fence,
+    /// What projects may use.
+    #[serde(default)]
+    pub groups: Groups,
 }
 
 /// One of our containers.

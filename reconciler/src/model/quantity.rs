@@ -60,12 +60,16 @@ impl FromStr for Cpus {
                 });
             }
         };
-        let nano = decimal(digits, scale).ok_or(QuantityError::Form(CPUS_FORM))?;
+        let most = QuantityError::Range("at most 100000 cpus can be asked for");
+        let nano = decimal(digits, scale).ok_or_else(|| match is_number(digits) {
+            true => most.clone(),
+            false => QuantityError::Form(CPUS_FORM),
+        })?;
         if nano < Self::MIN.0 {
             return Err(QuantityError::Range("at least 10m (0.01 cpus) is needed"));
         }
         if nano > Self::MAX.0 {
-            return Err(QuantityError::Range("at most 100000 cpus can be asked for"));
+            return Err(most);
         }
         Ok(Self(nano))
     }
@@ -114,9 +118,13 @@ impl FromStr for Bytes {
                 return Err(QuantityError::Unit { unit: other.to_owned(), known: BYTES_UNITS });
             }
         };
-        let bytes = decimal(digits, scale).ok_or(QuantityError::Form(BYTES_FORM))?;
+        let most = QuantityError::Range("at most 2^63 - 1 bytes can be asked for");
+        let bytes = decimal(digits, scale).ok_or_else(|| match is_number(digits) {
+            true => most.clone(),
+            false => QuantityError::Form(BYTES_FORM),
+        })?;
         if i64::try_from(bytes).is_err() {
-            return Err(QuantityError::Range("at most 2^63 - 1 bytes can be asked for"));
+            return Err(most);
         }
         Ok(Self(bytes))
     }
@@ -240,6 +248,13 @@ fn decimal(digits: &str, scale: u64) -> Option<u64> {
     let divisor = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
     let part = u128::from(fraction.parse::<u64>().ok()?) * u128::from(scale) / divisor;
     u64::try_from(whole + part).ok()
+}
+
+/// Whether digits with at most one point are a number, however large.
+fn is_number(digits: &str) -> bool {
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all = |part: &str| !part.is_empty() && part.chars().all(|digit| digit.is_ascii_digit());
+    all(whole) && all(fraction) && fraction.len() <= 18
 }
 
 /// The highest number that a cpu can have: kernels are built for no more than 8192 of them.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::cordon::Cordon;
 use super::desired::RootIdentity;
 use super::few::Few;
+use super::groups::GroupLimits;
 use super::ids::{Digest, ImageId, ImageName, Key, Name, ObjectId, OwnerId, Revision};
 use super::journal::Checkout;
 use super::observed::Limits;
@@ -327,6 +328,20 @@ pub struct NodeRecord {
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     pub link_networks: bool,
     /// The failure that setting rules is backing off from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// What projects were last said to be allowed to use there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<Name, GroupRecord>,
+}
+
+/// What is remembered of a project's control group on a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GroupRecord {
+    /// The limits that were last asked for: others are drift.
+    pub asked: GroupLimits,
+    /// The failure that setting them is backing off from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
 }

@@ -78,7 +78,9 @@ impl Suspensions {
             ObjectId::Volume { volume, .. } => self.of_volume(volume),
             ObjectId::Network { network: key, .. }
             | ObjectId::Image { image: ImageName::Declared(key), .. } => self.of_project(key),
-            ObjectId::Image { image: ImageName::Reference(_), .. } | ObjectId::Fence { .. } => None,
+            ObjectId::Image { image: ImageName::Reference(_), .. }
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => None,
         }
     }
 

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::replica::Replica;
-use crate::diff::{Class, NetworkWant, is_as_wanted, is_of_a_network, left, network_of};
+use crate::diff::{Class, NetworkWant, is_as_wanted, is_of_a_network, is_of_io, left, network_of};
 use crate::model::ids::{Key, Name, ReplicaKey, Revision, is_link_network};
 use crate::model::observed::{Attachment, ContainerState};
 use crate::model::quantity::Span;
@@ -112,6 +112,7 @@ pub(super) fn can_be_left_out(action: &Action) -> bool {
         | Action::RemoveNetwork { .. }
         | Action::RemoveCopy { .. }
         | Action::SetRules { .. }
+        | Action::SetGroup { .. }
         | Action::PutFiles { .. }
         | Action::CreateContainer { .. }
         | Action::StartContainer { .. }
@@ -176,6 +177,23 @@ pub(super) fn put_files(spec: &InstanceSpec, container: &str) -> Option<Action> 
     (!files.is_empty()).then(|| Action::PutFiles { container: container.to_owned(), files })
 }
 
+/// The step that brings the limits of a container to what is wanted, whatever of them was `found`
+/// to be otherwise.
+pub(super) fn update(
+    replica: &Replica<'_, '_>,
+    target: &Located,
+    found: &[(Class, FieldChange)],
+) -> Action {
+    let mut limits = replica.limits.clone();
+    if limits.cpu_shares == 0 && target.container.config.limits.cpu_shares != 0 {
+        // Nothing is said of a weight that stays the usual one.
+        limits.cpu_shares = want::CPU_SHARES_USUAL;
+    }
+    let io = found.iter().any(|(_, change)| is_of_io(change));
+    let io = io.then(|| Box::new((*replica.instance.declared.spec.resources.io).clone()));
+    Action::UpdateContainer { container: id(target), limits, io }
+}
+
 /// What brings a container that lives on to its declared name and limits.
 pub(super) fn in_place(
     replica: &Replica<'_, '_>,
@@ -207,12 +225,7 @@ pub(super) fn in_place(
     };
     actions.extend(joins(replica, target, address).into_iter().filter(|action| !waits(action)));
     if found.iter().any(|(_, change)| !is_of_a_network(change)) {
-        let mut limits = limits.clone();
-        if limits.cpu_shares == 0 && target.container.config.limits.cpu_shares != 0 {
-            // Nothing is said of a weight that stays the usual one.
-            limits.cpu_shares = want::CPU_SHARES_USUAL;
-        }
-        actions.push(Action::UpdateContainer { container: id(target), limits });
+        actions.push(update(replica, target, &found));
     }
     // Nobody remembers which networks were asked for last: where the spec is new, they are too.
     let is_new = replica
@@ -226,8 +239,10 @@ pub(super) fn in_place(
         let is_recorded = replica.record.is_some_and(|record| record.joined.contains(network));
         is_new || is_link_network(network) && is_on == is_recorded
     });
+    // Records do not say which rates were asked for: they go with the spec.
+    let of_io = is_new && found.iter().any(|(_, change)| is_of_io(change));
+    let asked = replica.record.is_none_or(|record| record.applied == *limits) && !of_io;
     let fields = found.into_iter().map(|(_, change)| change);
-    let asked = replica.record.is_none_or(|record| record.applied == *limits);
     let cause = if asked && !joins {
         Cause::Drifted { fields: names.into_iter().chain(fields).collect() }
     } else {

@@ -126,6 +126,9 @@ impl<'a> Round<'a> {
         ended: &'a Located,
     ) -> Result<(), Reason> {
         let ContainerState::Exited(exit) = &ended.container.state else { return Ok(()) };
+        if let Some(reason) = self.no_surge(replica.instance.key) {
+            return Err(reason);
+        }
         let restarts = replica.record.map(|record| record.earlier).unwrap_or_default();
         let in_a_row = self.restarted_now(replica, exit, restarts)?;
         let container = id(ended);

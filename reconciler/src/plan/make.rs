@@ -11,7 +11,7 @@ use super::replica::{Instance, Replica, Work};
 use super::{ChangeKind, Round};
 use crate::diff::{Want, differences};
 use crate::model::ids::Revision;
-use crate::model::observed::{CgroupDriver, ContainerState};
+use crate::model::observed::ContainerState;
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::policy::ObjectKind;
 use crate::model::spec::{MountSource, Power, Restart};
@@ -92,6 +92,7 @@ impl<'a> Round<'a> {
         for network in networks_of(&replica.instance) {
             needs.push(self.need_network(&network, replica.node, key));
         }
+        needs.push(self.need_group(replica.node, &key.project));
         for need in needs {
             match need {
                 Need::Ready => {}
@@ -134,7 +135,7 @@ impl<'a> Round<'a> {
             spec,
             replica.key,
             slot,
-            &self.cgroup_parent(replica),
+            &self.group_name(replica.node, &key.project),
             address,
             replica.instance.linked,
         );
@@ -216,6 +217,7 @@ impl<'a> Round<'a> {
             limits: replica.limits,
             linked: replica.instance.linked,
             image: replica.image,
+            kernel: false,
         };
         let past = record.and_then(|record| {
             let of = &present.container.identity.revision;
@@ -243,23 +245,6 @@ impl<'a> Round<'a> {
             fields.push(FieldChange { field, from, to });
         }
         Cause::Changed { fields }
-    }
-
-    fn cgroup_parent(&self, replica: &Replica<'_, '_>) -> String {
-        let snapshot = self.snapshot;
-        let recorded = snapshot.records.nodes.get(replica.node);
-        let declared = snapshot.desired.nodes.get(replica.node);
-        let root = recorded
-            .and_then(|record| record.cgroup_root.clone())
-            .or_else(|| declared.and_then(|node| node.spec.cgroup_root.clone()))
-            .or_else(|| {
-                let owner = snapshot.records.owner.as_ref()?;
-                Some(want::cgroup_root(owner, replica.node))
-            })
-            .unwrap_or_default();
-        let engine = snapshot.nodes.get(replica.node).and_then(|node| node.engine.as_ref());
-        let driver = engine.map_or(CgroupDriver::Cgroupfs, |engine| engine.cgroup_driver);
-        want::cgroup_parent(driver, &root, &replica.key.instance.project)
     }
 }
 

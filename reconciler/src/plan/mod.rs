@@ -2,13 +2,13 @@
 //!
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
 //! life of one replica; [`place`] says where; [`rest`] and [`settle`] are its ends), [`containers`] (which of them is in
-//! force), [`make`] (another container), [`exchange`] (how it takes the place of one that is there),
+//! force), [`quota`] (whether its project has room), [`make`] (another container), [`exchange`] (how it takes the place of one that is there),
 //! [`turns`] (how many at once), [`rollout`] (what becomes of a revision), [`slots`] (with which host ports), [`power`] (whether it runs, rests
 //! or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
 //! instances that do), [`links`] (what they bring), [`own_network`] (projects' networks and addresses),
 //! [`ranges`] (which ranges networks get), [`fence`] (links in force by rules), [`link_network`] (by
-//! networks of their own, where there can be no rules), [`drain`] (off a node that shall be empty), [`drift`] (what another hand did, as policy has it), [`removal`] (what is no
+//! networks of their own, where there can be no rules), [`group`] (quotas in the kernel; [`shares`] of nodes), [`drain`] (off a node that shall be empty), [`drift`] (what another hand did, as policy has it), [`removal`] (what is no
 //! longer declared, and the guard that holds removals back), [`memo`] (who need not be planned again).
 
 mod containers;
@@ -18,6 +18,7 @@ mod drift;
 mod exchange;
 mod fence;
 pub mod goal;
+mod group;
 mod health;
 mod link_network;
 mod links;
@@ -27,12 +28,14 @@ mod needs;
 mod own_network;
 mod place;
 mod power;
+mod quota;
 mod ranges;
 mod removal;
 mod replica;
 mod rest;
 pub mod rollout;
 mod settle;
+mod shares;
 mod slots;
 mod turns;
 
@@ -62,6 +65,7 @@ pub use memo::Memo;
 pub use own_network::{BRIDGE_PREFIX, address_of, bridge, own_network_spec};
 pub use ranges::range_of;
 pub use removal::managed;
+pub use shares::is_on;
 
 /// What to do, as data. Steps of one object stand in a row; steps of different objects may run at
 /// once unless one waits for the other.
@@ -158,6 +162,7 @@ pub fn plan_again(snapshot: &Snapshot, policies: &Policies, memo: &mut Memo) -> 
     let mut round = Round::new(snapshot, policies);
     round.decide_links_by();
     round.fences();
+    round.groups();
     if snapshot.down {
         memo.forget();
     }
@@ -188,6 +193,8 @@ struct Round<'a> {
     /// The links of each instance that has any.
     links_by_user: BTreeMap<&'a Key, Vec<&'a LinkSpec>>,
     load: Option<Load<'a>>,
+    /// Who finds room in the quotas of projects, once somebody asks; never, where there are none.
+    admission: quota::Asked<'a>,
     /// Which instances are on one node, since they are linked.
     together: Together<'a>,
     /// Replicas that were given another node in this round, since theirs is drained.
@@ -195,6 +202,7 @@ struct Round<'a> {
     /// Of the instance whose replicas are being planned.
     standing: Option<turns::Standing>,
     links: fence::Links<'a>,
+    groups: group::GroupsOf,
     undeclared: BTreeMap<ReplicaKey, removal::Undeclared<'a>>,
     candidates: Vec<removal::Candidate>,
     /// A node that is declared and answers: most replicas are on the same one.
@@ -218,7 +226,9 @@ impl<'a> Round<'a> {
             by_networks: link_network::ByNetworks::default(),
             links_by_user: links::by_user(&snapshot.desired),
             links: fence::Links::of(snapshot),
+            groups: group::GroupsOf::default(),
             load: None,
+            admission: quota::Asked::of(&snapshot.desired),
             together: Together::of(&snapshot.desired),
             moved: BTreeSet::new(),
             standing: None,
@@ -389,6 +399,7 @@ impl<'a> Round<'a> {
             ObjectId::Network { network, .. } => (ObjectKind::Network, network),
             ObjectId::Image { image: ImageName::Reference(_), .. }
             | ObjectId::Fence { .. }
+            | ObjectId::Group { .. }
             | ObjectId::Replica(_) => return None,
         };
         let is_new = change.kind == ChangeKind::Prepare;
@@ -452,6 +463,7 @@ impl<'a> Round<'a> {
             Reason::InFlight { .. }
             | Reason::RolloutFailed { .. }
             | Reason::Unplaced { .. }
+            | Reason::OverQuota { .. }
             | Reason::WaitingOn { .. }
             | Reason::Stalled { .. }
             | Reason::BackingOff { .. }

@@ -116,6 +116,11 @@ impl<'a> Round<'a> {
         if let Some(content) = state.record.and_then(|record| record.content.as_ref()) {
             return Some(Arc::clone(content));
         }
+        if self.not_admitted_image(name).is_some() {
+            // What a node happens to hold under its name is not taken for it, either.
+            return None;
+        }
+        let state = self.image_state(name);
         let Source::Known { source: ImageSource::Registry(reference), pull, digest } =
             &state.source
         else {
@@ -206,6 +211,9 @@ impl<'a> Round<'a> {
         if self.under_way(object).is_some() {
             return Need::Blocked(Reason::WaitingOn { what: format!("image {name}") });
         }
+        if let Some(reason) = self.not_admitted_image(name) {
+            return Need::Blocked(reason);
+        }
         let now = self.snapshot.now;
         let failures = self.snapshot.records.images.get(name).map(|record| &record.failures);
         let failure = failures.and_then(|failures| failures.get(node)).cloned();
@@ -292,6 +300,9 @@ impl<'a> Round<'a> {
             let message = format!("volume {volume} is not declared; declare a Volume of that name");
             return Need::Blocked(Reason::Stalled { message });
         };
+        if let Some(reason) = self.not_admitted_volume(volume) {
+            return Need::Blocked(reason);
+        }
         let failures = snapshot.records.volumes.get(volume).map(|record| &record.failures);
         let failure = failures.and_then(|failures| failures.get(node));
         if let Some(failure) = failure.filter(|failure| failure.goal == declared.digest)

@@ -68,7 +68,8 @@ impl<'a> Order<'a> {
                 ObjectId::Image { .. }
                 | ObjectId::Volume { .. }
                 | ObjectId::Network { .. }
-                | ObjectId::Fence { .. } => 0,
+                | ObjectId::Fence { .. }
+                | ObjectId::Group { .. } => 0,
             });
         }
         candidates

@@ -1,8 +1,11 @@
 //! The life of one replica: which container is in force, and what brings it to what is declared.
 
-use super::containers::{StopFor, can_be_left_out, in_force, in_place, is_running, remove, stop};
+use super::containers::{
+    StopFor, can_be_left_out, in_force, in_place, is_running, remove, stop, update,
+};
 use super::drift::is_quarantined;
 use super::exchange::stop_first;
+use super::group::GROUP;
 use super::needs::{Need, backing_off, networks_of};
 use super::rollout::Gate;
 use super::{Change, ChangeKind, Group, Round, goal, replica_record};
@@ -151,6 +154,9 @@ impl<'a> Round<'a> {
             let node = record.and_then(|record| record.node.as_ref());
             return self.wait(&object, node, reason.clone());
         }
+        if let Some(reason) = self.not_admitted_replica(key, record, containers) {
+            return self.wait(&object, None, reason);
+        }
         let (node, stays) = match self.node_of(instance, key, record, containers) {
             Ok(found) => found,
             Err(reason) => return self.wait(&object, None, reason),
@@ -179,7 +185,10 @@ impl<'a> Round<'a> {
             (None, Some(_)) => self.pending_image(&spec.image, &node, instance.key),
             (None, None) | (Some(_), _) => None,
         };
-        let tight = record.and_then(|record| self.no_room(instance, key, record, &node));
+        let tight = record.and_then(|record| {
+            self.no_room(instance, key, record, &node)
+                .or_else(|| self.no_quota(instance, key, record, revision))
+        });
         let replica = Replica {
             limits: match record {
                 Some(record) if tight.is_some() => &record.applied,
@@ -233,12 +242,14 @@ impl<'a> Round<'a> {
             limits: replica.limits,
             linked: replica.instance.linked,
             image: replica.image,
+            kernel: self.is_kernel_ours(replica.node),
         };
         // While the image is not resolved nothing is known to be wrong with what runs.
         let mut found = match replica.revision {
             Some(_) => differences(&want, &target.container),
             None => Vec::new(),
         };
+        found.extend(self.other_group(replica, target).map(|change| (Class::Replace, change)));
         let mut left = None;
         if let Some(fields) = lifted(replica, &found) {
             return self.make(replica, ChangeKind::Replace, Cause::Changed { fields });
@@ -268,7 +279,8 @@ impl<'a> Round<'a> {
         if self.collides(replica, target) {
             return self.make(replica, ChangeKind::Replace, Cause::Unfinished);
         }
-        let after = self.networks(replica, &mut found, &mut left);
+        let mut after = self.networks(replica, &mut found, &mut left);
+        let after_start = once_it_runs(replica, target, &mut found);
         let own = Key::own_network(&replica.key.instance.project).engine_name();
         let rejoins = found.iter().any(|(_, change)| diff::is_of_network(change, &own));
         let address = if rejoins {
@@ -286,6 +298,17 @@ impl<'a> Round<'a> {
             }
             left = Some(reason);
             in_place = None;
+        }
+        let changes_limits = |action: &Action| matches!(action, Action::UpdateContainer { .. });
+        if in_place.as_ref().is_some_and(|(_, actions)| actions.iter().any(changes_limits)) {
+            match self.need_group(replica.node, &replica.key.instance.project) {
+                Need::Ready => {}
+                Need::After(step) => after.push(step),
+                Need::Blocked(reason) => {
+                    left = Some(reason);
+                    in_place = None;
+                }
+            }
         }
         if self.has_no_changes_in_place(replica.object)
             && let Some((cause, _)) = &in_place
@@ -327,6 +350,7 @@ impl<'a> Round<'a> {
                 starts = power.starts;
                 actions.extend(power.actions);
                 if power.starts {
+                    actions.extend(after_start);
                     actions.extend(self.names_after_start(replica, &target.id.0));
                 }
             }
@@ -500,11 +524,28 @@ fn lifted(replica: &Replica<'_, '_>, found: &[(Class, FieldChange)]) -> Option<V
     let is_lift = |change: &FieldChange| match change.field.as_str() {
         diff::CPUS => applied.nano_cpus != 0,
         diff::CPUSET => !applied.cpuset.is_empty(),
-        _ => false,
+        GROUP => true,
+        _ => diff::is_of_io(change),
     };
     let mut replacing = found.iter().filter(|(class, _)| *class == Class::Replace).peekable();
     let only_that = replacing.peek().is_some() && replacing.all(|(_, change)| is_lift(change));
     only_that.then(|| found.iter().map(|(_, change)| change.clone()).collect())
+}
+
+/// The step after a start that has the kernel hold what its engine does not know: of a container that
+/// does not run there is nothing to tell it of.
+fn once_it_runs(
+    replica: &Replica<'_, '_>,
+    target: &Located,
+    found: &mut Vec<(Class, FieldChange)>,
+) -> Option<Action> {
+    let is_of_kernel = |(class, _): &(Class, FieldChange)| *class == Class::Kernel;
+    if is_running(target) || !found.iter().any(is_of_kernel) {
+        return None;
+    }
+    let action = update(replica, target, found);
+    found.retain(|one| !is_of_kernel(one));
+    Some(action)
 }
 
 fn drifted(found: &[(Class, FieldChange)], class: Class) -> Option<Vec<FieldChange>> {

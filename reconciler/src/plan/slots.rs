@@ -72,7 +72,8 @@ impl<'a> Round<'a> {
             ObjectId::Image { .. }
             | ObjectId::Volume { .. }
             | ObjectId::Network { .. }
-            | ObjectId::Fence { .. } => true,
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => true,
         };
         let planned = self.plan.steps.iter().rev().take_while(|step| is_ours(&step.object));
         for step in planned.filter(|step| step.node == *replica.node) {

@@ -107,6 +107,9 @@ impl Round<'_> {
         replica: &ReplicaKey,
         again: bool,
     ) -> Result<(), Reason> {
+        if !again && let Some(reason) = self.no_surge(instance.key) {
+            return Err(reason);
+        }
         let most = instance.declared.spec.update().max_surge;
         let standing = self.standing(instance);
         let beside = standing.beside.iter().map(|(at, beside)| (at, *beside));
@@ -209,7 +212,8 @@ impl Round<'_> {
             ObjectId::Image { .. }
             | ObjectId::Volume { .. }
             | ObjectId::Network { .. }
-            | ObjectId::Fence { .. } => None,
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => None,
         };
         let first = ReplicaKey::new(instance.clone(), 0);
         let from = ObjectId::Replica(first.clone());
@@ -223,7 +227,8 @@ impl Round<'_> {
                 | ObjectId::Image { .. }
                 | ObjectId::Volume { .. }
                 | ObjectId::Network { .. }
-                | ObjectId::Fence { .. } => None,
+                | ObjectId::Fence { .. }
+                | ObjectId::Group { .. } => None,
             })
             .filter_map(of);
         // Replicas of one instance are planned in a row, with what they need between them.
@@ -232,7 +237,8 @@ impl Round<'_> {
             ObjectId::Image { .. }
             | ObjectId::Volume { .. }
             | ObjectId::Network { .. }
-            | ObjectId::Fence { .. } => true,
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => true,
         };
         let changes = self.plan.changes.iter().rev().map(|change| &change.object);
         let planned = changes.take_while(|object| is_ours(object)).filter_map(of);
@@ -297,6 +303,7 @@ fn ends(action: &Action, located: &Located) -> bool {
         | Action::DisconnectNetwork { .. }
         | Action::PutFiles { .. }
         | Action::SetRules { .. }
+        | Action::SetGroup { .. }
         | Action::SetHosts { .. }
         | Action::CreateContainer { .. }
         | Action::StartContainer { .. }

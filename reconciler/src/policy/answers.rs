@@ -94,12 +94,12 @@ impl Answers {
     }
 }
 
-/// What policies call a change; `None` for what they are not asked about: rules of nodes, and what
+/// What policies call a change; `None` for what they are not asked about: rules of nodes, groups of projects, and what
 /// is left over of what was replaced.
 #[must_use]
 pub fn action_of(change: &Change, actions: &[Action]) -> Option<ActionKind> {
     match (&change.object, change.kind) {
-        (ObjectId::Fence { .. }, _) | (_, ChangeKind::Tidy) => None,
+        (ObjectId::Fence { .. } | ObjectId::Group { .. }, _) | (_, ChangeKind::Tidy) => None,
         (ObjectId::Network { network, .. }, _) if network.is_built_in_network() => None,
         (ObjectId::Image { .. }, ChangeKind::Destroy) => Some(ActionKind::Delete),
         (ObjectId::Image { .. }, _) => Some(ActionKind::Pull),

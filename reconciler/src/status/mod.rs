@@ -163,7 +163,8 @@ fn notes_by_replica(report: &Report) -> Notes<'_> {
             ObjectId::Image { .. }
             | ObjectId::Volume { .. }
             | ObjectId::Network { .. }
-            | ObjectId::Fence { .. } => None,
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => None,
         })
         .collect()
 }
@@ -349,7 +350,10 @@ fn conditions(
         let Some(note) = notes.get(&replica.replica) else { continue };
         let kind = match note {
             Reason::InFlight { .. } | Reason::WaitingOn { .. } => "Reconciling",
-            Reason::Stalled { .. } | Reason::Unplaced { .. } | Reason::Denied { .. } => "Stalled",
+            Reason::Stalled { .. }
+            | Reason::Unplaced { .. }
+            | Reason::OverQuota { .. }
+            | Reason::Denied { .. } => "Stalled",
             Reason::BackingOff { .. }
             | Reason::Restarting { .. }
             | Reason::Unhealthy { .. }
@@ -502,6 +506,7 @@ fn state(
     let Some(located) = newest else {
         let word = match note {
             Some(Reason::Stalled { .. } | Reason::Unplaced { .. }) => "Stalled",
+            Some(Reason::OverQuota { .. }) => "OverQuota",
             Some(Reason::BackingOff { .. }) => "BackingOff",
             Some(Reason::Denied { .. }) => "Denied",
             Some(Reason::Suspended { .. }) => "Suspended",

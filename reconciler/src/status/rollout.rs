@@ -152,6 +152,7 @@ fn is_stuck(reason: &Reason) -> bool {
         Reason::Unknown { .. }
         | Reason::NodeNotDeclared
         | Reason::Unplaced { .. }
+        | Reason::OverQuota { .. }
         | Reason::Stalled { .. }
         | Reason::Denied { .. }
         | Reason::Held

@@ -16,6 +16,7 @@ pub fn reason_word(reason: &Reason) -> &'static str {
         Reason::NodeNotDeclared => "NodeNotDeclared",
         Reason::Stays { .. } => "Stays",
         Reason::Unplaced { .. } => "Unplaced",
+        Reason::OverQuota { .. } => "OverQuota",
         Reason::WaitingOn { .. } => "Waiting",
         Reason::Stalled { .. } => "Stalled",
         Reason::BackingOff { .. } => "BackingOff",
@@ -71,6 +72,7 @@ pub fn explain(
         | Reason::NodeNotDeclared
         | Reason::Stays { .. }
         | Reason::Unplaced { .. }
+        | Reason::OverQuota { .. }
         | Reason::Stalled { .. }
         | Reason::BackingOff { .. }
         | Reason::Unhealthy { .. }
@@ -121,9 +123,10 @@ pub fn describe(reason: &Reason) -> String {
         Reason::NodeNotDeclared => {
             "its node is no longer declared; it is left alone there".to_owned()
         }
-        Reason::Unplaced { message } | Reason::Stalled { message } | Reason::Stays { message } => {
-            message.clone()
-        }
+        Reason::Unplaced { message }
+        | Reason::OverQuota { message }
+        | Reason::Stalled { message }
+        | Reason::Stays { message } => message.clone(),
         Reason::WaitingOn { what } => format!("waits for {what}"),
         Reason::BackingOff { step, failures, message, .. } => {
             let times =

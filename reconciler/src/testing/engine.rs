@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::model::fence::{Fence, HostNames};
+use crate::model::groups::Groups;
 use crate::model::health::Probed;
 use crate::model::ids::{ContainerId, Digest, ImageId, Key, Name, ReplicaKey, Revision};
 use crate::model::observed::{
-    CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, MountFrom, NodeListing,
-    ObservedContainer, ObservedImage, ObservedNetwork, ObservedVolume,
+    CgroupDriver, ContainerState, EngineInfo, Exit, HealthState, Identity, MoreConfig, MountFrom,
+    NodeListing, ObservedContainer, ObservedImage, ObservedNetwork, ObservedVolume,
 };
+use crate::model::sparse::Sparse;
 use crate::model::spec::Protocol;
 use crate::model::time::Timestamp;
 use crate::ports::{Done, DriverError, DriverErrorKind, ExecCommand, ExecEnd, Inside, Usage};
@@ -29,6 +31,8 @@ pub struct FakeEngine {
     pub networks: BTreeMap<String, ObservedNetwork>,
     /// What may talk to what.
     pub fence: Fence,
+    /// What projects may use.
+    pub groups: Groups,
     /// What its registry serves: reference to content. What is missing cannot be pulled.
     pub registry: BTreeMap<String, String>,
     /// Names of containers that are not ours.
@@ -89,6 +93,7 @@ impl FakeEngine {
             volumes: BTreeMap::new(),
             networks: BTreeMap::new(),
             fence: Fence::default(),
+            groups: Groups::Elsewhere { reason: "it is on no host".to_owned() },
             registry: served.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect(),
             foreign: Vec::new(),
             reachable: true,
@@ -126,6 +131,7 @@ impl FakeEngine {
             volumes: self.volumes.clone(),
             networks: self.networks.clone(),
             fence: self.fence.clone(),
+            groups: self.groups.clone(),
         })
     }
 
@@ -321,15 +327,8 @@ impl FakeEngine {
                 self.attach(container, network, None)
             }
             Action::PutFiles { container, files: _ } => self.change(container, |_| true),
-            Action::SetRules { chain: _, rules } => match &self.fence {
-                Fence::InForce { .. } => {
-                    self.fence = Fence::InForce { rules: rules.clone(), intact: true };
-                    Ok(Done::AsAsked)
-                }
-                Fence::Unknown { reason } | Fence::Elsewhere { reason } => {
-                    Err(error(DriverErrorKind::Refused, reason.clone()))
-                }
-            },
+            Action::SetRules { chain: _, rules } => self.set_rules(rules),
+            Action::SetGroup { group, limits } => self.set_group(group, limits),
             Action::SetHosts { .. } if self.refuses_hosts => {
                 Err(error(DriverErrorKind::Refused, "it cannot be written".to_owned()))
             }
@@ -410,7 +409,7 @@ impl FakeEngine {
                 found.state = ContainerState::Paused { since };
                 true
             }),
-            Action::UpdateContainer { container, limits } => {
+            Action::UpdateContainer { container, limits, io } => {
                 let drops = self.drops_memory_limits;
                 self.change(container, |found| {
                     found.config.limits = limits.clone();
@@ -419,6 +418,11 @@ impl FakeEngine {
                     }
                     if drops {
                         (found.config.limits.memory, found.config.limits.memory_swap) = (0, 0);
+                    }
+                    if let Some(io) = io {
+                        let more =
+                            MoreConfig { io: (**io).clone(), ..(*found.config.more).clone() };
+                        found.config.more = Sparse::new(more);
                     }
                     "no".clone_into(&mut found.config.restart_policy);
                     true

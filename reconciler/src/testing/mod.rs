@@ -5,6 +5,7 @@
 
 mod attach;
 mod engine;
+mod kernel;
 mod turns;
 
 use std::collections::{BTreeMap, VecDeque};

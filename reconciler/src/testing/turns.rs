@@ -51,7 +51,8 @@ impl Turns {
                 ObjectId::Image { .. }
                 | ObjectId::Volume { .. }
                 | ObjectId::Network { .. }
-                | ObjectId::Fence { .. } => None,
+                | ObjectId::Fence { .. }
+                | ObjectId::Group { .. } => None,
             })
             .collect();
         self.limits.retain(|key, _| busy.contains(key));

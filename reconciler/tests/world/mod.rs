@@ -1,6 +1,7 @@
 //! Reads a golden case: `specs.yaml` in the user's grammar, `observed.yaml` in a terse form in
 //! which whatever is left out is as declared.
 
+mod kernel;
 mod observed;
 mod own;
 mod rollouts;
@@ -56,6 +57,7 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
     snapshot.records.owner = Some(OwnerId("0011223344556677".to_owned()));
     root(&mut snapshot, &observed);
     nodes(&mut snapshot, &observed);
+    kernel::kernels(&mut snapshot, &observed);
     images(&mut snapshot, &observed);
     instances(&mut snapshot, &observed);
     for container in &observed.containers {
@@ -114,7 +116,11 @@ pub(crate) fn read(specs: &str, observed: &str) -> Result<(Snapshot, Policies), 
     }
     overlay::lay(&mut snapshot);
     for (text, what) in &observed.in_flight {
-        let what = if what == "create" { "create" } else { "pull image" };
+        let what = match what.as_str() {
+            "create" => "create",
+            "set quota" => "set quota",
+            _ => "pull image",
+        };
         snapshot.in_flight.insert(object(text)?, InFlight { what, since: NOW });
     }
     rules(&mut snapshot, &observed);
@@ -158,6 +164,10 @@ fn replica_key(text: &str) -> Result<ReplicaKey, String> {
 fn object(text: &str) -> Result<ObjectId, String> {
     if let Some(image) = text.strip_prefix("image ") {
         return Ok(ObjectId::Image { node: n1(), image: ImageName::Reference(Arc::from(image)) });
+    }
+    if let Some(project) = text.strip_prefix("quota of ") {
+        let project = Name::new(project).map_err(|why| format!("{text}: {why}"))?;
+        return Ok(ObjectId::Group { node: n1(), project });
     }
     match text.strip_prefix("volume ") {
         Some(volume) => {
@@ -315,8 +325,8 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     let address = Ipv4Addr::from_bits(0x0a90_0f00 + u32::try_from(count).unwrap_or(0));
     let linked = linked_of(snapshot, &replica.instance, &spec);
     let slot = of.slot.unwrap_or(replica.ordinal);
-    let mut config =
-        want::config(&spec, &replica, slot, "/windlass/n1/shop", Some(address), &linked);
+    let parent = kernel::group(snapshot, of, &replica.instance.project);
+    let mut config = want::config(&spec, &replica, slot, &parent, Some(address), &linked);
     if let Some(memory) = &of.memory {
         let bytes = memory.parse::<Bytes>().map_err(|why| why.to_string())?.0;
         (config.limits.memory, config.limits.memory_swap) = (bytes, bytes * 2);

@@ -18,6 +18,8 @@ pub(super) struct Observed {
     pub(super) networks: Vec<Network>,
     /// Whether projects' own networks have still to be made.
     pub(super) no_own_networks: bool,
+    /// The control groups of nodes; nobody looked at those of others.
+    pub(super) kernels: BTreeMap<Name, kernel::Kernel>,
     /// What projects' own networks are made from, if not the usual range.
     pub(super) addresses: Option<Net>,
     /// The ranges that were given to projects' own networks.
@@ -82,6 +84,8 @@ pub(super) struct Container {
     pub(super) health_s: u64,
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,
+    /// Its group below its node's own, if not that of its project.
+    pub(super) group: Option<String>,
     /// The networks that it is on, by the engine's names.
     pub(super) networks: Option<Vec<String>>,
 }

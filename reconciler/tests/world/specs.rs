@@ -11,7 +11,7 @@ use reconciler::model::spec::{
     Condition, Content, Dependency, Endpoint, FileSpec, Health, HealthProbe, ImageSource,
     ImageSpec, InstanceSpec, LinkPort, LinkSpec, LocalFile, More, Mount, MountSource, NetworkName,
     NetworkSpec, NetworkUse, NodeSpec, OnFailure, Order, Placement, Port, PortRange, Power,
-    Protocol, Pull, Resources, Restart, Room, Stop, Update, VolumeSpec,
+    ProjectSpec, Protocol, Pull, Quota, Resources, Restart, Room, Stop, Update, VolumeSpec,
 };
 use serde::Deserialize;
 
@@ -160,6 +160,14 @@ struct SourceYaml {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct ProjectYaml {
+    parent: Option<Name>,
+    #[serde(default)]
+    quota: Quota,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct VolumeYaml {
     driver: Option<String>,
     retain: Option<bool>,
@@ -214,6 +222,11 @@ pub(super) fn read(text: &str) -> Result<DesiredSet, String> {
                 let spec = NodeSpec { capacity, reserved, cordon, drain, ..NodeSpec::at(endpoint) };
                 let declared = Declared { labels, ..Declared::new(spec, source()) };
                 set.nodes.insert(name, declared);
+            }
+            "Project" => {
+                let ProjectYaml { parent, quota } = from(document.spec)?;
+                let spec = ProjectSpec { parent, quota, grant: Vec::new() };
+                set.projects.insert(name, Declared::new(spec, source()));
             }
             other => return Err(format!("{other} is no kind")),
         }

@@ -146,7 +146,8 @@ impl Share {
 
 /// Cores, bytes, processes and threads, replicas.
 fn shares(project: &ProjectUse) -> [Share; 4] {
-    let ProjectUse { name: _, quota, nano_cpus, memory, pids, containers, unseen: _ } = project;
+    let ProjectUse { name: _, parent: _, quota, nano_cpus, memory, pids, containers, unseen: _ } =
+        project;
     let used = if *containers == 0 { Some(0) } else { *nano_cpus };
     [
         Share { used: used.map(nanos), quota: quota.cpus.map(|cpus| nanos(cpus.0)) },
@@ -317,6 +318,7 @@ mod tests {
         let name = Name::new("shop").expect("a name");
         let projects = [ProjectUse {
             name,
+            parent: None,
             quota,
             nano_cpus: Some(490_000_000),
             memory: 16 << 20,

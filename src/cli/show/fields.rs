@@ -37,7 +37,8 @@ pub fn render(plan: &PlanView, overview: &Overview, style: &Style) -> String {
                 | ObjectId::Image { .. }
                 | ObjectId::Volume { .. }
                 | ObjectId::Network { .. }
-                | ObjectId::Fence { .. },
+                | ObjectId::Fence { .. }
+                | ObjectId::Group { .. },
                 _,
             ) => None,
         };
@@ -62,6 +63,7 @@ pub fn differs(row: &PlanRow) -> bool {
             Reason::NodeNotDeclared
             | Reason::InFlight { .. }
             | Reason::Unplaced { .. }
+            | Reason::OverQuota { .. }
             | Reason::WaitingOn { .. }
             | Reason::Stalled { .. }
             | Reason::BackingOff { .. }

@@ -6,7 +6,7 @@ use super::settings::flow;
 use super::table::{Cell, Table, cell};
 use super::words::{count32, place};
 use super::{Ink, Style};
-use crate::api::protocol::PlainStatus;
+use crate::api::protocol::{PlainStatus, QuotaUse};
 
 fn dash(text: String) -> Cell {
     if text.is_empty() { cell(Ink::Dim, "-") } else { text.into() }
@@ -104,18 +104,21 @@ pub fn flavors(all: &[&PlainStatus], style: &Style) -> String {
 pub fn projects(all: &[&PlainStatus], style: &Style) -> String {
     let mut table = Table::with_heads(&["NAME", "REPLICAS", "QUOTA", "STATUS"]);
     for one in all {
-        let quota = one.spec.get("quota").and_then(Value::as_object);
-        let said = quota.into_iter().flatten().filter(|(_, value)| !value.is_null());
-        let said: Vec<String> =
-            said.map(|(name, value)| format!("{name} {}", flow(value))).collect();
+        let said = quota(one);
         table.row(vec![
             one.name.clone().into(),
             one.used_by.to_string().into(),
-            dash(said.join(", ")),
+            dash(said),
             status(one),
         ]);
     }
     table.render(style)
+}
+
+/// What a project has of its quota: `cpus 1500m/4, memory 2Gi/4Gi`.
+fn quota(one: &PlainStatus) -> String {
+    let row = |QuotaUse { kind, used, made: _, limit }: &QuotaUse| format!("{kind} {used}/{limit}");
+    one.quota.iter().map(row).collect::<Vec<_>>().join(", ")
 }
 
 /// Bindings, one a row.
@@ -196,6 +199,9 @@ pub fn describe(noun: &str, one: &PlainStatus, specs: &str) -> Vec<(String, Stri
     }
     if !one.nodes.is_empty() {
         rows.push(("nodes".to_owned(), nodes(one)));
+    }
+    if !one.quota.is_empty() {
+        rows.push(("quota used".to_owned(), quota(one)));
     }
     let used_by = match noun {
         // Nobody uses a binding or a waiver.

@@ -256,9 +256,10 @@ fn held_back(reason: &Reason, style: &Style) -> Option<Words> {
             let note = "# held".to_owned();
             ("-", Ink::Bad, "no longer declared".to_owned(), note)
         }
-        Reason::Denied { .. } | Reason::Unplaced { .. } | Reason::Stalled { .. } => {
-            ("x", Ink::Bad, words, String::new())
-        }
+        Reason::Denied { .. }
+        | Reason::Unplaced { .. }
+        | Reason::OverQuota { .. }
+        | Reason::Stalled { .. } => ("x", Ink::Bad, words, String::new()),
         Reason::Failed { .. } => ("x", Ink::Bad, words, "rests, as `restart` says".to_owned()),
         Reason::DriftReported { fields, policy, quarantined } => {
             let left = if *quarantined { "frozen" } else { "left" };

@@ -12,6 +12,7 @@ use super::table::{Table, cell};
 use super::words::size;
 use super::{Ink, Style};
 use crate::api::protocol::{NodeStatus, ProjectUse, UsageRow};
+use crate::api::used::within;
 
 /// What something uses.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -131,10 +132,19 @@ pub fn nodes(replicas: &[Use], nodes: &[NodeStatus]) -> Vec<Use> {
 
 /// What all containers of each project use together; their limit is its quota.
 #[must_use]
-pub fn projects(replicas: &[Use], projects: &[ProjectUse]) -> Vec<Use> {
+pub fn projects(replicas: &[Use], all: &[ProjectUse]) -> Vec<Use> {
     let each = |project: &ProjectUse| {
         let name = project.name.to_string();
-        let is_of = |one: &&Use| one.name.split('/').next() == Some(&*name);
+        // What is used in a part of it counts here, too.
+        let is_of = |one: &&Use| {
+            let of = one.name.split('/').next();
+            let own = all.iter().find(|other| of == Some(other.name.as_str()));
+            let parent = |inner: &Name| {
+                let found = all.iter().find(|other| other.name == *inner);
+                found.and_then(|other| other.parent.as_ref())
+            };
+            own.is_some_and(|own| within(&own.name, parent).any(|outer| *outer == project.name))
+        };
         let here = || replicas.iter().filter(is_of);
         let count = here().count();
         let unknown = here().filter(|one| one.memory.is_none()).count();
@@ -158,7 +168,7 @@ pub fn projects(replicas: &[Use], projects: &[ProjectUse]) -> Vec<Use> {
             name,
         }
     };
-    projects.iter().map(each).collect()
+    all.iter().map(each).collect()
 }
 
 /// The sum of those that are known; nothing if none is.
@@ -322,6 +332,7 @@ mod tests {
         let name = Name::new("shop").expect("a name");
         let shop = ProjectUse {
             name,
+            parent: None,
             quota,
             nano_cpus: None,
             memory: 0,

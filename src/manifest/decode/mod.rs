@@ -34,9 +34,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use reconciler::model::ids::Name;
-use reconciler::model::spec::{
-    FlavorSpec, ImageSpec, NetworkSpec, NodeSpec, ProjectSpec, VolumeSpec,
-};
+use reconciler::model::spec::{FlavorSpec, ImageSpec, NetworkSpec, NodeSpec, VolumeSpec};
 
 pub(crate) use self::fields::did_you_mean;
 pub(crate) use self::instance::{InstanceDraft, PlacementSpans, Resolution, Resolved};
@@ -44,6 +42,7 @@ pub(crate) use self::link::LinkDraft;
 pub(crate) use self::networks::NetworkRef;
 pub(crate) use self::policy::{BindingDraft, WaiverDraft};
 pub(crate) use self::ports::PortUse;
+pub(crate) use self::project::ProjectDraft;
 pub(crate) use self::resources::{too_much, unknown_flavor};
 
 use self::fields::{Context, Fields};
@@ -164,7 +163,7 @@ pub(crate) enum Body {
     Link(Box<LinkDraft>),
     Node(Arc<NodeSpec>),
     Flavor(Arc<FlavorSpec>),
-    Project(Arc<ProjectSpec>),
+    Project(Box<ProjectDraft>),
     Binding(Box<BindingDraft>),
     Waiver(Box<WaiverDraft>),
 }
@@ -232,7 +231,7 @@ pub(crate) fn document(
     let body = match (kind, spec) {
         (Kind::Volume, spec) => volume::decode(context, spec).map(Arc::new).map(Body::Volume),
         (Kind::Network, spec) => networks::decode(context, spec).map(Arc::new).map(Body::Network),
-        (Kind::Project, spec) => project::decode(context, spec).map(Arc::new).map(Body::Project),
+        (Kind::Project, spec) => project::decode(context, spec).map(Box::new).map(Body::Project),
         (Kind::Instance, Some(spec)) => {
             let name = metadata.as_ref().and_then(|metadata| metadata.name.as_ref());
             let draft = instance::decode(context, spec, name, &project, around);

@@ -193,7 +193,8 @@ fn cpuset(context: &mut Context<'_>, node: &Node<'_>, field: &str) -> Option<Arc
     }
 }
 
-fn io(context: &mut Context<'_>, node: &Node<'_>, field: &str) -> Option<BlockIo> {
+/// Limits on block devices.
+pub(super) fn io(context: &mut Context<'_>, node: &Node<'_>, field: &str) -> Option<BlockIo> {
     let path = format!("{field}.");
     let mut fields = Fields::of(context, node, field, &path)?;
     let weight = fields

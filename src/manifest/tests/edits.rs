@@ -165,6 +165,8 @@ fn document() -> impl Strategy<Value = String> {
     let alias = prop::option::of(prop::sample::select(vec!["db", "web", "a"]));
     let said = (any::<bool>(), any::<bool>());
     let link = (thing.clone(), user, target, alias, said);
+    let project = prop::sample::select(vec!["web", "db", "other"]);
+    let inside = (project.clone(), project);
     let granted = prop::option::of(prop::sample::select(vec!["default", "web"]));
     let place = prop::option::weighted(
         0.2,
@@ -222,6 +224,10 @@ fn document() -> impl Strategy<Value = String> {
         1 => (granted, 1..3_u32).prop_map(move |(granted, n)| {
             let grant = granted.map_or(String::new(), |name| format!(", grant: [{name}]"));
             format!("{}spec: {{ quota: {{ instances: {n} }}{grant} }}\n", head("Project", "other"))
+        }),
+        1 => (inside, 1..3_u32).prop_map(move |((name, parent), n)| {
+            let spec = format!("{{ parent: {parent}, quota: {{ instances: {n} }} }}");
+            format!("{}spec: {spec}\n", head("Project", name))
         }),
         1 => Just(head("Instance", "c, project: other") + "spec: { image: busybox, ports: [{ container: 80 }] }\n"),
         3 => link.prop_map(move |(name, user, target, alias, (ports, waits))| {

@@ -68,6 +68,31 @@ fn an_object_in_two_files_is_an_error_in_both_and_the_first_stays() {
 }
 
 #[test]
+fn a_project_outlives_its_file_while_others_are_in_it() {
+    let project = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: windlass/v1\nkind: Project\nmetadata: {{ name: {name} }}\nspec: {{ {spec} }}\n"
+        )
+    };
+    let mut specs = Specs::new(&[
+        ("shop.yaml", &project("shop", "parent: team")),
+        ("team.yaml", &project("team", "parent: firm")),
+        ("firm.yaml", &project("firm", "quota: { instances: 2 }")),
+    ]);
+    assert!(messages(&specs.read()).is_empty());
+    for file in ["team.yaml", "firm.yaml"] {
+        std::fs::remove_file(specs.path(file)).unwrap();
+    }
+    let reading = specs.read();
+    assert_eq!(messages(&reading), ["shop.yaml:4: Project team is not declared in Project shop"]);
+    let lineage = reading.specs.desired.lineage(&"shop".parse().unwrap());
+    assert_eq!(lineage.len(), 3, "no quota ends by a file that is gone");
+    specs.write("shop.yaml", &project("shop", ""));
+    let reading = specs.read();
+    assert_eq!(reading.specs.desired.projects.len(), 1);
+}
+
+#[test]
 fn a_declared_image_never_becomes_a_reference_by_itself() {
     let image = "apiVersion: windlass/v1\nkind: Image\nmetadata: { name: web }\nspec: { source: { registry: r.example/web } }\n";
     let mut specs = Specs::new(&[("i.yaml", image), ("a.yaml", &instance("a", "web"))]);

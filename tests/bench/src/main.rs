@@ -5,6 +5,7 @@
 //! [`hold`] looks at, and with a variable in its environment the binary is `windlass`, so that all
 //! processes are of the same build.
 
+mod admitting;
 mod apply;
 mod audit;
 mod documents;
@@ -38,7 +39,7 @@ struct Bench {
     run: fn(&Lab) -> Result<Vec<Row>, Failure>,
 }
 
-const BENCHES: [Bench; 17] = [
+const BENCHES: [Bench; 18] = [
     Bench { name: "latency", about: "spec written → container running", run: latency::run },
     Bench { name: "link", about: "link written → rule in force", run: link::run },
     Bench { name: "fleet", about: "50 instances from nothing", run: fleet::run },
@@ -49,6 +50,7 @@ const BENCHES: [Bench; 17] = [
     Bench { name: "plan", about: "plan() of settled instances", run: planning::run },
     Bench { name: "policy", about: "policies asked about specs", run: judging::run },
     Bench { name: "place", about: "10,000 instances placed on 1,000 nodes", run: placing::run },
+    Bench { name: "admit", about: "10,000 instances asked about quotas", run: admitting::run },
     Bench { name: "round", about: "a settled round of 1,000 specs", run: rounds::run },
     Bench { name: "documents", about: "10,000 documents read", run: documents::run },
     Bench { name: "edit", about: "one of 10,000 documents changed", run: documents::edit },

@@ -61,7 +61,7 @@ pub(crate) fn run(_: &Lab) -> Result<Vec<Row>, Failure> {
 }
 
 /// Nodes of three sizes in ten zones, and instances of four sizes that are on none of them.
-fn snapshot(spread: Option<&str>, anywhere: bool) -> Result<Snapshot, Failure> {
+pub(crate) fn snapshot(spread: Option<&str>, anywhere: bool) -> Result<Snapshot, Failure> {
     let mut desired = DesiredSet::default();
     let source = |what: &str| Source { file: Arc::from(what), line: 1, column: 1 };
     let named = |text: String| Name::new(&text).map_err(|error| format!("{text}: {error}"));

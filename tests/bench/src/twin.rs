@@ -42,6 +42,7 @@ impl Twin {
                 foreign: _,
                 networks: _,
                 fence: _,
+                groups: _,
             } = serde_json::from_reader(BufReader::new(file)).map_err(|error| error.to_string())?;
             engine.containers = containers;
             engine.images = images;

@@ -332,6 +332,7 @@ fn nodes_are_listed() {
         another: None,
         containers: 12,
         foreign: 1,
+        conditions: Vec::new(),
     };
     let (near, far) = (node("n1", true), node("n2", false));
     insta::assert_snapshot!("get_nodes", objects::nodes(&[&near, &far], false, "specs", &pipe()));

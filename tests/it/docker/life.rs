@@ -75,14 +75,19 @@ fn limits_change_while_it_lives() {
             all(1_500_000_000, 16, 16, 7),
         ] {
             let container = id.to_string();
-            let done =
-                world.act(Action::UpdateContainer { container, limits: limits.clone() }).await;
+            let done = world
+                .act(Action::UpdateContainer { container, limits: limits.clone(), io: None })
+                .await;
             assert_eq!(done, Ok(Done::AsAsked), "{limits:?}");
             let found = world.inspect(&id).await.config;
             assert_eq!(found.limits, limits);
             assert_eq!(found.restart_policy, "no");
         }
-        let lift = Action::UpdateContainer { container: id.to_string(), limits: Limits::default() };
+        let lift = Action::UpdateContainer {
+            container: id.to_string(),
+            limits: Limits::default(),
+            io: None,
+        };
         let error = world.act(lift).await.expect_err("cpus cannot be lifted");
         assert_eq!(error.kind, DriverErrorKind::Refused);
     });

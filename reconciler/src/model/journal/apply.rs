@@ -228,6 +228,10 @@ impl Records {
             if let (ObjectId::Fence { .. }, Deed::SetRules { rules, .. }) = (object, deed) {
                 self.nodes.entry(node.clone()).or_default().rules = Some(rules.clone());
             }
+            if let (ObjectId::Group { project, .. }, Deed::SetGroup { limits }) = (object, deed) {
+                let groups = &mut self.nodes.entry(node.clone()).or_default().groups;
+                groups.entry(project.clone()).or_default().asked = limits.clone();
+            }
             if matches!(deed, Deed::RemoveVolume) {
                 self.guard.removed.insert(object.clone());
             }
@@ -288,7 +292,8 @@ impl Records {
             | Deed::Disconnect { .. }
             | Deed::PutFiles
             | Deed::SetRules { .. }
-            | Deed::SetHosts => {}
+            | Deed::SetHosts
+            | Deed::SetGroup { .. } => {}
         }
     }
 
@@ -339,6 +344,15 @@ impl Records {
                     record.failure = None;
                 }
             }
+            ObjectId::Group { project, .. } => {
+                let Some(record) = self.nodes.get_mut(node) else { return };
+                let lifted = matches!(deed, Deed::SetGroup { limits } if limits.is_empty());
+                if lifted {
+                    record.groups.remove(project);
+                } else if let Some(group) = record.groups.get_mut(project) {
+                    group.failure = None;
+                }
+            }
             ObjectId::Network { network, .. } => {
                 if matches!(deed, Deed::CreateNetwork) {
                     self.networks.entry(network.clone()).or_default().nodes.insert(node.clone());
@@ -360,6 +374,10 @@ impl Records {
         match object {
             ObjectId::Fence { .. } => {
                 self.nodes.entry(node.clone()).or_default().failure = Some(failure.clone());
+            }
+            ObjectId::Group { project, .. } => {
+                let groups = &mut self.nodes.entry(node.clone()).or_default().groups;
+                groups.entry(project.clone()).or_default().failure = Some(failure.clone());
             }
             ObjectId::Replica(replica) => self.replica(replica).failure = Some(failure.clone()),
             ObjectId::Image { image, .. } => {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::groups::GroupLimits;
 use crate::model::ids::{Digest, ImageName, Revision};
 use crate::model::observed::Limits;
 
@@ -93,6 +94,11 @@ pub enum Deed {
     },
     /// Tell a container that runs other names and addresses.
     SetHosts,
+    /// Have the kernel let a project use no more than this on a node.
+    SetGroup {
+        /// Its limits; with none of them its group may go.
+        limits: GroupLimits,
+    },
     /// Remove a container.
     Remove {
         /// Which incarnation.
@@ -118,6 +124,7 @@ impl Deed {
             Self::PutFiles => "put files",
             Self::SetRules { .. } => "set rules",
             Self::SetHosts => "set hosts",
+            Self::SetGroup { .. } => "set quota",
             Self::Create { .. } => "create",
             Self::Start { earlier: true, .. } => "start again",
             Self::Start { restart: false, .. } => "start",

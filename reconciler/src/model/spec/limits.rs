@@ -26,6 +26,10 @@ pub const IO_RATES: (u64, u64) = (1, i64::MAX as u64);
 /// Most of anything that is counted; guards the arithmetic.
 pub const COUNT_MAX: u64 = 1_000_000_000;
 
+/// So many projects can be in each other. Each is a control group around those inside it, and the
+/// kernel accounts for all of them; organisations are not deeper than this.
+pub const PROJECT_DEPTH_MAX: usize = 8;
+
 /// Ways to share memory and semaphores.
 pub const IPC: [&str; 4] = ["private", "shareable", "host", "none"];
 

@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::files::LocalFile;
 use super::links::Grant;
+use super::resources::BlockIo;
 use super::verify::Verify;
 #[cfg(feature = "schema")]
 use super::{defaults, form, limits};
+use crate::model::ids::Name;
 use crate::model::quantity::{Bytes, Cpus};
+use crate::model::sparse::Sparse;
 
 /// An image: where it comes from, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,6 +182,9 @@ pub struct ProjectSpec {
     /// The most that the project may use. What is not set is not limited.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub quota: Quota,
+    /// The project that this one is a part of: what is used here counts there, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Name>,
     /// The projects whose links may lead to instances of this one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(
@@ -201,8 +207,11 @@ pub struct Quota {
     pub memory: Option<Bytes>,
     /// Processes and threads of all instances together.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(range(max = limits::COUNT_MAX)))]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = limits::COUNT_MAX)))]
     pub pids: Option<u64>,
+    /// Reads and writes of block devices, of all instances together.
+    #[serde(skip_serializing_if = "Sparse::is_empty")]
+    pub io: Sparse<BlockIo>,
     /// Replicas of all instances together.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(max = limits::COUNT_MAX)))]
@@ -219,4 +228,49 @@ pub struct Quota {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(max = limits::COUNT_MAX)))]
     pub volumes: Option<u64>,
+}
+
+impl Quota {
+    /// Where this is more than `outer`: the field, and both values. What `outer` leaves out limits
+    /// nothing, and what this leaves out is limited by `outer` alone; a weight is compared with
+    /// those of neighbours, and with nobody else's.
+    #[must_use]
+    pub fn above(&self, outer: &Self) -> Vec<(&'static str, String, String)> {
+        fn more<T: PartialOrd + ToString>(
+            found: &mut Vec<(&'static str, String, String)>,
+            field: &'static str,
+            (own, outer): (Option<T>, Option<T>),
+        ) {
+            if let (Some(own), Some(outer)) = (own, outer)
+                && own > outer
+            {
+                found.push((field, own.to_string(), outer.to_string()));
+            }
+        }
+        fn rates<T: Copy + PartialOrd + std::fmt::Display>(
+            found: &mut Vec<(&'static str, String, String)>,
+            (own, outer): (&BTreeMap<String, T>, &BTreeMap<String, T>),
+        ) {
+            for (device, own) in own {
+                if let Some(outer) = outer.get(device).filter(|outer| own > outer) {
+                    found.push(("io", format!("{own} of {device}"), outer.to_string()));
+                }
+            }
+        }
+        let Self { cpus, memory, pids, io, instances, ports, images, volumes } = self;
+        let mut found = Vec::new();
+        more(&mut found, "cpus", (*cpus, outer.cpus));
+        more(&mut found, "memory", (*memory, outer.memory));
+        more(&mut found, "pids", (*pids, outer.pids));
+        let BlockIo { weight: _, read_bps, write_bps, read_iops, write_iops } = &**io;
+        rates(&mut found, (read_bps, &outer.io.read_bps));
+        rates(&mut found, (write_bps, &outer.io.write_bps));
+        rates(&mut found, (read_iops, &outer.io.read_iops));
+        rates(&mut found, (write_iops, &outer.io.write_iops));
+        more(&mut found, "instances", (*instances, outer.instances));
+        more(&mut found, "ports", (*ports, outer.ports));
+        more(&mut found, "images", (*images, outer.images));
+        more(&mut found, "volumes", (*volumes, outer.volumes));
+        found
+    }
 }

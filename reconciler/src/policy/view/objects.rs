@@ -136,6 +136,7 @@ table! {
     /// A Project.
     PROJECT = "Project": ProjectSpec {
         "quota": Part(&QUOTA) |spec| part(&spec.quota);
+        "parent": Text |spec| spec.parent.as_ref().and_then(shown);
         "grant": Parts(&GRANT) |spec, at| maybe_part(spec.grant.get(at));
     }
 }
@@ -146,6 +147,9 @@ table! {
         "cpus": Cpus |quota| quota.cpus;
         "memory": Memory |quota| quota.memory;
         "pids": Number |quota| quota.pids;
+        "io": Part(&super::instance::BLOCK_IO) |quota| {
+            part::<crate::model::spec::BlockIo>(&quota.io)
+        };
         "instances": Number |quota| quota.instances;
         "ports": Number |quota| quota.ports;
         "images": Number |quota| quota.images;

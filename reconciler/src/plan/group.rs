@@ -1,0 +1,363 @@
+//! Quotas in the kernel: one control group a project on each node, which all its containers there
+//! are below.
+//!
+//! A group has its limits before the first container is made in it, and loses them after the last one
+//! has gone. Its limits are compared with what the node's kernel says, so what another hand wrote is
+//! drift like any other. Where the groups cannot be had from here nothing is done, and the
+//! project's condition says so.
+
+use std::collections::BTreeMap;
+
+use super::needs::{Need, backing_off};
+use super::replica::Replica;
+use super::shares::{self, Holding, holdings, share};
+use super::{Change, ChangeKind, Round};
+use crate::diff::{show_bytes, show_count, show_cpus};
+use crate::model::groups::{GroupLimits, Groups, is_same_cpus, is_same_memory};
+use crate::model::ids::{Name, ObjectId};
+use crate::model::observed::{CgroupDriver, Reach};
+use crate::model::quantity::Cpus;
+use crate::model::snapshot::Located;
+use crate::model::spec::Quota;
+use crate::report::Reason;
+use crate::step::{Action, Cause, FieldChange, StepId};
+use crate::want;
+
+/// What the group of a container is called where it is not as it shall be.
+pub(super) const GROUP: &str = "project.parent";
+
+/// What this round knows of groups.
+#[derive(Debug, Default)]
+pub(super) struct GroupsOf {
+    /// Where replicas of projects are, of those that were asked about.
+    holdings: BTreeMap<Name, BTreeMap<Name, Holding>>,
+    /// What was found out of each.
+    needs: BTreeMap<ObjectId, Need>,
+}
+
+impl<'a> Round<'a> {
+    /// Brings the groups of each node to what quotas say.
+    pub(super) fn groups(&mut self) {
+        let snapshot = self.snapshot;
+        for (node, seen) in &snapshot.nodes {
+            let recorded = snapshot.records.nodes.get(node).map(|record| &record.groups);
+            let recorded = recorded.filter(|groups| !groups.is_empty());
+            if snapshot.desired.projects.is_empty() && recorded.is_none() {
+                continue;
+            }
+            if seen.reach != Reach::Reachable || !seen.groups.are_ours() {
+                continue;
+            }
+            let has_quota = |project: &&Name| !self.quota(project).is_none_or(is_of_no_group);
+            let declared = snapshot.desired.projects.keys().filter(has_quota);
+            let held: Vec<&Name> =
+                declared.filter(|project| shares::is_on(snapshot, project, node)).collect();
+            let gone = recorded.into_iter().flat_map(BTreeMap::keys);
+            let gone: Vec<&Name> = gone.filter(|project| !held.contains(project)).collect();
+            for project in held {
+                // What comes of it is noted by itself.
+                let _ = self.need_group(node, project);
+            }
+            for project in gone {
+                let object = ObjectId::Group { node: node.clone(), project: project.clone() };
+                let _ = self.bring(object, node, project, GroupLimits::default(), None);
+            }
+        }
+    }
+
+    /// Whether all groups that a container of `project` on `node` is in are as their quotas say.
+    pub(super) fn need_group(&mut self, node: &Name, project: &Name) -> Need {
+        let snapshot = self.snapshot;
+        let Some((node, seen)) = snapshot.nodes.get_key_value(node) else { return Need::Ready };
+        if snapshot.desired.projects.is_empty() || !seen.groups.are_ours() {
+            return Need::Ready;
+        }
+        let mut last = None;
+        // An inner group comes after the one around it.
+        for outer in snapshot.desired.lineage(project) {
+            let Some((outer, _)) = snapshot.desired.projects.get_key_value(&outer) else {
+                continue;
+            };
+            match self.group(node, outer, last) {
+                Need::Ready => {}
+                Need::After(step) => last = Some(step),
+                blocked @ Need::Blocked(_) => return blocked,
+            }
+        }
+        last.map_or(Need::Ready, Need::After)
+    }
+
+    /// The name of a project's group on a node, as containers are told their parent.
+    pub(super) fn group_name(&self, node: &Name, project: &Name) -> String {
+        self.group_below(node, &self.snapshot.desired.lineage(project))
+    }
+
+    /// The same of a project that is in no other.
+    fn flat_group_name(&self, node: &Name, project: &Name) -> String {
+        self.group_below(node, std::slice::from_ref(project))
+    }
+
+    fn group_below(&self, node: &Name, lineage: &[Name]) -> String {
+        let snapshot = self.snapshot;
+        let recorded = snapshot.records.nodes.get(node);
+        let declared = snapshot.desired.nodes.get(node);
+        let root = recorded
+            .and_then(|record| record.cgroup_root.clone())
+            .or_else(|| declared.and_then(|node| node.spec.cgroup_root.clone()))
+            .or_else(|| Some(want::cgroup_root(snapshot.records.owner.as_ref()?, node)))
+            .unwrap_or_default();
+        let engine = snapshot.nodes.get(node).and_then(|node| node.engine.as_ref());
+        let driver = engine.map_or(CgroupDriver::Cgroupfs, |engine| engine.cgroup_driver);
+        want::cgroup_parent(driver, &root, lineage)
+    }
+
+    /// Whether the kernel of a node can be told what containers may use.
+    pub(super) fn is_kernel_ours(&self, node: &Name) -> bool {
+        self.snapshot.nodes.get(node).is_some_and(|seen| seen.groups.are_ours())
+    }
+
+    /// That a container is in another group than its project's, if it is: the project was put into
+    /// another one, or taken out. Groups cannot be changed while it lives.
+    pub(super) fn other_group(
+        &self,
+        replica: &Replica<'_, '_>,
+        target: &Located,
+    ) -> Option<FieldChange> {
+        let snapshot = self.snapshot;
+        let have = target.container.config.cgroup_parent.as_str();
+        let project = &replica.key.instance.project;
+        let wanted = self.group_name(replica.node, project);
+        if have == wanted {
+            return None;
+        }
+        // What its node called groups at another time is no reason for another container.
+        let known = snapshot.desired.projects.keys();
+        let known = known.map(|outer| self.group_name(replica.node, outer));
+        let alone = self.flat_group_name(replica.node, project);
+        let in_another = known.into_iter().any(|outer| is_directly_in(have, &outer, project));
+        (have == alone || in_another).then(|| FieldChange {
+            field: GROUP.to_owned(),
+            from: have.to_owned(),
+            to: wanted,
+        })
+    }
+
+    fn quota(&self, project: &Name) -> Option<&'a Quota> {
+        self.snapshot.desired.projects.get(project).map(|declared| &declared.spec.quota)
+    }
+
+    fn group(&mut self, node: &'a Name, project: &'a Name, after: Option<StepId>) -> Need {
+        let snapshot = self.snapshot;
+        let object = ObjectId::Group { node: node.clone(), project: project.clone() };
+        if let Some(known) = self.groups.needs.get(&object) {
+            return known.clone();
+        }
+        let Some(quota) = self.quota(project).filter(|quota| !is_of_no_group(quota)) else {
+            return Need::Ready;
+        };
+        if snapshot.desired.nodes.len() == 1 {
+            let wanted = share(quota, &BTreeMap::new(), node);
+            return self.bring(object, node, project, wanted, after);
+        }
+        let known = &mut self.groups.holdings;
+        let of = known.entry(project.clone()).or_insert_with(|| holdings(snapshot, project));
+        let wanted = share(quota, of, node);
+        let others = of.keys().filter(|at| *at != node).cloned().collect::<Vec<_>>();
+        let free = self.at_most(&wanted, quota, project, &others);
+        let is_there = self.seen_limits(node, project).is_some();
+        if free != wanted && !is_there {
+            // With less than its share a container might not even start.
+            let held = others.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+            let what = format!("its share of the quota of project {project}, which {held} has yet");
+            let need = Need::Blocked(Reason::WaitingOn { what });
+            self.groups.needs.insert(object, need.clone());
+            return need;
+        }
+        self.bring(object, node, project, free, after)
+    }
+
+    fn seen_limits(&self, node: &Name, project: &Name) -> Option<&'a GroupLimits> {
+        match &self.snapshot.nodes.get(node)?.groups {
+            Groups::Read { limits, .. } => limits.get(self.group_name(node, project).as_str()),
+            Groups::Unknown { .. } | Groups::Elsewhere { .. } => None,
+        }
+    }
+
+    /// What of `wanted` can be had now: what other nodes still have is given up there before it is
+    /// given here.
+    fn at_most(
+        &self,
+        wanted: &GroupLimits,
+        quota: &Quota,
+        project: &Name,
+        others: &[Name],
+    ) -> GroupLimits {
+        let (mut cpus, mut memory, mut pids) = (0_u64, 0_u64, 0_u64);
+        for have in others.iter().filter_map(|node| self.seen_limits(node, project)) {
+            cpus = cpus.saturating_add(have.nano_cpus);
+            memory = memory.saturating_add(have.memory);
+            pids = pids.saturating_add(have.pids);
+        }
+        let left = |quota: Option<u64>, taken: u64| quota.map(|all| all.saturating_sub(taken));
+        let within = |wanted: u64, left: Option<u64>, least: u64| match left {
+            Some(left) if wanted > 0 => wanted.min(left.max(least)),
+            Some(_) | None => wanted,
+        };
+        let (cpus_least, memory_least, pids_least) = shares::FLOORS;
+        let of_cpus = left(quota.cpus.map(|cpus| cpus.0), cpus);
+        let of_memory = left(quota.memory.map(|bytes| bytes.0), memory);
+        GroupLimits {
+            nano_cpus: within(wanted.nano_cpus, of_cpus, cpus_least),
+            memory: within(wanted.memory, of_memory, memory_least),
+            pids: within(wanted.pids, left(quota.pids, pids), pids_least),
+            io: wanted.io.clone(),
+        }
+    }
+
+    /// Brings one group to its limits, and remembers what came of it.
+    fn bring(
+        &mut self,
+        object: ObjectId,
+        node: &'a Name,
+        project: &'a Name,
+        wanted: GroupLimits,
+        after: Option<StepId>,
+    ) -> Need {
+        let need = self.try_bring(&object, node, project, wanted, after);
+        if let Need::Blocked(reason) = &need
+            && !matches!(reason, Reason::InFlight { .. })
+        {
+            self.wait(&object, Some(node), reason.clone());
+        }
+        self.groups.needs.insert(object, need.clone());
+        need
+    }
+
+    fn try_bring(
+        &mut self,
+        object: &ObjectId,
+        node: &'a Name,
+        project: &'a Name,
+        wanted: GroupLimits,
+        after: Option<StepId>,
+    ) -> Need {
+        let snapshot = self.snapshot;
+        let Some(Groups::Read { limits, missing, within }) =
+            snapshot.nodes.get(node).map(|seen| &seen.groups)
+        else {
+            return Need::Ready;
+        };
+        let record = snapshot.records.nodes.get(node);
+        let record = record.and_then(|record| record.groups.get(project));
+        let group = self.group_name(node, project);
+        let have = limits.get(group.as_str());
+        let mut wanted = wanted.without(missing);
+        let tight = within.then(|| self.tight(node, project, &wanted)).flatten();
+        if tight.is_some() {
+            wanted.nano_cpus = have.map_or(0, |have| have.nano_cpus);
+        }
+        let is_there = have.is_some_and(|have| wanted.is_said_by(have));
+        let is_settled = match wanted.is_empty() {
+            false => is_there,
+            true => record.is_none() && have.is_none_or(GroupLimits::is_empty),
+        };
+        if let Some(reason) = self.under_way(object) {
+            return Need::Blocked(reason);
+        }
+        if is_settled {
+            return tight.map_or(Need::Ready, |message| Need::Blocked(Reason::Stalled { message }));
+        }
+        if let Some(reason) = self.blocked_node(node) {
+            return Need::Blocked(reason);
+        }
+        let goal = wanted.digest();
+        let failure = record.and_then(|record| record.failure.as_ref());
+        if let Some(failure) = failure.filter(|failure| failure.goal == goal)
+            && failure.waits(snapshot.now)
+        {
+            self.report.wake(failure.retry_at);
+            return Need::Blocked(backing_off(failure));
+        }
+        let nothing = GroupLimits::default();
+        let fields = changes(have.unwrap_or(&nothing), &wanted);
+        let (kind, cause) = match record {
+            None => (ChangeKind::Prepare, Cause::Declared),
+            Some(_) if wanted.is_empty() => (ChangeKind::Tidy, Cause::NotDeclared),
+            Some(record) if record.asked.is_said_by(&wanted) => {
+                (ChangeKind::InPlace, Cause::Drifted { fields })
+            }
+            Some(_) => (ChangeKind::InPlace, Cause::Changed { fields }),
+        };
+        let (object, node) = (object.clone(), node.clone());
+        let change = Change { object, node, kind, cause, goal };
+        let action = Action::SetGroup { group, limits: wanted };
+        self.chain(change, vec![action], after.as_slice()).map_or(Need::Ready, Need::After)
+    }
+
+    /// Why a group cannot have so little cpu time: a container in it has more.
+    fn tight(&self, node: &Name, project: &Name, wanted: &GroupLimits) -> Option<String> {
+        let snapshot = self.snapshot;
+        if wanted.nano_cpus == 0 {
+            return None;
+        }
+        let inner = shares::within(snapshot, project);
+        let containers = snapshot.containers.iter();
+        let mut inside =
+            containers.filter(|(replica, _)| inner.contains(&&replica.instance.project));
+        let (replica, cpus) = inside.find_map(|(replica, located)| {
+            let at = located.iter().find(|at| {
+                at.node == *node && at.container.config.limits.nano_cpus > wanted.nano_cpus
+            })?;
+            Some((replica, at.container.config.limits.nano_cpus))
+        })?;
+        Some(format!(
+            "cpus {} of project {project} cannot be enforced on node {node} while {replica} may use \
+             {}: this kernel lets no group have less than one in it; lower the limit of \
+             {}, or raise the quota",
+            Cpus(wanted.nano_cpus),
+            Cpus(cpus),
+            replica.instance
+        ))
+    }
+}
+
+/// Whether `group` is that of a project right in the group `outer`.
+fn is_directly_in(group: &str, outer: &str, project: &Name) -> bool {
+    match outer.strip_suffix(".slice") {
+        None => {
+            group.strip_prefix(outer).and_then(|rest| rest.strip_prefix('/'))
+                == Some(project.as_str())
+        }
+        Some(stem) => {
+            let part = project.as_str().replace('-', "\\x2d");
+            let rest = group.strip_prefix(stem).and_then(|rest| rest.strip_prefix('-'));
+            rest.and_then(|rest| rest.strip_suffix(".slice")) == Some(part.as_str())
+        }
+    }
+}
+
+/// Whether a quota says nothing that the kernel could hold.
+fn is_of_no_group(quota: &Quota) -> bool {
+    let Quota { cpus, memory, pids, io, instances: _, ports: _, images: _, volumes: _ } = quota;
+    cpus.is_none() && memory.is_none() && pids.is_none() && io.is_empty()
+}
+
+fn changes(have: &GroupLimits, wanted: &GroupLimits) -> Vec<FieldChange> {
+    let mut found = Vec::new();
+    let mut add = |field: &str, from: String, to: String| {
+        found.push(FieldChange { field: field.to_owned(), from, to });
+    };
+    if !is_same_cpus(wanted.nano_cpus, have.nano_cpus) {
+        add("cpus", show_cpus(have.nano_cpus), show_cpus(wanted.nano_cpus));
+    }
+    if !is_same_memory(wanted.memory, have.memory) {
+        add("memory", show_bytes(have.memory), show_bytes(wanted.memory));
+    }
+    if wanted.pids != have.pids {
+        add("pids", show_count(have.pids), show_count(wanted.pids));
+    }
+    if have.io != wanted.io {
+        add("io", String::new(), String::new());
+    }
+    found
+}
