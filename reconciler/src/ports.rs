@@ -18,6 +18,7 @@ use crate::model::record::{
 use crate::model::rollout::{Kept, Rollout};
 use crate::model::time::Timestamp;
 use crate::policy::facts::{Signed, WhoSigned};
+use crate::pressure::Readings;
 use crate::step::Action;
 use crate::usage::{Counters, Marks, Pending, Tally, Target};
 
@@ -364,6 +365,11 @@ pub struct Usage {
 pub trait Sampler: Send {
     /// The figures of a container; `None` if no container of that id runs on this host.
     fn sample(&mut self, target: &Target) -> Option<Counters>;
+
+    /// What this host as a whole waited for since it was started.
+    fn host(&mut self) -> Readings {
+        Readings::default()
+    }
 }
 
 /// Keeps what was used. All of it can be lost, and nothing else is.

@@ -190,6 +190,10 @@ fn sum(one: &Counters, other: &Counters) -> Counters {
         throttled_periods,
         throttled_ns,
         oom_kills,
+        periods,
+        pids_refused,
+        memory_stalled_us,
+        io_stalled_us,
     } = *other;
     Counters {
         cpu_ns: one.cpu_ns + cpu_ns,
@@ -202,6 +206,10 @@ fn sum(one: &Counters, other: &Counters) -> Counters {
         throttled_periods: one.throttled_periods + throttled_periods,
         throttled_ns: one.throttled_ns + throttled_ns,
         oom_kills: one.oom_kills + oom_kills,
+        periods: one.periods + periods,
+        pids_refused: one.pids_refused.map(|refused| refused + pids_refused.unwrap_or(0)),
+        memory_stalled_us: one.memory_stalled_us + memory_stalled_us,
+        io_stalled_us: one.io_stalled_us + io_stalled_us,
     }
 }
 

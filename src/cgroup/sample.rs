@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 use reconciler::ports::Sampler;
+use reconciler::pressure::Readings;
 use reconciler::usage::{Counters, Target};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, read};
@@ -25,6 +26,9 @@ const PAGE_BYTES: usize = 4096 - 512;
 /// opened anew.
 const PARENTS_MAX: usize = 64;
 
+/// What hardly ever changes is read at one look in so many: a file takes as long as another.
+const SELDOM: u8 = 3;
+
 /// Reads control groups.
 #[derive(Debug)]
 pub struct Groups {
@@ -32,6 +36,8 @@ pub struct Groups {
     parents: BTreeMap<String, Parent>,
     buffer: Vec<u8>,
     name: String,
+    /// Counts looks at everybody.
+    turn: u8,
 }
 
 /// The group above those of containers, in each controller's tree.
@@ -52,7 +58,7 @@ impl Groups {
     #[must_use]
     pub fn new(trees: Option<Hierarchy>) -> Self {
         let (parents, buffer, name) = (BTreeMap::new(), vec![0; FILE_BYTES_MAX], String::new());
-        Self { trees, parents, buffer, name }
+        Self { trees, parents, buffer, name, turn: 0 }
     }
 
     /// The figures of a group; `None` if it is not there.
@@ -70,7 +76,7 @@ impl Groups {
     }
 
     fn read(&mut self, above: &str, own: &str) -> Option<Counters> {
-        let Self { trees, parents, buffer, name } = self;
+        let Self { trees, parents, buffer, name, turn } = self;
         let trees = trees.as_ref()?;
         if !parents.contains_key(above) {
             if parents.len() >= PARENTS_MAX {
@@ -79,7 +85,9 @@ impl Groups {
             parents.insert(above.to_owned(), open(trees, above));
         }
         let parent = parents.get(above)?;
-        let mut of = Of { parent, own, buffer, name };
+        let first = own.bytes().next().unwrap_or_default();
+        let in_full = first.wrapping_add(*turn).is_multiple_of(SELDOM);
+        let mut of = Of { parent, own, buffer, name, in_full };
         match trees.version() {
             Version::One => of.version_one(),
             Version::Two => of.version_two(),
@@ -102,6 +110,16 @@ impl Sampler for Groups {
         let Target { driver, parent, life, .. } = target;
         self.counters(&container_group(parent, *driver, &life.container.0))
     }
+
+    fn host(&mut self) -> Readings {
+        self.turn = self.turn.wrapping_add(1);
+        let of = |what: &str| {
+            let text = std::fs::read(format!("/proc/pressure/{what}"));
+            // A kernel that does not count it waits for nothing, as far as anybody can tell.
+            text.map_or(0, |text| stalled_us(&text))
+        };
+        Readings { memory_stalled_us: of("memory"), io_stalled_us: of("io"), ..Readings::default() }
+    }
 }
 
 /// One group that is being read.
@@ -111,6 +129,8 @@ struct Of<'a> {
     own: &'a str,
     buffer: &'a mut Vec<u8>,
     name: &'a mut String,
+    /// Whether what changes seldom is read, too.
+    in_full: bool,
 }
 
 impl Of<'_> {
@@ -121,6 +141,7 @@ impl Of<'_> {
         if let Some(text) = self.read(Controller::Cpu, "cpu.stat") {
             for (key, value) in pairs(text) {
                 match key {
+                    b"nr_periods" => counters.periods = value,
                     b"nr_throttled" => counters.throttled_periods = value,
                     b"throttled_time" => counters.throttled_ns = value,
                     _ => {}
@@ -133,6 +154,11 @@ impl Of<'_> {
             counters.oom_kills = value_of(text, b"oom_kill");
         }
         counters.pids = self.read(Controller::Pids, "pids.current").map_or(0, number);
+        if self.in_full
+            && let Some(text) = self.read(Controller::Pids, "pids.events")
+        {
+            counters.pids_refused = Some(value_of(text, b"max"));
+        }
         if let Some(text) = self.read(Controller::Io, "blkio.throttle.io_service_bytes_recursive") {
             (counters.read_bytes, counters.written_bytes) = both_ways(text);
         }
@@ -150,6 +176,7 @@ impl Of<'_> {
         for (key, value) in pairs(self.read(Controller::Cpu, "cpu.stat")?) {
             match key {
                 b"usage_usec" => counters.cpu_ns = value.saturating_mul(1000),
+                b"nr_periods" => counters.periods = value,
                 b"nr_throttled" => counters.throttled_periods = value,
                 b"throttled_usec" => counters.throttled_ns = value.saturating_mul(1000),
                 _ => {}
@@ -161,6 +188,11 @@ impl Of<'_> {
             counters.oom_kills = value_of(text, b"oom_kill");
         }
         counters.pids = self.read(Controller::Pids, "pids.current").map_or(0, number);
+        if self.in_full
+            && let Some(text) = self.read(Controller::Pids, "pids.events")
+        {
+            counters.pids_refused = Some(value_of(text, b"max"));
+        }
         for word in self.read(Controller::Io, "io.stat").unwrap_or_default().split(is_space) {
             let Some(equals) = word.iter().position(|byte| *byte == b'=') else { continue };
             let (key, value) = (&word[..equals], number(&word[equals + 1..]));
@@ -172,6 +204,9 @@ impl Of<'_> {
                 _ => {}
             }
         }
+        counters.memory_stalled_us =
+            self.read(Controller::Memory, "memory.pressure").map_or(0, stalled_us);
+        counters.io_stalled_us = self.read(Controller::Io, "io.pressure").map_or(0, stalled_us);
         Some(counters)
     }
 
@@ -231,6 +266,13 @@ fn value_of(text: &[u8], key: &[u8]) -> u64 {
     pairs(text).find(|(found, _)| *found == key).map_or(0, |(_, value)| value)
 }
 
+/// How long something waited, of a file of pressures: `some avg10=0.00 avg60=0.00 avg300=0.00 total=12`.
+fn stalled_us(text: &[u8]) -> u64 {
+    let line = text.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"some "));
+    let mut words = line.unwrap_or_default().split(is_space);
+    words.find_map(|word| word.strip_prefix(b"total=")).map_or(0, number)
+}
+
 /// What was read and what was written, of all devices; each has a line for `Read` and for `Write`, as
 /// `8:0 Read 4096`.
 fn both_ways(text: &[u8]) -> (u64, u64) {
@@ -271,6 +313,10 @@ mod tests {
         throttled_periods: 7,
         throttled_ns: 90_000,
         oom_kills: 1,
+        periods: 70,
+        pids_refused: Some(4),
+        memory_stalled_us: 0,
+        io_stalled_us: 0,
     };
 
     #[test]
@@ -288,13 +334,21 @@ mod tests {
                 ("memory/w/a/memory.stat", "inactive_file 3\ntotal_inactive_file 1000000\n"),
                 ("memory/w/a/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"),
                 ("pids/w/a/pids.current", "5\n"),
+                ("pids/w/a/pids.events", "max 4\n"),
                 ("blkio/w/a/blkio.throttle.io_service_bytes_recursive", bytes),
                 ("blkio/w/a/blkio.throttle.io_serviced_recursive", times),
             ],
         );
         let mut groups = Groups::new(Some(Hierarchy::at(Version::One, room.path())));
+        groups.turn = 2;
         assert_eq!(groups.counters("/w/a"), Some(EXPECTED));
         assert_eq!(groups.counters("/w/b"), None, "it is not there");
+    }
+
+    fn pressure(total: u64) -> String {
+        let line =
+            |kind, total| format!("{kind} avg10=1.50 avg60=0.00 avg300=0.00 total={total}\n");
+        line("some", total) + &*line("full", 3)
     }
 
     #[test]
@@ -315,6 +369,9 @@ mod tests {
                     "low 0\nhigh 0\nmax 9\noom 2\noom_kill 1\noom_group_kill 0\n",
                 ),
                 ("w/a/pids.current", "5\n"),
+                ("w/a/pids.events", "max 4\n"),
+                ("w/a/memory.pressure", &pressure(77)),
+                ("w/a/io.pressure", &pressure(88)),
                 (
                     "w/a/io.stat",
                     "8:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n\
@@ -323,7 +380,9 @@ mod tests {
             ],
         );
         let mut groups = Groups::new(Some(Hierarchy::at(Version::Two, room.path())));
-        assert_eq!(groups.counters("/w/a"), Some(EXPECTED));
+        groups.turn = 2;
+        let expected = Counters { memory_stalled_us: 77, io_stalled_us: 88, ..EXPECTED };
+        assert_eq!(groups.counters("/w/a"), Some(expected));
         assert_eq!(groups.counters("w/b"), None, "it is not there");
     }
 

@@ -9,12 +9,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use reconciler::engine::Event;
 use reconciler::model::ids::Name;
 use reconciler::model::time::Timestamp;
 use reconciler::ports::{Sampler, StoreError, UsageStore};
 use reconciler::usage::{Account, Counters, Meter, Query, Tally, Target};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::gauges::Gauges;
 use super::{Input, now};
 
 /// How often what was used is written. What a crash loses of it is still in the kernel's counters, but
@@ -146,6 +148,8 @@ fn serve(metering: Metering, orders: &Receiver<Order>, inputs: &UnboundedSender<
         keeps,
         booked_at: Instant::now(),
         away: BTreeSet::new(),
+        gauges: Gauges::default(),
+        inputs: inputs.clone(),
     };
     let mut next = every.map(|every| Instant::now() + every);
     loop {
@@ -188,6 +192,8 @@ struct Work {
     booked_at: Instant,
     /// Nodes of which no container was found the last time: it is looked for one of them only.
     away: BTreeSet<Name>,
+    gauges: Gauges,
+    inputs: UnboundedSender<Input>,
 }
 
 impl Work {
@@ -225,6 +231,13 @@ impl Work {
             all.push(seen);
         }
         self.away = &tried - &here;
+        if self.keeps {
+            let news = self.gauges.see(&all, now(), self.sampler.host());
+            if !news.is_empty() {
+                // Once the loop has ended nobody needs any.
+                let _ = self.inputs.send(Input::Event(Event::Pressed(news)));
+            }
+        }
         all
     }
 

@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod exec_tests;
+mod gauges;
 mod health;
 mod meter;
 mod nodes;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::pressure::Readings;
+
 /// What a container has used since its start, and what it uses now. A figure that its node does not
 /// tell is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,9 +29,31 @@ pub struct Counters {
     pub throttled_ns: u64,
     /// How often the kernel ended one of its processes for its use of memory, since its start.
     pub oom_kills: u64,
+    /// Periods in which its processor limit counted, since its start. This and what follows is looked
+    /// at and not kept.
+    pub periods: u64,
+    /// Processes and threads that could not be made, since its start; not looked at each time.
+    pub pids_refused: Option<u64>,
+    /// How long it waited for memory, in microseconds, where its kernel counts that by group.
+    pub memory_stalled_us: u64,
+    /// The same for block devices.
+    pub io_stalled_us: u64,
 }
 
 impl Counters {
+    /// What it may run short of.
+    #[must_use]
+    pub fn readings(&self) -> Readings {
+        Readings {
+            oom_kills: self.oom_kills,
+            periods: self.periods,
+            throttled_periods: self.throttled_periods,
+            pids_refused: self.pids_refused,
+            memory_stalled_us: self.memory_stalled_us,
+            io_stalled_us: self.io_stalled_us,
+        }
+    }
+
     /// Whether these can be later figures of the same run: nothing that only grows is less.
     #[must_use]
     pub fn follow(&self, before: &Self) -> bool {
@@ -44,6 +68,11 @@ impl Counters {
             throttled_periods,
             throttled_ns,
             oom_kills,
+            // Not kept: the ones before may be unknown.
+            periods: _,
+            pids_refused: _,
+            memory_stalled_us: _,
+            io_stalled_us: _,
         } = self;
         *cpu_ns >= before.cpu_ns
             && *read_bytes >= before.read_bytes

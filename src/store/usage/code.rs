@@ -92,6 +92,10 @@ impl Writer {
             throttled_periods,
             throttled_ns,
             oom_kills,
+            periods: _,
+            pids_refused: _,
+            memory_stalled_us: _,
+            io_stalled_us: _,
         } = *counters;
         self.text(&container.0);
         self.number(series);
@@ -203,6 +207,7 @@ impl<'a> Reader<'a> {
             throttled_periods: self.number()?,
             throttled_ns: self.number()?,
             oom_kills: self.number()?,
+            ..Counters::default()
         };
         Ok((container, Mark { series, since, at, counters, nano_cpus: None }))
     }

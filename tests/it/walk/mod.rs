@@ -33,6 +33,7 @@ mod plans;
 mod policed;
 mod policies;
 mod ports;
+mod pressure;
 mod proxy;
 mod quota;
 mod requests;
