@@ -207,6 +207,7 @@ impl Trail {
             | Entry::Ended { .. }
             | Entry::Gone { .. }
             | Entry::PolicySet { .. }
+            | Entry::Pressed { .. }
             | Entry::Kept { .. }
             | Entry::RolledOut { .. }
             | Entry::Restarted { .. }

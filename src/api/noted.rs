@@ -185,6 +185,17 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             let ExecNote { by, program, .. } = exec;
             (NotedKind::Exec, of(replica), None, format!("`{program}` of {by}: {how}"))
         }
+        Entry::Pressed { replica, node, pressure, message } => {
+            let whose = match replica {
+                Some(replica) => of(replica),
+                None => of(&format!("node {node}")),
+            };
+            let message = match message {
+                Some(message) => format!("{}: {message}", pressure.condition()),
+                None => format!("{} is over: it {}", pressure.condition(), pressure.over()),
+            };
+            (NotedKind::Pressed, whose, Some(node), message)
+        }
         Entry::PolicySet { set } => {
             let PolicySetNote { digest, policies } = set;
             let message = format!("{} policies, set {}", policies.len(), short(&digest.0));

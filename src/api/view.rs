@@ -300,7 +300,10 @@ pub fn nodes(snapshot: &Snapshot) -> Vec<NodeStatus> {
             another,
             containers: u32::try_from(ours).unwrap_or(u32::MAX),
             foreign: seen.map_or(0, |seen| u32::try_from(seen.foreign.len()).unwrap_or(u32::MAX)),
-            conditions: node_without_quotas(snapshot, name).into_iter().collect(),
+            conditions: node_without_quotas(snapshot, name)
+                .into_iter()
+                .chain(status::pressure::of_node(snapshot, name))
+                .collect(),
         }
     };
     snapshot.desired.nodes.iter().map(status).collect()

@@ -82,6 +82,7 @@ pub fn touched(entry: &Entry) -> Touched {
         Entry::Asked { .. }
         | Entry::Exec { .. }
         | Entry::ExecEnded { .. }
+        | Entry::Pressed { .. }
         | Entry::PolicySet { .. }
         | Entry::Verdict { .. } => Vec::new(),
         Entry::Text { file, text: _ } => vec![RecordKey::Text(Arc::clone(file))],

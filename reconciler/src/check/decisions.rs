@@ -100,6 +100,7 @@ impl Check<'_> {
                 | Entry::Checkout { .. }
                 | Entry::Exec { .. }
                 | Entry::ExecEnded { .. }
+                | Entry::Pressed { .. }
                 | Entry::PolicySet { .. }
                 | Entry::Verdict { .. }
                 | Entry::Suspended { .. }

@@ -166,6 +166,7 @@ impl Records {
             Entry::Asked { .. }
             | Entry::Exec { .. }
             | Entry::ExecEnded { .. }
+            | Entry::Pressed { .. }
             | Entry::PolicySet { .. }
             | Entry::Verdict { .. } => {}
             Entry::Approved { approval } => self.guard.approval = Some(approval.clone()),

@@ -97,6 +97,7 @@ impl Records {
             | Entry::Checkout { .. }
             | Entry::Exec { .. }
             | Entry::ExecEnded { .. }
+            | Entry::Pressed { .. }
             | Entry::PolicySet { .. }
             | Entry::Verdict { .. }
             | Entry::NodeOrder { .. }
