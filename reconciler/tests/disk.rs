@@ -31,9 +31,9 @@ fn a_size_is_sent_where_the_driver_knows_it() {
     snapshot.records.instances.remove(&"web".parse::<Key>().unwrap());
     let sent = |snapshot: &Snapshot| {
         let (plan, _) = plan(snapshot, &Policies::allow_all());
-        plan.steps.into_iter().find_map(|step| match step.action {
-            Action::CreateContainer { config, .. } => Some(config.more.disk),
-            _ => None,
+        plan.steps.into_iter().find_map(|step| {
+            let Action::CreateContainer { config, .. } = step.action else { return None };
+            Some(config.more.disk)
         })
     };
     assert_eq!(sent(&snapshot), Some(Some(Bytes(1 << 30))));

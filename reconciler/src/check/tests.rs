@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::model::journal::Entry;
 use crate::model::observed::HealthState;
-use crate::model::quantity::{Bytes, Span};
+use crate::model::quantity::{Bytes, Ratio, Span};
 use crate::model::sparse::Sparse;
 use crate::model::spec::{More, Room, Update};
 use crate::plan::{Plan, plan};
@@ -299,6 +299,23 @@ fn room() {
     let memory = |memory: u64| Room { memory: Some(Bytes(memory << 20)), ..Room::default() };
     assert_eq!(check(&with(memory(128)), &plan), []);
     broken(&with(memory(127)), &plan, "with more memory n1 has 134217728 of 133169152 in use");
+    // What is promised twice is there twice; of what the engine tells, too.
+    let promised = |memory: Option<u64>, thousandths: u32| {
+        let mut other = with(Room { memory: memory.map(|mi| Bytes(mi << 20)), ..Room::default() });
+        for declared in other.desired.nodes.values_mut() {
+            let mut node = (*declared.spec).clone();
+            node.overcommit.memory = Some(Ratio(thousandths));
+            declared.spec = Arc::new(node);
+        }
+        for seen in other.nodes.values_mut() {
+            seen.engine.as_mut().unwrap().memory = 100 << 20;
+        }
+        other
+    };
+    assert_eq!(check(&promised(Some(64), 2000), &plan), []);
+    broken(&promised(Some(64), 1999), &plan, "with more memory");
+    assert_eq!(check(&promised(None, 1280), &plan), []);
+    broken(&promised(None, 1279), &plan, "with more memory");
     // Where nothing of it grows, it may pass what there is.
     assert_eq!(check(&with(Room { pids: Some(0), ..Room::default() }), &plan), []);
 }
@@ -312,8 +329,21 @@ fn decisions() {
     let gone = Entry::Gone { replica: replica.clone() };
     let mut plan = Plan { decisions: vec![gone], ..Plan::default() };
     broken(&snapshot, &plan, "is forgotten");
-    plan.decisions = vec![Entry::Placed { replica, node: Name::new("n1").unwrap() }];
+    let node = Name::new("n1").unwrap();
+    plan.decisions = vec![Entry::Placed { replica: replica.clone(), node: node.clone() }];
     broken(&snapshot, &plan, "cannot be placed");
+    let cores = |ordinal: u32, cores: &str| {
+        let (replica, node) = (ReplicaKey { ordinal, ..replica.clone() }, node.clone());
+        Entry::Cores { replica, node, cores: Some(cores.into()) }
+    };
+    plan.decisions = vec![cores(0, "0")];
+    assert_eq!(check(&snapshot, &plan), [], "one of two");
+    plan.decisions = vec![cores(0, "0"), cores(1, "0")];
+    broken(&snapshot, &plan, "is given cpus 0 on n1, which");
+    plan.decisions = vec![cores(0, "0"), cores(1, "1")];
+    broken(&snapshot, &plan, "of the 2 that n1 has");
+    plan.decisions = vec![cores(0, "2")];
+    broken(&snapshot, &plan, "of the 2 that n1 has");
 }
 
 /// What is planned once `web`, of three replicas, runs another image.

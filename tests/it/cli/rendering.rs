@@ -15,11 +15,13 @@ use reconciler::report::{Counts, HeldSet, Reason};
 use reconciler::status::{Condition, InstanceStatus, ReplicaStatus, Truth, describe};
 use reconciler::step::{Cause, FieldChange};
 use windlass::api::protocol::{
-    Happened, NodeStatus, Outcome, Overview, PlanRow, PlanView, Trouble,
+    Happened, NodeStatus, Outcome, Overview, PlainStatus, PlanRow, PlanView, QuotaUse, Trouble,
 };
 use windlass::cli::show::event::Narrator;
 use windlass::cli::show::instance::About;
-use windlass::cli::show::{Style, capacity, event, fields, instance, objects, outcome, plan};
+use windlass::cli::show::{
+    Style, capacity, event, fields, instance, objects, outcome, plain, plan,
+};
 
 const NOW: Timestamp = Timestamp(1_795_171_267_000);
 
@@ -343,6 +345,32 @@ fn nodes_are_listed() {
     let rows = capacity::rows(&near);
     let rows: Vec<String> = rows.iter().map(|(head, text)| format!("{head}: {text}")).collect();
     insta::assert_snapshot!("node_capacity", rows.join("\n"));
+}
+
+#[test]
+fn projects_show_what_is_used_of_their_quotas() {
+    let row = |kind: &str, used: &str, limit: &str| QuotaUse {
+        kind: kind.into(),
+        used: used.into(),
+        made: used.into(),
+        limit: limit.into(),
+    };
+    let shop = PlainStatus {
+        name: "shop".into(),
+        labels: BTreeMap::new(),
+        source: Some("projects.yaml:1".into()),
+        spec: serde_json::json!({ "quota": { "cpus": "4", "memory": "4Gi" }, "parent": "firm" }),
+        nodes: Vec::new(),
+        used_by: 3,
+        conditions: Vec::new(),
+        message: None,
+        quota: vec![row("cpus", "1500m", "4"), row("memory", "2Gi", "4Gi")],
+    };
+    let listed = plain::projects(&[&shop], &pipe());
+    assert!(listed.contains("cpus 1500m/4, memory 2Gi/4Gi"), "{listed}");
+    let described = plain::describe("project", &shop, "specs");
+    let used = described.iter().find(|(head, _)| head == "quota used");
+    assert_eq!(used.map(|(_, text)| text.as_str()), Some("cpus 1500m/4, memory 2Gi/4Gi"));
 }
 
 #[test]
