@@ -238,6 +238,9 @@ fn of_container(
     {
         found.push("resources.memorySwap: the kernel does not limit swap");
     }
+    if spec.resources.disk.is_some() && have.config.more.disk.is_none() {
+        found.push("resources.disk: the engine's storage driver knows no sizes");
+    }
     let security = &spec.more.security;
     let asks = |profile: Option<&str>| profile.is_some_and(|profile| profile != "unconfined");
     if asks(security.apparmor.as_deref()) && lacks(Missing::Apparmor) {

@@ -20,6 +20,7 @@ pub mod placement;
 pub mod plan;
 pub mod policy;
 pub mod ports;
+pub mod pressure;
 pub mod quota;
 pub mod report;
 pub mod revision;

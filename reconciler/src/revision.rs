@@ -20,11 +20,11 @@ const LIST_VERSION: &str = "r1";
 pub fn revision_basis(spec: &InstanceSpec) -> Digest {
     // Everything is named: a field that is forgotten here does not compile.
     let InstanceSpec {
-        image: _,     // counts by its content
-        resources: _, // change in place, or are compared with what is in force
-        flavor: _,    // stands in resources
-        replicas: _,  // says how many, not what
-        power: _,     // changes in place
+        image: _,    // counts by its content
+        resources,   // change in place or are compared with what is in force, but for disk
+        flavor: _,   // stands in resources
+        replicas: _, // says how many, not what
+        power: _,    // changes in place
         command,
         args,
         env,
@@ -82,6 +82,9 @@ pub fn revision_basis(spec: &InstanceSpec) -> Digest {
     }
     for (name, value) in labels {
         line("label", json!([name, value]));
+    }
+    if let Some(disk) = resources.disk {
+        line("disk", json!(disk.0));
     }
     if more.networks.is_empty() {
         // Earlier versions put it on the engine's `bridge`: it moves, once.

@@ -482,6 +482,7 @@ fn records(records: &Records, seal: &Seal, has_owner: bool) -> BTreeMap<String, 
             cordon: _,
             rules: _,
             link_networks: _, // rests on what is seen
+            cores: _,         // are chosen anew for what is made; containers show them
             failure: _,
             groups: _, // rests on what is declared
         } = record;

@@ -76,7 +76,17 @@ pub fn is_container_name(text: &str, replica: &ReplicaKey, incarnation: u64) -> 
 /// The limits that a spec's resources stand for.
 #[must_use]
 pub fn limits(resources: &Resources) -> Limits {
-    let Resources { cpus, cpu_shares, cpuset, memory, memory_swap, pids, io: _ } = resources;
+    let Resources {
+        cpus,
+        cpu_shares,
+        cpuset,
+        memory,
+        memory_swap,
+        pids,
+        cpu_policy: _,
+        disk: _,
+        io: _,
+    } = resources;
     let memory = memory.map_or(0, |bytes| bytes.0);
     Limits {
         nano_cpus: cpus.map_or(0, |cpus| cpus.0),
@@ -320,6 +330,7 @@ fn more(spec: &InstanceSpec) -> Sparse<MoreConfig> {
         workdir: workdir.clone(),
         security: (**security).clone(),
         io: (*spec.resources.io).clone(),
+        disk: spec.resources.disk,
         dns: (**dns).clone(),
         extra_hosts: extra_hosts.clone(),
         init: *init,

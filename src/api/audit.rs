@@ -198,6 +198,7 @@ impl Trail {
             | Entry::Linked { .. }
             | Entry::Placed { .. }
             | Entry::Addressed { .. }
+            | Entry::Cores { .. }
             | Entry::Subnet { .. }
             | Entry::LinksBy { .. }
             | Entry::Protected { .. }
@@ -206,6 +207,7 @@ impl Trail {
             | Entry::Ended { .. }
             | Entry::Gone { .. }
             | Entry::PolicySet { .. }
+            | Entry::Pressed { .. }
             | Entry::Kept { .. }
             | Entry::RolledOut { .. }
             | Entry::Restarted { .. }

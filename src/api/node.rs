@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use reconciler::model::cordon::Cordon;
 use reconciler::model::ids::Name;
+use reconciler::model::spec::{Overcommit, Room};
 use reconciler::model::time::Timestamp;
 use reconciler::status::Condition;
 use serde::{Deserialize, Serialize};
@@ -50,12 +51,24 @@ pub struct NodeStatus {
     /// Memory that their limits sum up to, in bytes.
     #[serde(default)]
     pub memory_used: u64,
-    /// Cpus for replicas, after what is reserved, in billionths.
+    /// What is declared of its capacity.
+    #[serde(default, skip_serializing_if = "Room::is_empty")]
+    pub capacity: Room,
+    /// How much of it is for others than windlass.
+    #[serde(default, skip_serializing_if = "Room::is_empty")]
+    pub reserved: Room,
+    /// How many times the rest may be promised.
+    #[serde(default, skip_serializing_if = "Overcommit::is_empty")]
+    pub overcommit: Overcommit,
+    /// Cpus for replicas, after what is reserved, as often as they may be promised, in billionths.
     #[serde(default)]
     pub cpus_room: Option<u64>,
-    /// Memory for replicas, after what is reserved, in bytes.
+    /// Memory for replicas, after what is reserved, as often as it may be promised, in bytes.
     #[serde(default)]
     pub memory_room: Option<u64>,
+    /// Whether cpus, and whether memory, are borders: else they are only weighed.
+    #[serde(default)]
+    pub borders: (bool, bool),
     /// How long a look at all of it takes, in milliseconds.
     #[serde(default)]
     pub latency_ms: Option<u64>,

@@ -71,6 +71,13 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
         Entry::Addressed { replica, address } => {
             (NotedKind::Decided, of(replica), None, format!("its next container gets {address}"))
         }
+        Entry::Cores { replica, node, cores } => {
+            let message = match cores {
+                Some(cores) => format!("cpus {cores} are its own"),
+                None => "its cpus are everybody's again".to_owned(),
+            };
+            (NotedKind::Decided, of(replica), Some(node), message)
+        }
         Entry::Subnet { network, subnet } => {
             let message = format!("its network gets {subnet}");
             let whose = match network.link_of_network() {
@@ -177,6 +184,17 @@ fn words(entry: &Entry) -> Option<Words<'_>> {
             };
             let ExecNote { by, program, .. } = exec;
             (NotedKind::Exec, of(replica), None, format!("`{program}` of {by}: {how}"))
+        }
+        Entry::Pressed { replica, node, pressure, message } => {
+            let whose = match replica {
+                Some(replica) => of(replica),
+                None => of(&format!("node {node}")),
+            };
+            let message = match message {
+                Some(message) => format!("{}: {message}", pressure.condition()),
+                None => format!("{} is over: it {}", pressure.condition(), pressure.over()),
+            };
+            (NotedKind::Pressed, whose, Some(node), message)
         }
         Entry::PolicySet { set } => {
             let PolicySetNote { digest, policies } = set;

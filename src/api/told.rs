@@ -51,4 +51,6 @@ pub enum NotedKind {
     Commit,
     /// Policy said something.
     Policy,
+    /// Something is short of what it needs, or is so no longer.
+    Pressed,
 }

@@ -291,12 +291,19 @@ pub fn nodes(snapshot: &Snapshot) -> Vec<NodeStatus> {
             memory_used: used.memory,
             cpus_room: room.cpus(),
             memory_room: room.memory(),
+            borders: room.hard(),
+            capacity: declared.spec.capacity,
+            reserved: declared.spec.reserved,
+            overcommit: declared.spec.overcommit,
             latency_ms: seen.and_then(|seen| seen.latency_ms),
             seen_at: seen.map(|seen| seen.seen_at).filter(|at| at.0 > 0),
             another,
             containers: u32::try_from(ours).unwrap_or(u32::MAX),
             foreign: seen.map_or(0, |seen| u32::try_from(seen.foreign.len()).unwrap_or(u32::MAX)),
-            conditions: node_without_quotas(snapshot, name).into_iter().collect(),
+            conditions: node_without_quotas(snapshot, name)
+                .into_iter()
+                .chain(status::pressure::of_node(snapshot, name))
+                .collect(),
         }
     };
     snapshot.desired.nodes.iter().map(status).collect()

@@ -10,7 +10,7 @@ use super::args::Format;
 use super::get::{Kind, find};
 use super::show::instance::{About, render};
 use super::show::table::{Table, cell};
-use super::show::words::{age, count32, place, size};
+use super::show::words::{age, count32, place};
 use super::show::{Ink, Style};
 use super::{Context, Dir, Ended, Failure, ask};
 use crate::api::protocol::{Overview, PlainStatus, PlanRow};
@@ -192,12 +192,7 @@ fn other(overview: &Overview, kind: Kind, at: usize, style: &Style) -> String {
             let version = one.version.clone().unwrap_or_else(|| "unknown".to_owned());
             let id = one.engine.as_ref().map(|id| format!(" ({id})")).unwrap_or_default();
             rows.push(("Engine", format!("{version}{id}")));
-            if let (Some(cpus), Some(memory)) = (one.cpus, one.memory) {
-                rows.push(("Capacity", format!("{cpus} cpus, {} of memory", size(memory))));
-            }
-            let cpus = reconciler::model::quantity::Cpus(one.cpus_used);
-            let used = format!("{cpus} cpus and {} of memory", size(one.memory_used));
-            rows.push(("Replicas", format!("{}, with limits of {used}", one.replicas)));
+            rows.extend(super::show::capacity::rows(one));
             if let (Some(latency), Some(at)) = (one.latency_ms, one.seen_at) {
                 let ago = age(style.now.since(at));
                 rows.push(("Seen", format!("{ago} ago; a look takes {latency} ms")));

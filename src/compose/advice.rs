@@ -14,7 +14,7 @@ const UNKNOWN: &str = "windlass has nothing of the kind";
 const RESERVED: &str = "windlass places by labels and limits, and reserves nothing";
 const ROLLOUT: &str = "replicas are replaced one after the other, each when the last is ready";
 
-const ADVICE: [(&str, &str, &str); 46] = [
+const ADVICE: [(&str, &str, &str); 45] = [
     ("top", "include", "other files are not read; import what `docker compose config` prints"),
     ("top", "models", "windlass runs containers only"),
     ("service", "annotations", "annotations are for runtimes that windlass does not drive"),
@@ -94,7 +94,6 @@ const ADVICE: [(&str, &str, &str); 46] = [
     ("service", "provider", "windlass runs containers only"),
     ("service", "runtime", "the engine's own runtime runs it"),
     ("service", "stdin_open", "nobody can type into a container that windlass holds"),
-    ("service", "storage_opt", "name a Volume, or a `tmpfs` with a size"),
     ("service", "use_api_socket", "mount the engine's socket as a bind, if that is really wanted"),
     ("service", "volumes_from", "name the same volumes in both"),
 ];

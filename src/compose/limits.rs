@@ -69,6 +69,7 @@ pub(super) fn of<'i>(
             None => part.lost(&mut set.notes, "pids_limit", item.line, "expected a whole number"),
         }
     }
+    disk(part, &mut spec, set);
     put(&mut spec, "io", io(part, set));
     for part in [limits, resources].into_iter().flatten() {
         part.finish(&mut set.notes);
@@ -119,6 +120,18 @@ fn bytes(part: &Part<'_>, name: &str, item: &Item, set: &mut Set<'_>) -> Option<
         part.lost(&mut set.notes, name, item.line, "expected a size such as 512m");
     }
     found
+}
+
+/// `storage_opt`, of which the size is known.
+fn disk(part: &mut Part<'_>, spec: &mut Mapping, set: &mut Set<'_>) {
+    let Some(item) = part.take("storage_opt") else { return };
+    let mut options = Part::new(part.service(), "storage_opt.", item);
+    if let Some(item) = options.take("size")
+        && let Some(bytes) = bytes(&options, "size", item, set)
+    {
+        put(spec, "disk", Bytes(bytes).max(Bytes::DISK_MIN).to_string());
+    }
+    options.finish(&mut set.notes);
 }
 
 /// `blkio_config`.

@@ -279,14 +279,27 @@ fn engine_info(info: SystemInfo, version: ClientVersion) -> EngineInfo {
     let has = |name: &str| options.iter().any(|option| option.split(',').any(|part| part == name));
     let missing = [(Missing::Apparmor, "name=apparmor"), (Missing::Seccomp, "name=seccomp")];
     let missing = missing.into_iter().filter(|(_, name)| !has(name)).map(|(what, _)| what);
+    let has_sizes = has_sizes(info.driver.as_deref(), info.driver_status.as_deref());
     EngineInfo {
-        missing: missing.collect(),
+        missing: missing.chain((!has_sizes).then_some(Missing::Disk)).collect(),
         id: info.id.unwrap_or_default(),
         version: info.server_version.unwrap_or_default(),
         api_version: version.to_string(),
         cgroup_driver,
         cpus: info.ncpu.and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(0),
         memory: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
+    }
+}
+
+/// Whether a storage driver can limit how large containers get. Of `overlay2` that is so on xfs, where
+/// that is mounted with `pquota`: an engine does not tell of that, and refuses the create without it.
+fn has_sizes(driver: Option<&str>, status: Option<&[Vec<String>]>) -> bool {
+    match driver {
+        Some("btrfs" | "zfs" | "devicemapper") => true,
+        Some("overlay2") => status.into_iter().flatten().any(|line| {
+            matches!(line.as_slice(), [name, value] if name == "Backing Filesystem" && value == "xfs")
+        }),
+        Some(_) | None => false,
     }
 }
 
@@ -397,5 +410,20 @@ impl Driver for DockerDriver {
 
     fn inside<'a>(&'a self, container: &'a str) -> Answer<'a, Inside> {
         Box::pin(inside::inside(self, container))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drivers_that_know_sizes() {
+        let on = |files: &str| vec![vec!["Backing Filesystem".to_owned(), files.to_owned()]];
+        assert!(has_sizes(Some("btrfs"), None));
+        assert!(has_sizes(Some("overlay2"), Some(&on("xfs"))));
+        assert!(!has_sizes(Some("overlay2"), Some(&on("extfs"))));
+        assert!(!has_sizes(Some("overlayfs"), Some(&on("xfs"))), "containerd's");
+        assert!(!has_sizes(None, None));
     }
 }

@@ -20,6 +20,7 @@ use reconciler::model::rollout::Kept;
 use reconciler::model::spec::policy::{Level, Point};
 use reconciler::model::suspend::Target;
 use reconciler::model::time::Timestamp;
+use reconciler::pressure::Pressure;
 
 pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -156,6 +157,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         done(&network, Deed::CreateNetwork),
         Entry::Addressed { replica: web.clone(), address: "10.144.8.1".parse().unwrap() },
         Entry::LinksBy { node: node.clone(), networks: true },
+        Entry::Cores { replica: web.clone(), node: node.clone(), cores: Some(Arc::from("2-3")) },
         Entry::Protected {
             object: Arc::from("Instance shop/web"),
             labels: Some([("tier".to_owned(), "front".to_owned())].into()),
@@ -258,6 +260,12 @@ pub(crate) fn entries() -> Vec<Entry> {
                 at: Some(Timestamp(9)),
                 dirty: Some(true),
             }),
+        },
+        Entry::Pressed {
+            replica: Some(web.clone()),
+            node: node.clone(),
+            pressure: Pressure::PidsRefused,
+            message: Some("a process or thread could not be made".to_owned()),
         },
         Entry::Exec { replica: web.clone(), exec: exec_note() },
         Entry::ExecEnded { replica: web.clone(), exec: exec_note(), code: Some(0), why: None },

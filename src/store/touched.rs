@@ -82,6 +82,7 @@ pub fn touched(entry: &Entry) -> Touched {
         Entry::Asked { .. }
         | Entry::Exec { .. }
         | Entry::ExecEnded { .. }
+        | Entry::Pressed { .. }
         | Entry::PolicySet { .. }
         | Entry::Verdict { .. } => Vec::new(),
         Entry::Text { file, text: _ } => vec![RecordKey::Text(Arc::clone(file))],
@@ -119,7 +120,9 @@ pub fn touched(entry: &Entry) -> Touched {
         | Entry::Restarted { instance } => vec![RecordKey::Rollout(instance.clone())],
         Entry::Subnet { network, .. } => vec![RecordKey::Network(network.clone())],
         Entry::Protected { .. } | Entry::Admitted { .. } => vec![RecordKey::Common],
-        Entry::LinksBy { node, .. } => vec![RecordKey::Node(node.clone())],
+        Entry::LinksBy { node, .. } | Entry::Cores { node, .. } => {
+            vec![RecordKey::Node(node.clone())]
+        }
         Entry::Resolved { image, .. } => vec![RecordKey::Image(image.clone())],
         Entry::Intent { object, deed, .. } => match deed {
             // The guard counts removals.

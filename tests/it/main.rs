@@ -4,5 +4,6 @@
 mod lab;
 mod cli;
 mod docker;
+mod kernel;
 mod tidy;
 mod walk;

@@ -1,7 +1,10 @@
 //! What a plan has records say: nobody is placed twice or forgotten, and no address given twice.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{Check, Violation};
-use crate::model::ids::{Name, ObjectId};
+use crate::model::cpuset::CpuSet;
+use crate::model::ids::{Name, ObjectId, ReplicaKey};
 use crate::model::journal::Entry;
 use crate::model::snapshot::Located;
 use crate::plan::{address_of, has_rules};
@@ -54,6 +57,10 @@ impl Check<'_> {
                         self.found.push(Violation(what));
                     }
                 }
+                Entry::Cores { replica, node, cores: Some(cores) } => {
+                    self.cores(replica, node, cores);
+                }
+                Entry::Cores { cores: None, .. } => {}
                 Entry::Subnet { network, subnet } => {
                     let others = self.snapshot.records.networks.iter();
                     let mut others = others.filter(|(key, _)| *key != network);
@@ -93,6 +100,7 @@ impl Check<'_> {
                 | Entry::Checkout { .. }
                 | Entry::Exec { .. }
                 | Entry::ExecEnded { .. }
+                | Entry::Pressed { .. }
                 | Entry::PolicySet { .. }
                 | Entry::Verdict { .. }
                 | Entry::Suspended { .. }
@@ -110,6 +118,38 @@ impl Check<'_> {
                 | Entry::Restarted { .. }
                 | Entry::Settled { .. } => {}
             }
+        }
+    }
+
+    /// Cpus of one's own are of that node, and nobody else's; one is left for those that share.
+    fn cores(&mut self, replica: &ReplicaKey, node: &Name, cores: &str) {
+        let given = CpuSet::of(cores).0;
+        let mut all: BTreeMap<ReplicaKey, CpuSet> = BTreeMap::new();
+        let recorded = self.snapshot.records.nodes.get(node).map(|record| &record.cores);
+        for (instance, replicas) in recorded.into_iter().flatten() {
+            let key = |ordinal: &u32| ReplicaKey::new(instance.clone(), *ordinal);
+            all.extend(replicas.iter().map(|(ordinal, cores)| (key(ordinal), CpuSet::of(cores))));
+        }
+        for entry in &self.plan.decisions {
+            if let Entry::Cores { replica, node: on, cores } = entry
+                && on == node
+            {
+                let cores = cores.as_deref().map(CpuSet::of).unwrap_or_default();
+                all.insert(replica.clone(), cores);
+            }
+        }
+        let mut others = all.iter().filter(|(other, _)| *other != replica);
+        if let Some((other, _)) = others.find(|(_, cores)| !cores.0.is_disjoint(&given)) {
+            let what = format!("{replica} is given cpus {cores} on {node}, which {other} has");
+            self.found.push(Violation(what));
+        }
+        let engine = self.snapshot.nodes.get(node).and_then(|seen| seen.engine.as_ref());
+        let there = engine.map_or(0, |engine| usize::try_from(engine.cpus).unwrap_or(usize::MAX));
+        let taken: BTreeSet<u16> = all.values().flat_map(|cores| &cores.0).copied().collect();
+        let is_there = |core: &u16| usize::from(*core) < there;
+        if taken.len() >= there || !given.iter().all(is_there) {
+            let what = format!("{replica} is given cpus {cores} of the {there} that {node} has");
+            self.found.push(Violation(what));
         }
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::{Check, Violation};
 use crate::model::ids::{Name, ObjectId, ReplicaKey};
-use crate::model::observed::Limits;
+use crate::model::observed::{EngineInfo, Limits};
+use crate::model::quantity::{Cpus, Ratio};
 use crate::model::spec::{NodeSpec, Room};
 use crate::step::Action;
 
@@ -14,24 +15,30 @@ use crate::step::Action;
 struct Limited {
     what: &'static str,
     of: fn(&Limits) -> u64,
-    border: fn(&NodeSpec) -> Option<u64>,
+    border: fn(&NodeSpec, Option<&EngineInfo>) -> Option<u64>,
 }
 
 const LIMITED: [Limited; 3] = [
     Limited {
         what: "cpus",
         of: |limits| known(limits.nano_cpus),
-        border: |node| left(node, |room| room.cpus.map(|cpus| cpus.0)),
+        border: |node, engine| {
+            let told = engine.map(|engine| u64::from(engine.cpus) * Cpus::NANO);
+            left(node, |room| room.cpus.map(|cpus| cpus.0), node.overcommit.cpus.zip(told))
+        },
     },
     Limited {
         what: "memory",
         of: |limits| known(limits.memory),
-        border: |node| left(node, |room| room.memory.map(|memory| memory.0)),
+        border: |node, engine| {
+            let told = engine.map(|engine| engine.memory);
+            left(node, |room| room.memory.map(|memory| memory.0), node.overcommit.memory.zip(told))
+        },
     },
     Limited {
         what: "pids",
         of: |limits| known(limits.pids),
-        border: |node| left(node, |room| room.pids),
+        border: |node, _| left(node, |room| room.pids, None),
     },
 ];
 
@@ -83,7 +90,9 @@ impl Check<'_> {
                 continue;
             };
             for Limited { what, of, border } in LIMITED {
-                let Some(border) = border(&declared.spec).filter(|_| of(limits) > of(has)) else {
+                let engine = snapshot.nodes.get(node).and_then(|seen| seen.engine.as_ref());
+                let Some(border) = border(&declared.spec, engine).filter(|_| of(limits) > of(has))
+                else {
                     continue;
                 };
                 let instances = snapshot.records.instances.iter();
@@ -111,7 +120,10 @@ fn known(limit: u64) -> u64 {
     if limit == Limits::NOT_ENFORCED { 0 } else { limit }
 }
 
-/// What is declared for a node, without what is reserved on it.
-fn left(node: &NodeSpec, of: fn(&Room) -> Option<u64>) -> Option<u64> {
-    Some(of(&node.capacity)?.saturating_sub(of(&node.reserved).unwrap_or(0)))
+/// What is declared for a node, without what is reserved on it, as often as it may be promised; of a
+/// node of which only that is said, what its engine tells.
+fn left(node: &NodeSpec, of: fn(&Room) -> Option<u64>, over: Option<(Ratio, u64)>) -> Option<u64> {
+    let all = of(&node.capacity).or(over.map(|(_, told)| told))?;
+    let left = all.saturating_sub(of(&node.reserved).unwrap_or(0));
+    Some(over.map_or(left, |(ratio, _)| ratio.of(left)))
 }

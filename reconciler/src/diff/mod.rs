@@ -96,7 +96,7 @@ const fn ignored(name: &'static str, normalised: &'static str) -> Row {
 }
 
 /// Fields that every container has.
-const USUAL: [Row; 24] = [
+const USUAL: [Row; 25] = [
     replace("image", usual::image, "by the image's id on the node"),
     replace("command", usual::command, "the image's own if not said"),
     replace("args", usual::args, "the image's own if neither they nor a command are said"),
@@ -119,13 +119,14 @@ const USUAL: [Row; 24] = [
     in_place("resources.pids", resources::pids, "0 is no limit"),
     in_place("engine restart policy", usual::restart_policy, "always `no`: windlass restarts"),
     in_place("networks", network::attachments, "the engine's own aliases left out"),
+    ignored("resources.cpuPolicy", "the cpus that it gets stand in cpuset"),
     ignored("flavor", "stands in resources"),
     ignored("replicas", "says how many, not what"),
     ignored("power", "a state that is held, not a setting"),
 ];
 
 /// Fields that most containers leave out: compared only where spec or container has one.
-const RARE: [Row; 40] = [
+const RARE: [Row; 41] = [
     replace("workdir", rare::workdir, "the image's own if not said"),
     revised("files", "by digest, in the revision: engines do not tell what a file holds"),
     revised("userData", "as files"),
@@ -135,6 +136,7 @@ const RARE: [Row; 40] = [
     replace("init", rare::init, "as the engine does it if not said"),
     replace("tty", rare::tty, "false if not said"),
     replace("log", rare::log, "as the engine does it if not said"),
+    replace("resources.disk", resources::disk, "in bytes; one that the driver has not is none"),
     // Engines take other rates, and do nothing.
     kernel("resources.io", resources::io, "a weight that the kernel has not is no difference"),
     replace("security.user", rare::user, "the image's own if not said"),
@@ -190,6 +192,7 @@ pub fn differences(want: &Want<'_>, have: &ObservedContainer) -> Vec<(Class, Fie
     USUAL.iter().for_each(&mut compare);
     let is_plain = want.spec.more.is_empty()
         && want.spec.resources.io.is_empty()
+        && want.spec.resources.disk.is_none()
         && have.config.more.is_empty();
     if !is_plain {
         RARE.iter().for_each(&mut compare);

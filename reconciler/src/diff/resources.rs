@@ -10,7 +10,8 @@ use crate::step::FieldChange;
 /// The limit on cpu time: lowered and raised in place, lifted only by another container.
 pub const CPUS: &str = "cpus";
 
-/// The cpus that may be used: changed in place, all of them given back only by another container.
+/// The cpus that may be used: changed in place, all of them given back by their numbers; what another
+/// hand set is lifted only by another container.
 pub const CPUSET: &str = "cpuset";
 
 pub(super) fn cpus(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
@@ -117,6 +118,15 @@ pub(super) fn cpuset_lifted(
 
 fn show_cpuset(cpus: &str) -> &str {
     if cpus.is_empty() { "all" } else { cpus }
+}
+
+pub(super) fn disk(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {
+    let (from, to) = (have.config.more.disk, want.spec.resources.disk);
+    // A storage driver that knows no sizes has none: that is said as a condition.
+    if from.is_some() && from != to {
+        let show = |disk: Option<Bytes>| disk.map_or(0, |disk| disk.0);
+        found(change("disk", show_bytes(show(from)), show_bytes(show(to))));
+    }
 }
 
 /// Whether a change is one of block devices' limits.

@@ -30,12 +30,14 @@ fn full() -> InstanceSpec {
     InstanceSpec {
         image: ImageName::Reference("busybox:latest".into()),
         resources: Resources {
+            cpu_policy: CpuPolicy::Dedicated,
             cpus: Some(Cpus(Cpus::NANO)),
             cpu_shares: Some(512),
             cpuset: Some("0-1".into()),
             memory: Some(Bytes(64 << 20)),
             memory_swap: Some(Swap::Total(Bytes(96 << 20))),
             pids: Some(50),
+            disk: Some(Bytes(1 << 30)),
             io: Sparse::new(BlockIo {
                 weight: Some(300),
                 read_bps: BTreeMap::from([(text("/dev/a"), Bytes(1))]),
@@ -226,7 +228,9 @@ fn each_compared_field_shows_where_it_differs() {
     let cgroup = Some("private".to_owned());
     let namespaces = Namespaces { cgroup, ..Namespaces::default() };
     let security = Security { namespaces, ..Security::default() };
-    have.config.more = Sparse::new(MoreConfig { security, ..MoreConfig::default() });
+    // A size that is not there is said as a condition, too.
+    let disk = Some(Bytes(1));
+    have.config.more = Sparse::new(MoreConfig { security, disk, ..MoreConfig::default() });
     let found = changes(&spec, &have, &replica);
     for row in fields() {
         let is_compared = row.class != Class::Ignored && row.compare.is_some();

@@ -16,6 +16,7 @@ use crate::model::time::Timestamp;
 use crate::plan::ChangeKind;
 use crate::policy::facts::{Signed, WhoSigned};
 use crate::ports::{Done, DriverError, Inside, NodeEvent, Write};
+use crate::pressure::News;
 use crate::saved::SavedPlan;
 use crate::step::Action;
 
@@ -89,6 +90,8 @@ pub enum Event {
         /// What was found.
         result: Probed,
     },
+    /// Somebody began to be short of something, or is so no longer.
+    Pressed(Vec<(Option<ReplicaKey>, Name, News)>),
     /// The last lines of a container's log were read; none if they could not be.
     LogRead {
         /// The replica that it is, or was, of.

@@ -26,6 +26,7 @@ mod last_lines;
 mod observe;
 mod patches;
 mod policies;
+mod pressure;
 mod repeat;
 mod replay;
 mod scan;
@@ -247,6 +248,7 @@ impl Engine {
             Event::LogRead { replica, container, lines } => {
                 self.log_read(&replica, &container, lines);
             }
+            Event::Pressed(news) => self.pressed(news),
             Event::WhoSigned { image, declared, result } => {
                 self.told_who_signed(&image, &declared, result);
             }
@@ -528,6 +530,7 @@ impl Engine {
             | Entry::Checkout { .. }
             | Entry::Exec { .. }
             | Entry::ExecEnded { .. }
+            | Entry::Pressed { .. }
             | Entry::PolicySet { .. }
             | Entry::Verdict { .. } => {}
             Entry::Checkpoint { .. }
@@ -535,6 +538,8 @@ impl Engine {
             | Entry::Node { .. }
             | Entry::NodeOrder { .. }
             | Entry::LinksBy { .. }
+            // Others on the node leave these cpus, or may have them again.
+            | Entry::Cores { .. }
             | Entry::Resolved { .. }
             | Entry::Approved { .. }
             | Entry::Retried

@@ -8,6 +8,7 @@
 //! from taking more memory than it needs.
 
 pub mod cordon;
+pub mod cpuset;
 pub mod desired;
 pub mod fence;
 pub mod few;

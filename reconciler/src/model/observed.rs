@@ -10,6 +10,7 @@ use super::fence::{Fence, HostNames};
 use super::few::Few;
 use super::groups::Groups;
 use super::ids::{ContainerId, ImageId, Key, ReplicaKey, Revision};
+use super::quantity::Bytes;
 use super::sparse::{Sparse, empty};
 use super::spec::{BlockIo, Dns, Log, NetworkSpec, Protocol, Security};
 use super::time::Timestamp;
@@ -96,6 +97,8 @@ pub enum Missing {
     Apparmor,
     /// Filters of system calls.
     Seccomp,
+    /// Sizes of containers' own layers.
+    Disk,
 }
 
 /// Who makes control groups for an engine; decides the form of a parent group's name.
@@ -295,6 +298,9 @@ pub struct MoreConfig {
     pub security: Security,
     /// Limits on block devices; they cannot change while it lives.
     pub io: BlockIo,
+    /// How much it may write into its own layer; that cannot change while it lives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Bytes>,
     /// How names are resolved inside.
     pub dns: Dns,
     /// Lines of `/etc/hosts`: addresses by host name.

@@ -29,6 +29,7 @@ const CPUS_FORM: &str = "a number of cpus such as `2`, `0.5` or `500m`";
 const BYTES_FORM: &str = "an amount of memory such as `256Mi`, `1Gi` or `500M`";
 const BYTES_UNITS: &str =
     "use Ki, Mi, Gi or Ti (powers of 1024), k, M, G or T (powers of 1000), or none for bytes";
+const RATIO_FORM: &str = "a ratio such as `2` or `1.2`";
 const SPAN_FORM: &str = "a duration such as `500ms`, `10s` or `1m30s`";
 const SPAN_UNITS: &str = "use ms, s, m, h or d";
 
@@ -98,6 +99,8 @@ pub struct Bytes(pub u64);
 impl Bytes {
     /// Engines refuse a memory limit below this.
     pub const MEMORY_MIN: Self = Self(6 << 20);
+    /// In less than this a container finds no room for what its engine writes into it.
+    pub const DISK_MIN: Self = Self(1 << 20);
 }
 
 impl FromStr for Bytes {
@@ -214,6 +217,62 @@ impl fmt::Display for Span {
     }
 }
 
+/// A ratio, in thousandths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Ratio(pub u32);
+
+impl Ratio {
+    /// Thousandths in one.
+    pub const ONE: u32 = 1000;
+    /// A node that gives less than it has says so with `reserved`.
+    pub const MIN: Self = Self(Self::ONE);
+    /// Where a hundred times as much is promised as there is, nobody counts any more.
+    pub const MAX: Self = Self(100 * Self::ONE);
+
+    /// So many times `amount`, rounded down.
+    #[must_use]
+    pub fn of(self, amount: u64) -> u64 {
+        let product = u128::from(amount) * u128::from(self.0) / u128::from(Self::ONE);
+        u64::try_from(product).unwrap_or(u64::MAX)
+    }
+}
+
+impl FromStr for Ratio {
+    type Err = QuantityError;
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        let (digits, unit) = split_unit(text).ok_or(QuantityError::Form(RATIO_FORM))?;
+        if !unit.is_empty() || !is_number(digits) {
+            return Err(QuantityError::Form(RATIO_FORM));
+        }
+        let fraction = digits.split_once('.').map_or("", |(_, fraction)| fraction);
+        if fraction.trim_end_matches('0').len() > 3 {
+            return Err(QuantityError::Range("it is counted in thousandths"));
+        }
+        let most = QuantityError::Range("at most 100 times what is there can be promised");
+        let Some(thousandths) = decimal(digits, u64::from(Self::ONE)) else { return Err(most) };
+        let ratio = u32::try_from(thousandths).map_or(Self(u32::MAX), Self);
+        if ratio < Self::MIN {
+            return Err(QuantityError::Range("at least 1; less than all of it is `reserved`"));
+        }
+        if ratio > Self::MAX {
+            return Err(most);
+        }
+        Ok(ratio)
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0 / Self::ONE, self.0 % Self::ONE);
+        if rest == 0 {
+            return f.pad(&whole.to_string());
+        }
+        let fraction = format!("{rest:03}");
+        f.pad(&format!("{whole}.{}", fraction.trim_end_matches('0')))
+    }
+}
+
 macro_rules! text_forms {
     ($($quantity:ty),*) => {$(
         impl TryFrom<String> for $quantity {
@@ -229,7 +288,7 @@ macro_rules! text_forms {
         }
     )*};
 }
-text_forms!(Cpus, Bytes, Span);
+text_forms!(Cpus, Bytes, Span, Ratio);
 
 /// Splits `1.5Gi` into the digits with their point, and the rest. `None` without a leading digit.
 fn split_unit(text: &str) -> Option<(&str, &str)> {
@@ -265,29 +324,7 @@ pub const CPU_NUMBER_MAX: u16 = 8191;
 /// # Errors
 /// [`QuantityError`] where the text is no set, or names a cpu that no kernel can have.
 pub fn cpuset(text: &str) -> Result<String, QuantityError> {
-    const FORM: QuantityError = QuantityError::Form("cpus such as `0-1,3`");
-    let mut cpus = std::collections::BTreeSet::new();
-    for part in text.split(',').filter(|_| !text.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let number = |text: &str| text.trim().parse::<u16>().map_err(|_| FORM);
-        let (first, last) = (number(first)?, number(last)?);
-        if first > last || last > CPU_NUMBER_MAX {
-            return Err(QuantityError::Range("expected cpus from 0 to 8191, the lower one first"));
-        }
-        cpus.extend(first..=last);
-    }
-    let mut runs: Vec<(u16, u16)> = Vec::new();
-    for cpu in cpus {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == cpu => *last = cpu,
-            Some(_) | None => runs.push((cpu, cpu)),
-        }
-    }
-    let runs = runs.into_iter().map(|(first, last)| match last - first {
-        0 => first.to_string(),
-        _ => format!("{first}-{last}"),
-    });
-    Ok(runs.collect::<Vec<_>>().join(","))
+    text.parse::<super::cpuset::CpuSet>().map(|set| set.to_string())
 }
 
 #[cfg(test)]
@@ -323,12 +360,16 @@ mod tests {
     }
 
     #[test]
-    fn sets_of_cpus_have_one_form() {
-        for (text, form) in [("", ""), ("3", "3"), ("1,0", "0-1"), ("0-2,2-3,7", "0-3,7")] {
-            assert_eq!(cpuset(text).as_deref(), Ok(form), "{text}");
-        }
-        for bad in ["a", "1-", "-1", "2-1", "0,,1", "9000"] {
-            assert!(cpuset(bad).is_err(), "{bad}");
+    fn ratios_are_exact() {
+        let ratio = |text: &str| text.parse::<Ratio>().map(|one| (one.0, one.to_string()));
+        assert_eq!(ratio("2"), Ok((2000, "2".to_owned())));
+        assert_eq!(ratio("1.20"), Ok((1200, "1.2".to_owned())));
+        assert_eq!(ratio("1.005"), Ok((1005, "1.005".to_owned())));
+        assert_eq!(Ratio(1200).of(u64::MAX / 2), 11_068_046_444_225_730_968);
+        assert_eq!(Ratio(2000).of(u64::MAX), u64::MAX);
+        for bad in ["", "-1", "0", "0.9", "1.2.3", "1.0001", "100.001", "2x", "9223372036854775808"]
+        {
+            assert!(ratio(bad).is_err(), "{bad}");
         }
     }
 }

@@ -327,6 +327,9 @@ pub struct NodeRecord {
     /// stays so while any link is there.
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     pub link_networks: bool,
+    /// The cpus that replicas have for themselves there, as `2-3`, by instance and ordinal.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub cores: BTreeMap<Key, BTreeMap<u32, Arc<str>>>,
     /// The failure that setting rules is backing off from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,

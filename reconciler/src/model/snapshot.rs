@@ -14,6 +14,7 @@ use super::spec::{InstanceSpec, LinkSpec};
 use super::subnet::{Net, RANGE_DEFAULT};
 use super::time::Timestamp;
 use super::verdicts::{PolicyNotes, Said, Verdicts, Whose};
+use crate::pressure::{Pressure, PressureNote};
 
 /// The world at one instant, as far as windlass knows it.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +52,8 @@ pub struct Snapshot {
     pub health: BTreeMap<(Name, ContainerId), HealthNote>,
     /// What replicas that failed printed last. Nothing is planned from it.
     pub last_lines: BTreeMap<ReplicaKey, LastLines>,
+    /// What replicas, and nodes as a whole, are short of. Nothing is planned from it.
+    pub pressures: BTreeMap<(Option<ReplicaKey>, Name), BTreeMap<Pressure, PressureNote>>,
     /// Objects with a step under way, or whose last step has not been observed yet.
     pub in_flight: BTreeMap<ObjectId, InFlight>,
     /// Whether an operator asked that everything be removed.

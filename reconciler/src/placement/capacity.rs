@@ -1,12 +1,12 @@
 //! What nodes have and what replicas ask for: limits count, since that is what is declared.
 //!
-//! Only a declared capacity is a hard border. What an engine says of its host is a weight: limits
+//! Only a declared capacity is a hard border, or one that may be promised so and so many times. What an engine says of its host is a weight: limits
 //! that sum up to more than a host has are usual, and a single node must not refuse them.
 
 use std::fmt::Write as _;
 
 use crate::model::observed::{EngineInfo, Limits};
-use crate::model::quantity::{Bytes, Cpus};
+use crate::model::quantity::{Bytes, Cpus, Ratio};
 use crate::model::spec::{NodeSpec, Resources, Room};
 
 /// What a replica without a cpu limit weighs, in billionths of a cpu: without a weight all of them
@@ -30,6 +30,8 @@ pub struct Amounts {
     pub pids: u64,
     /// Replicas.
     pub instances: u64,
+    /// Whole cpus to have alone.
+    pub cores: u64,
 }
 
 impl Amounts {
@@ -41,15 +43,22 @@ impl Amounts {
             memory: resources.memory.map_or(0, |memory| memory.0),
             pids: resources.pids.unwrap_or(0),
             instances: 1,
+            cores: resources.dedicated(),
         }
     }
 
-    /// What one replica with these limits asked for.
+    /// What one replica with these limits asked for; which cpus are its own stands elsewhere.
     #[must_use]
     pub fn of_limits(limits: &Limits) -> Self {
         let Limits { nano_cpus, memory, memory_swap: _, pids, cpu_shares: _, cpuset: _ } = limits;
         let known = |limit: u64| if limit == Limits::NOT_ENFORCED { 0 } else { limit };
-        Self { cpus: known(*nano_cpus), memory: known(*memory), pids: known(*pids), instances: 1 }
+        Self {
+            cpus: known(*nano_cpus),
+            memory: known(*memory),
+            pids: known(*pids),
+            instances: 1,
+            cores: 0,
+        }
     }
 
     /// Both together.
@@ -60,6 +69,7 @@ impl Amounts {
             memory: self.memory.saturating_add(other.memory),
             pids: self.pids.saturating_add(other.pids),
             instances: self.instances.saturating_add(other.instances),
+            cores: self.cores.saturating_add(other.cores),
         }
     }
 
@@ -70,6 +80,7 @@ impl Amounts {
             memory: self.memory.max(other.memory),
             pids: self.pids.max(other.pids),
             instances: self.instances.max(other.instances),
+            cores: self.cores.max(other.cores),
         }
     }
 
@@ -80,6 +91,7 @@ impl Amounts {
             memory: self.memory.saturating_sub(other.memory),
             pids: self.pids.saturating_sub(other.pids),
             instances: 0,
+            cores: self.cores.saturating_sub(other.cores),
         }
     }
 
@@ -89,14 +101,18 @@ impl Amounts {
             && self.memory >= other.memory
             && self.pids >= other.pids
             && self.instances >= other.instances
+            && self.cores >= other.cores
     }
 }
 
 /// As a reason says it: `cpus 500m, memory 512Mi`.
 impl std::fmt::Display for Amounts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { cpus, memory, pids, instances } = *self;
+        let Self { cpus, memory, pids, instances, cores } = *self;
         let mut parts = Vec::new();
+        if cores > 0 {
+            parts.push(format!("{cores} whole cpus for itself"));
+        }
         if cpus > 0 {
             parts.push(format!("cpus {}", Cpus(cpus)));
         }
@@ -125,6 +141,8 @@ pub struct Capacity {
     /// What cpus and memory are weighed against: declared, or as the engine says.
     cpus: Option<u64>,
     memory: Option<u64>,
+    /// How many whole cpus may be somebody's own: all but one, which is left for those that share.
+    cores: Option<u64>,
 }
 
 impl Capacity {
@@ -136,14 +154,26 @@ impl Capacity {
         let cpus_reserved = reserved.cpus.map(|cpus| cpus.0);
         let memory_reserved = reserved.memory.map(|memory| memory.0);
         let Room { cpus, memory, pids, instances } = spec.capacity;
+        let told = engine.map(|engine| (u64::from(engine.cpus) * Cpus::NANO, engine.memory));
+        // Whoever says how often it may be promised means what is there.
+        let promised = |declared: Option<u64>, told: Option<u64>, over: Option<Ratio>| {
+            move |reserved: Option<u64>| {
+                let all = declared.or(told.filter(|_| over.is_some()))?;
+                let left = left(all, reserved);
+                Some(over.map_or(left, |over| over.of(left)))
+            }
+        };
+        let over = spec.overcommit;
+        let cpus = promised(cpus.map(|cpus| cpus.0), told.map(|(cpus, _)| cpus), over.cpus);
+        let memory = promised(memory.map(|memory| memory.0), told.map(|(_, all)| all), over.memory);
         let hard = Room {
-            cpus: cpus.map(|cpus| Cpus(left(cpus.0, cpus_reserved))),
-            memory: memory.map(|memory| Bytes(left(memory.0, memory_reserved))),
+            cpus: cpus(cpus_reserved).map(Cpus),
+            memory: memory(memory_reserved).map(Bytes),
             pids: pids.map(|pids| left(pids, reserved.pids)),
             instances: instances.map(|instances| left(instances, reserved.instances)),
         };
-        let told = engine.map(|engine| (u64::from(engine.cpus) * Cpus::NANO, engine.memory));
         Self {
+            cores: engine.map(|engine| u64::from(engine.cpus).saturating_sub(1)),
             hard,
             cpus: hard.cpus.map(|cpus| cpus.0).or(told.map(|(all, _)| left(all, cpus_reserved))),
             memory: hard
@@ -165,6 +195,12 @@ impl Capacity {
         self.memory
     }
 
+    /// Whether `cpus` and `memory` are borders: that far and no further.
+    #[must_use]
+    pub fn hard(&self) -> (bool, bool) {
+        (self.hard.cpus.is_some(), self.hard.memory.is_some())
+    }
+
     /// Whether any of it is a border.
     pub(super) fn is_declared(&self) -> bool {
         !self.hard.is_empty()
@@ -180,6 +216,7 @@ impl Capacity {
             && fits(memory.map(|memory| memory.0), used.memory, ask.memory)
             && fits(pids, used.pids, ask.pids)
             && fits(instances, used.instances, ask.instances)
+            && fits(self.cores, used.cores, ask.cores)
     }
 
     /// The share that is used of what is scarcest; more than one where limits are over-committed.
@@ -221,6 +258,7 @@ impl Capacity {
         lacks("", memory.map(|memory| memory.0), used.memory, ask.memory, shown_bytes);
         lacks(" pids", pids, used.pids, ask.pids, count);
         lacks(" instances", instances, used.instances, ask.instances, count);
+        lacks(" cpus that may be one's own", self.cores, used.cores, ask.cores, count);
         text
     }
 }
@@ -251,5 +289,53 @@ impl Used {
         let weight = |ask: u64, usual: u64| if ask == 0 { usual } else { ask };
         self.weight_cpus = self.weight_cpus.saturating_add(weight(ask.cpus, CPUS_WEIGHT));
         self.weight_memory = self.weight_memory.saturating_add(weight(ask.memory, MEMORY_WEIGHT));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::observed::CgroupDriver;
+    use crate::model::spec::{Endpoint, Overcommit};
+
+    const GI: u64 = 1 << 30;
+
+    fn engine() -> EngineInfo {
+        EngineInfo {
+            id: "a".to_owned(),
+            version: "1".to_owned(),
+            api_version: "1.41".to_owned(),
+            cgroup_driver: CgroupDriver::Cgroupfs,
+            cpus: 4,
+            memory: 8 * GI,
+            missing: std::collections::BTreeSet::new(),
+        }
+    }
+
+    fn of(capacity: Room, reserved: Room, overcommit: Overcommit) -> Capacity {
+        let at = NodeSpec::at(Endpoint::Unix("/a.sock".to_owned()));
+        let spec = NodeSpec { capacity, reserved, overcommit, ..at };
+        Capacity::of(&spec, Some(&engine()))
+    }
+
+    #[test]
+    fn what_is_left_may_be_promised_so_often() {
+        let memory = |gi: u64| Room { memory: Some(Bytes(gi * GI)), ..Room::default() };
+        let over = Overcommit { memory: Some(Ratio(1500)), ..Overcommit::default() };
+        let ask = |gi: u64| Amounts { memory: gi * GI, instances: 1, ..Amounts::default() };
+        // Not a word of it: the engine's word is a weight.
+        let open = of(Room::default(), memory(2), Overcommit::default());
+        assert_eq!((open.memory(), open.hard()), (Some(6 * GI), (false, false)));
+        assert!(open.fits(Amounts::default(), ask(100)));
+        // It may be promised so often: then it is a border.
+        let told = of(Room::default(), memory(2), over);
+        assert_eq!((told.memory(), told.hard()), (Some(9 * GI), (false, true)));
+        assert!(told.fits(ask(8), ask(1)) && !told.fits(ask(9), ask(1)));
+        assert_eq!(told.cpus(), Some(4 * Cpus::NANO));
+        // What is declared goes before what the engine says.
+        let declared = of(memory(4), Room::default(), over);
+        assert!(declared.fits(ask(5), ask(1)) && !declared.fits(ask(6), ask(1)));
+        assert_eq!(declared.lack(ask(6), ask(1)), "0 free of 6Gi");
+        assert_eq!(Capacity::of(&NodeSpec::at(Endpoint::Unix(String::new())), None).memory(), None);
     }
 }

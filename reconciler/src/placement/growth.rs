@@ -7,6 +7,7 @@
 
 use super::Load;
 use super::capacity::Amounts;
+use crate::model::cpuset::CpuSet;
 use crate::model::ids::{Key, Name, ReplicaKey};
 use crate::model::record::ReplicaRecord;
 
@@ -38,7 +39,8 @@ impl<'a> Load<'a> {
         record: &ReplicaRecord,
         node: &Name,
     ) -> Amounts {
-        let has = Amounts::of_limits(&record.applied);
+        let mut has = Amounts::of_limits(&record.applied);
+        has.cores = self.cores(node, key, ordinal);
         let load = self.index.get(node).and_then(|at| self.nodes.get(*at));
         if load.is_none_or(|load| !load.capacity.is_declared()) {
             return has;
@@ -46,6 +48,39 @@ impl<'a> Load<'a> {
         let located = self.snapshot.containers.get(&ReplicaKey::new(key.clone(), ordinal));
         let here = located.into_iter().flatten().filter(|at| at.node == *node);
         here.map(|at| Amounts::of_limits(&at.container.config.limits)).fold(has, Amounts::max)
+    }
+
+    /// How many cpus a replica has for itself on a node.
+    fn cores(&self, node: &Name, key: &Key, ordinal: u32) -> u64 {
+        if !self.any_cores {
+            return 0;
+        }
+        let record = self.snapshot.records.nodes.get(node);
+        let cores = record.and_then(|record| record.cores.get(key)?.get(&ordinal));
+        cores.map_or(0, |cores| count(cores))
+    }
+
+    /// Counts the cpus that replicas still have for themselves on nodes that they have left.
+    pub(super) fn left_cores(&mut self) {
+        if !self.any_cores {
+            return;
+        }
+        let snapshot = self.snapshot;
+        for (node, record) in &snapshot.records.nodes {
+            let Some(load) = self.index.get(node).and_then(|at| self.nodes.get_mut(*at)) else {
+                continue;
+            };
+            for (key, replicas) in &record.cores {
+                let recorded = snapshot.records.instances.get(key);
+                for (ordinal, cores) in replicas {
+                    let at = recorded.and_then(|record| record.replicas.get(ordinal));
+                    if at.is_none_or(|at| at.node.as_ref() != Some(node)) {
+                        let amounts = &mut load.used.amounts;
+                        amounts.cores = amounts.cores.saturating_add(count(cores));
+                    }
+                }
+            }
+        }
     }
 
     /// Counts what was given a node and not made yet, as far as there still is room: what is declared
@@ -103,4 +138,8 @@ impl<'a> Load<'a> {
         }
         declared
     }
+}
+
+fn count(cores: &str) -> u64 {
+    u64::try_from(CpuSet::of(cores).0.len()).unwrap_or(u64::MAX)
 }

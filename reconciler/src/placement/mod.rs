@@ -48,6 +48,8 @@ pub struct Load<'a> {
     placed: Placed,
     /// Replicas that have a node without room for what is declared for them.
     no_room: BTreeMap<ReplicaKey, NoRoom>,
+    /// Whether anybody has cpus for itself.
+    any_cores: bool,
 }
 
 #[derive(Debug)]
@@ -93,7 +95,8 @@ impl<'a> Load<'a> {
         let nodes: Vec<_> = nodes.collect();
         let index = nodes.iter().enumerate().map(|(at, node)| (node.name, at)).collect();
         let (pools, placed, no_room) = (BTreeMap::new(), Placed::default(), BTreeMap::new());
-        let mut load = Self { snapshot, nodes, index, pools, placed, no_room };
+        let any_cores = snapshot.records.nodes.values().any(|record| !record.cores.is_empty());
+        let mut load = Self { snapshot, nodes, index, pools, placed, no_room, any_cores };
         let (mut given, mut growing) = (Vec::new(), Vec::new());
         for (key, record) in &snapshot.records.instances {
             let declared = snapshot.desired.instances.get(key);
@@ -115,6 +118,7 @@ impl<'a> Load<'a> {
                 }
             }
         }
+        load.left_cores();
         load.keep(&given);
         load.grow(&growing);
         // Records may be lost; then containers say where their replicas are.
@@ -190,7 +194,7 @@ impl<'a> Load<'a> {
             let pool = self.pool(wish.placement);
             self.pools.insert(key.clone(), pool);
         }
-        let Self { snapshot, nodes, pools, placed, index, no_room: _ } = self;
+        let Self { snapshot, nodes, pools, placed, index, no_room: _, any_cores: _ } = self;
         let pool = pools.get_mut(&key)?;
         if pool.full_for.iter().any(|full| wish.ask.is_at_least(*full)) {
             return None;

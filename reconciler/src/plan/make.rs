@@ -10,9 +10,10 @@ use super::power::PowerWork;
 use super::replica::{Instance, Replica, Work};
 use super::{ChangeKind, Round};
 use crate::diff::{Want, differences};
-use crate::model::ids::Revision;
-use crate::model::observed::ContainerState;
+use crate::model::ids::{Name, Revision};
+use crate::model::observed::{ContainerConfig, ContainerState, Missing, MoreConfig};
 use crate::model::snapshot::{Located, Snapshot};
+use crate::model::sparse::Sparse;
 use crate::model::spec::policy::ObjectKind;
 use crate::model::spec::{MountSource, Power, Restart};
 use crate::model::verdicts::Said;
@@ -140,6 +141,7 @@ impl<'a> Round<'a> {
             replica.instance.linked,
         );
         config.limits.clone_from(replica.limits);
+        self.leave_out(replica.node, &mut config);
         // The network mode is joined with the create; older engines take no other one there.
         let joined = config.attachments.iter().filter(|(network, _)| **network != config.network);
         let joins: Vec<Action> = joined
@@ -245,6 +247,15 @@ impl<'a> Round<'a> {
             fields.push(FieldChange { field, from, to });
         }
         Cause::Changed { fields }
+    }
+
+    /// Leaves out what the node's engine refuses, since it cannot do it; a condition says so.
+    fn leave_out(&self, node: &Name, config: &mut ContainerConfig) {
+        let engine = self.snapshot.nodes.get(node).and_then(|seen| seen.engine.as_ref());
+        let has_sizes = engine.is_none_or(|engine| !engine.missing.contains(&Missing::Disk));
+        if config.more.disk.is_some() && !has_sizes {
+            config.more = Sparse::new(MoreConfig { disk: None, ..(*config.more).clone() });
+        }
     }
 }
 

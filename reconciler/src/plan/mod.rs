@@ -2,7 +2,7 @@
 //!
 //! Read in this order: this file (what a plan is, and the walk over all objects), [`replica`] (the
 //! life of one replica; [`place`] says where; [`rest`] and [`settle`] are its ends), [`containers`] (which of them is in
-//! force), [`quota`] (whether its project has room), [`make`] (another container), [`exchange`] (how it takes the place of one that is there),
+//! force), [`quota`] (whether its project has room), [`cores`] (which cpus are its own), [`make`] (another container), [`exchange`] (how it takes the place of one that is there),
 //! [`turns`] (how many at once), [`rollout`] (what becomes of a revision), [`slots`] (with which host ports), [`power`] (whether it runs, rests
 //! or is started again), [`health`] (what is unhealthy gets another
 //! container), [`needs`] (images, volumes and networks that come first), [`dependencies`] (other
@@ -12,6 +12,7 @@
 //! longer declared, and the guard that holds removals back), [`memo`] (who need not be planned again).
 
 mod containers;
+mod cores;
 mod dependencies;
 mod drain;
 mod drift;
@@ -162,6 +163,7 @@ pub fn plan_again(snapshot: &Snapshot, policies: &Policies, memo: &mut Memo) -> 
     let mut round = Round::new(snapshot, policies);
     round.decide_links_by();
     round.fences();
+    round.forsaken_cores();
     round.groups();
     if snapshot.down {
         memo.forget();
@@ -195,6 +197,8 @@ struct Round<'a> {
     load: Option<Load<'a>>,
     /// Who finds room in the quotas of projects, once somebody asks; never, where there are none.
     admission: quota::Asked<'a>,
+    /// Which cpus are whose.
+    cores: cores::Cores,
     /// Which instances are on one node, since they are linked.
     together: Together<'a>,
     /// Replicas that were given another node in this round, since theirs is drained.
@@ -228,6 +232,7 @@ impl<'a> Round<'a> {
             links: fence::Links::of(snapshot),
             groups: group::GroupsOf::default(),
             load: None,
+            cores: cores::Cores::of(snapshot),
             admission: quota::Asked::of(&snapshot.desired),
             together: Together::of(&snapshot.desired),
             moved: BTreeSet::new(),

@@ -5,6 +5,7 @@ use super::drain::Move;
 use super::replica::Instance;
 use crate::model::ids::{Key, Name, ReplicaKey};
 use crate::model::journal::Entry;
+use crate::model::observed::Limits;
 use crate::model::record::ReplicaRecord;
 use crate::model::snapshot::Located;
 use crate::placement::capacity::Amounts;
@@ -42,7 +43,7 @@ impl<'a> Round<'a> {
             if placement::allows(snapshot, placement, node)
                 && snapshot.cordon(node).is_none()
                 && !self.is_apart(instance.key, node)
-                && self.has_room(key, node)
+                && self.has_room(instance, key, node)
             {
                 return Ok((node.clone(), None));
             }
@@ -93,12 +94,13 @@ impl<'a> Round<'a> {
         key: &ReplicaKey,
         record: &ReplicaRecord,
         node: &Name,
+        wanted: &Limits,
     ) -> Option<Reason> {
         let is_made = record.incarnation > 0 && record.node.as_ref() == Some(node);
-        if !is_made || record.applied == *instance.limits {
+        if !is_made || record.applied == *wanted {
             return None;
         }
-        if self.has_room(key, node) {
+        if self.has_room(instance, key, node) {
             return None;
         }
         let NoRoom { why, comes } = self.load.as_ref()?.no_room(key)?;
@@ -113,10 +115,14 @@ impl<'a> Round<'a> {
     }
 
     /// Whether there is room for what is declared for a replica on its node.
-    fn has_room(&mut self, key: &ReplicaKey, node: &Name) -> bool {
+    fn has_room(&mut self, instance: Instance<'a, '_>, key: &ReplicaKey, node: &Name) -> bool {
         let snapshot = self.snapshot;
         let declared = snapshot.desired.nodes.get(node);
-        declared.is_none_or(|declared| declared.spec.capacity.is_empty())
+        let has_own = instance.declared.spec.resources.dedicated() > 0;
+        !has_own
+            && declared.is_none_or(|declared| {
+                declared.spec.capacity.is_empty() && declared.spec.overcommit.is_empty()
+            })
             || self.load.get_or_insert_with(|| Load::of(snapshot)).no_room(key).is_none()
     }
 }

@@ -2,9 +2,9 @@
 //! counted when somebody asks who is not there yet, or shall have more than there is.
 
 use super::Round;
-use super::replica::Instance;
 use crate::model::desired::DesiredSet;
 use crate::model::ids::{ImageName, Key, ReplicaKey, Revision};
+use crate::model::observed::Limits;
 use crate::model::record::ReplicaRecord;
 use crate::model::snapshot::Located;
 use crate::quota::{Admission, Refusal, is_any};
@@ -69,13 +69,13 @@ impl<'a> Round<'a> {
     /// Why a replica that was made keeps what it has, if quotas are why.
     pub(super) fn no_quota(
         &mut self,
-        instance: Instance<'a, '_>,
         key: &ReplicaKey,
         record: &ReplicaRecord,
         revision: Option<&Revision>,
+        wanted: &Limits,
     ) -> Option<Reason> {
         // Another revision may publish more ports.
-        let is_changed = record.applied != *instance.limits || record.revision.as_ref() != revision;
+        let is_changed = record.applied != *wanted || record.revision.as_ref() != revision;
         if record.incarnation == 0 || !is_changed {
             return None;
         }

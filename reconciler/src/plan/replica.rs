@@ -185,14 +185,29 @@ impl<'a> Round<'a> {
             (None, Some(_)) => self.pending_image(&spec.image, &node, instance.key),
             (None, None) | (Some(_), _) => None,
         };
-        let tight = record.and_then(|record| {
-            self.no_room(instance, key, record, &node)
-                .or_else(|| self.no_quota(instance, key, record, revision))
+        let (wanted, crowded) = match self.limits_on(instance, key, record, &node) {
+            Ok(wanted) => (wanted, None),
+            Err(reason) => (None, Some(reason)),
+        };
+        let wanted = wanted.as_ref().unwrap_or(instance.limits);
+        let made = record.filter(|record| record.incarnation > 0);
+        let crowded = match (crowded, made) {
+            (Some(reason), None) => return self.wait(&object, Some(&node), reason),
+            (Some(Reason::Unplaced { message }), Some(_)) => {
+                let message = format!("{message}; it keeps what it has");
+                Some(Reason::Stalled { message })
+            }
+            (crowded, _) => crowded,
+        };
+        let tight = made.and_then(|record| {
+            crowded
+                .or_else(|| self.no_room(instance, key, record, &node, wanted))
+                .or_else(|| self.no_quota(key, record, revision, wanted))
         });
         let replica = Replica {
             limits: match record {
                 Some(record) if tight.is_some() => &record.applied,
-                Some(_) | None => instance.limits,
+                Some(_) | None => wanted,
             },
             tight,
             instance,

@@ -44,6 +44,7 @@ pub fn spec(declared: &InstanceSpec, config: &ContainerConfig) -> InstanceSpec {
         pids: set(limits.pids),
         cpu_shares: set(limits.cpu_shares),
         io: Sparse::new(more.io.clone()),
+        disk: more.disk,
         ..declared.resources.clone()
     };
     let declared_more = (*declared.more).clone();

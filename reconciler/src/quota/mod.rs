@@ -39,10 +39,8 @@ fn is_counted(quota: &Quota) -> bool {
 #[derive(Debug)]
 pub struct Admission<'a> {
     accounts: Vec<Account<'a>>,
-    /// The accounts that count what is in a project, the innermost first.
-    of: BTreeMap<&'a Name, Vec<usize>>,
-    /// What each instance, image and volume has.
-    shares: Vec<Share<'a>>,
+    /// What is in a project, and who counts it.
+    inside: BTreeMap<&'a Name, Inside<'a>>,
     replicas: BTreeMap<ReplicaKey, Refusal>,
     /// Instances without room for a container beside another one.
     surges: BTreeMap<&'a Key, Refusal>,
@@ -62,6 +60,16 @@ struct Account<'a> {
     used: Sum,
     /// What is there.
     made: Sum,
+}
+
+/// What is in a project.
+#[derive(Debug, Default)]
+struct Inside<'a> {
+    /// The accounts that count it, the innermost first.
+    accounts: Vec<usize>,
+    /// What each instance, image and volume has; one stands there once for what it had, and once for
+    /// what it got.
+    shares: Vec<Share<'a>>,
 }
 
 /// Why something is not admitted.
@@ -106,8 +114,7 @@ impl<'a> Admission<'a> {
     fn with(snapshot: &'a Snapshot, made: Made) -> Self {
         let mut admission = Self {
             accounts: Vec::new(),
-            of: BTreeMap::new(),
-            shares: Vec::new(),
+            inside: BTreeMap::new(),
             replicas: BTreeMap::new(),
             surges: BTreeMap::new(),
             images: BTreeMap::new(),
@@ -123,7 +130,7 @@ impl<'a> Admission<'a> {
         }
         let mut present = instances(snapshot, made, |project| {
             admission.enter(desired, project);
-            admission.of.get(project).is_some_and(|accounts| !accounts.is_empty())
+            admission.inside.get(project).is_some_and(|inside| !inside.accounts.is_empty())
         });
         for one in &present {
             admission.count(one.key, one.has());
@@ -141,31 +148,34 @@ impl<'a> Admission<'a> {
 
     /// Finds out which accounts count what is in a project.
     fn enter(&mut self, desired: &'a DesiredSet, project: &'a Name) {
-        if self.of.contains_key(project) {
+        if self.inside.contains_key(project) {
             return;
         }
         let lineage = desired.lineage(project);
         let at = |name: &Name| self.accounts.binary_search_by(|one| one.project.cmp(name)).ok();
         let accounts = lineage.iter().rev().filter_map(at).collect();
-        self.of.insert(project, accounts);
+        self.inside.insert(project, Inside { accounts, shares: Vec::new() });
     }
 
     /// Counts what is there.
     fn count(&mut self, key: &'a Key, has: Sum) {
-        let Self { accounts, of, shares, .. } = self;
-        for at in of.get(&key.project).into_iter().flatten() {
+        let Self { accounts, inside, .. } = self;
+        let Some(inside) = inside.get_mut(&key.project) else { return };
+        for at in &inside.accounts {
             if let Some(account) = accounts.get_mut(*at) {
                 account.used = account.used.and(has);
             }
         }
-        shares.push(Share { key, has });
+        inside.shares.push(Share { key, has });
     }
 
     /// Counts what is asked for, if all quotas that it is in have room for it.
     fn admit(&mut self, key: &'a Key, asks: Sum) -> Result<(), Refusal> {
-        let Self { accounts, of, shares, .. } = self;
-        let within = of.get(&key.project).map_or(&[][..], Vec::as_slice);
-        for at in within {
+        let Self { accounts, inside, .. } = self;
+        let Some(Inside { accounts: within, shares }) = inside.get_mut(&key.project) else {
+            return Ok(());
+        };
+        for at in &*within {
             let Some(Account { quota, used, .. }) = accounts.get(*at) else { continue };
             for kind in Kind::ALL {
                 let (Some(limit), more @ 1..) = (kind.limit(quota), asks.of(kind)) else {
@@ -176,7 +186,7 @@ impl<'a> Admission<'a> {
                 }
             }
         }
-        for at in within {
+        for at in &*within {
             if let Some(account) = accounts.get_mut(*at) {
                 account.used = account.used.and(asks);
             }

@@ -40,14 +40,10 @@ impl Admission<'_> {
 
     /// Those who have most of a kind: ` (shop/db has 2Gi, shop/web 1Gi)`.
     fn who_has(&self, account: usize, kind: Kind) -> String {
-        let counts = |project: &Name| {
-            self.of.get(project).is_some_and(|accounts| accounts.contains(&account))
-        };
-        let mut all: Vec<(&Share<'_>, u64)> = self
-            .shares
-            .iter()
+        let counted = self.inside.values().filter(|inside| inside.accounts.contains(&account));
+        let mut all: Vec<(&Share<'_>, u64)> = counted
+            .flat_map(|inside| &inside.shares)
             .filter_map(|share| Some((share, share.has.of(kind))).filter(|(_, has)| *has > 0))
-            .filter(|(share, _)| counts(&share.key.project))
             .collect();
         all.sort_by_key(|(share, has)| (share.key, std::cmp::Reverse(*has)));
         // One stands there once for what it had, and once for what it got.

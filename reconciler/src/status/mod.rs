@@ -2,6 +2,7 @@
 //! made on demand from a snapshot and the last report. Nothing decides from a status. [`words`] says
 //! why something is as it is.
 
+pub mod pressure;
 mod rollout;
 mod words;
 
@@ -209,6 +210,7 @@ fn instance_with(snapshot: &Snapshot, notes: &Notes<'_>, key: &Key) -> InstanceS
             last_transition_time: None,
         });
     }
+    conditions.extend(pressure::of_instance(snapshot, key));
     conditions.extend(compliant(snapshot, ObjectKind::Instance, key));
     let mut status = InstanceStatus {
         key: key.clone(),

@@ -55,6 +55,8 @@ pub struct FakeEngine {
     /// Actions that it was asked for and did not do yet.
     late: Vec<Action>,
     id: String,
+    /// How many cpus its host has.
+    pub cpus: u32,
     made: u64,
 }
 
@@ -105,6 +107,7 @@ impl FakeEngine {
             refuses_hosts: false,
             late: Vec::new(),
             id: id.to_owned(),
+            cpus: 2,
             made: 0,
         }
     }
@@ -121,7 +124,7 @@ impl FakeEngine {
                 version: "0".to_owned(),
                 api_version: "0".to_owned(),
                 cgroup_driver: CgroupDriver::Cgroupfs,
-                cpus: 2,
+                cpus: self.cpus,
                 memory: 1 << 34,
                 missing: Default::default(),
             },

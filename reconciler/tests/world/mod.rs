@@ -217,7 +217,13 @@ fn nodes(snapshot: &mut Snapshot, observed: &Observed) {
             missing: Default::default(),
         };
         let link_networks = observed.by_networks;
-        let record = NodeRecord { engine: Some(id), link_networks, ..NodeRecord::default() };
+        let mut cores: BTreeMap<Key, BTreeMap<u32, Arc<str>>> = BTreeMap::new();
+        for (replica, own) in observed.cores.get(&node).into_iter().flatten() {
+            let replica = replica_key(replica).unwrap();
+            let of_it = cores.entry(replica.instance).or_default();
+            of_it.insert(replica.ordinal, Arc::from(own.as_str()));
+        }
+        let record = NodeRecord { engine: Some(id), link_networks, cores, ..NodeRecord::default() };
         snapshot.records.nodes.insert(node.clone(), record);
         let engine = Some(engine);
         snapshot.nodes.insert(node, ObservedNode { reach, engine, ..ObservedNode::default() });
@@ -333,6 +339,9 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     }
     if let Some(cpus) = &of.cpus {
         config.limits.nano_cpus = cpus.parse::<Cpus>().map_err(|why| why.to_string())?.0;
+    }
+    if let Some(cpuset) = &of.cpuset {
+        config.limits.cpuset = Arc::from(cpuset.as_str());
     }
     config.env.extend(of.env.clone());
     if let Some(networks) = &of.networks {
@@ -454,6 +463,9 @@ fn change_record(snapshot: &mut Snapshot, replica: &ReplicaKey, by: &Record) -> 
     if let Some(memory) = &by.memory_asked {
         let bytes = memory.parse::<Bytes>().map_err(|why| why.to_string())?.0;
         (record.applied.memory, record.applied.memory_swap) = (bytes, bytes * 2);
+    }
+    if let Some(cpuset) = &by.cpuset_asked {
+        record.applied.cpuset = Arc::from(cpuset.as_str());
     }
     if let Some(cpus) = &by.cpus_asked {
         record.applied.nano_cpus = cpus.parse::<Cpus>().map_err(|why| why.to_string())?.0;

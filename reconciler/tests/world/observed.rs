@@ -49,6 +49,8 @@ pub(super) struct Observed {
     pub(super) ordered: BTreeMap<Name, String>,
     /// Histories, and what was asked for about rollouts.
     pub(super) rollouts: BTreeMap<Key, rollouts::Rollout>,
+    /// The cpus that replicas have for themselves, by node.
+    pub(super) cores: BTreeMap<Name, BTreeMap<String, String>>,
     /// Instances, `volume shop/data`, or `project shop`.
     pub(super) suspended: Vec<String>,
 }
@@ -74,6 +76,7 @@ pub(super) struct Container {
     pub(super) image: Option<String>,
     pub(super) memory: Option<String>,
     pub(super) cpus: Option<String>,
+    pub(super) cpuset: Option<String>,
     pub(super) restart_policy: Option<String>,
     #[serde(default)]
     pub(super) health: HealthState,
@@ -132,6 +135,7 @@ pub(super) struct Record {
     pub(super) started_s_ago: Option<i64>,
     pub(super) memory_asked: Option<String>,
     pub(super) cpus_asked: Option<String>,
+    pub(super) cpuset_asked: Option<String>,
     pub(super) failure: Option<FailureYaml>,
     /// The networks of links that it was put on, if not those that it is on.
     pub(super) joined: Option<BTreeSet<String>>,

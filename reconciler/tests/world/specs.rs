@@ -8,10 +8,11 @@ use reconciler::model::ids::{ImageName, Key, Name};
 use reconciler::model::quantity::{Bytes, Cpus, Span};
 use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{
-    Condition, Content, Dependency, Endpoint, FileSpec, Health, HealthProbe, ImageSource,
-    ImageSpec, InstanceSpec, LinkPort, LinkSpec, LocalFile, More, Mount, MountSource, NetworkName,
-    NetworkSpec, NetworkUse, NodeSpec, OnFailure, Order, Placement, Port, PortRange, Power,
-    ProjectSpec, Protocol, Pull, Quota, Resources, Restart, Room, Stop, Update, VolumeSpec,
+    Condition, Content, CpuPolicy, Dependency, Endpoint, FileSpec, Health, HealthProbe,
+    ImageSource, ImageSpec, InstanceSpec, LinkPort, LinkSpec, LocalFile, More, Mount, MountSource,
+    NetworkName, NetworkSpec, NetworkUse, NodeSpec, OnFailure, Order, Overcommit, Placement, Port,
+    PortRange, Power, ProjectSpec, Protocol, Pull, Quota, Resources, Restart, Room, Stop, Update,
+    VolumeSpec,
 };
 use serde::Deserialize;
 
@@ -38,6 +39,7 @@ struct Metadata {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct NodeYaml {
     capacity: Room,
+    overcommit: Overcommit,
     reserved: Room,
     cordon: bool,
     drain: bool,
@@ -123,6 +125,10 @@ struct ResourcesYaml {
     cpus: Option<Cpus>,
     memory: Option<Bytes>,
     pids: Option<u64>,
+    cpuset: Option<Arc<str>>,
+    #[serde(rename = "cpuPolicy")]
+    cpu_policy: CpuPolicy,
+    disk: Option<Bytes>,
 }
 
 #[derive(Deserialize)]
@@ -216,10 +222,17 @@ pub(super) fn read(text: &str) -> Result<DesiredSet, String> {
                 set.links.insert(key, Declared::new(spec, source()));
             }
             "Node" => {
-                let NodeYaml { capacity, reserved, cordon, drain } =
+                let NodeYaml { capacity, reserved, overcommit, cordon, drain } =
                     from::<Option<NodeYaml>>(document.spec)?.unwrap_or_default();
                 let endpoint = Endpoint::Unix(format!("/{name}.sock"));
-                let spec = NodeSpec { capacity, reserved, cordon, drain, ..NodeSpec::at(endpoint) };
+                let spec = NodeSpec {
+                    capacity,
+                    reserved,
+                    overcommit,
+                    cordon,
+                    drain,
+                    ..NodeSpec::at(endpoint)
+                };
                 let declared = Declared { labels, ..Declared::new(spec, source()) };
                 set.nodes.insert(name, declared);
             }
@@ -269,10 +282,18 @@ fn instance(yaml: InstanceYaml, project: &Name) -> InstanceSpec {
         Ok(name) if !is_reference => ImageName::Declared(Key::new(project.clone(), name)),
         _ => ImageName::Reference(Arc::from(yaml.image.as_str())),
     };
-    let ResourcesYaml { cpus, memory, pids } = yaml.resources;
+    let ResourcesYaml { cpus, memory, pids, cpuset, cpu_policy, disk } = yaml.resources;
     InstanceSpec {
         image,
-        resources: Resources { cpus, memory, pids, ..Resources::default() },
+        resources: Resources {
+            cpus,
+            memory,
+            pids,
+            cpuset,
+            cpu_policy,
+            disk,
+            ..Resources::default()
+        },
         flavor: None,
         replicas: yaml.replicas.unwrap_or(1),
         power: yaml.power,

@@ -94,8 +94,10 @@ fn sorted(actions: Vec<Action>) -> (Vec<Section>, usize) {
                 settled += 1;
                 continue;
             }
-            // Steps on the way: `audit log` has them.
-            (NotedKind::Seen | NotedKind::Decided | NotedKind::Failed, _) => continue,
+            // Steps on the way, and what the kernel did: `audit log` has them.
+            (NotedKind::Seen | NotedKind::Decided | NotedKind::Failed | NotedKind::Pressed, _) => {
+                continue;
+            }
         };
         if let Some(section) = sections.iter_mut().find(|section| section.id == id) {
             section.actions.push(action);

@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod bar;
+pub mod capacity;
 mod escape;
 pub mod event;
 pub mod fields;

@@ -38,5 +38,6 @@ fn kind_word(kind: NotedKind) -> (&'static str, Ink) {
         NotedKind::Exec => ("exec", Ink::Bold),
         NotedKind::Commit => ("commit", Ink::Plain),
         NotedKind::Policy => ("policy", Ink::Odd),
+        NotedKind::Pressed => ("pressure", Ink::Odd),
     }
 }

@@ -150,7 +150,7 @@ pub fn nodes(all: &[&NodeStatus], wide: bool, specs: &str, style: &Style) -> Str
         "NAME", "STATUS", "ENGINE", "REPLICAS", "CPUS", "MEMORY", "LATENCY", "SEEN", "ENDPOINT",
     ];
     if wide {
-        heads.extend(["OTHERS", "ENGINE ID", "DECLARED"]);
+        heads.extend(["RESERVED", "OVERCOMMIT", "OTHERS", "ENGINE ID", "DECLARED"]);
     }
     let mut table = Table::with_heads(&heads);
     for node in all {
@@ -179,6 +179,8 @@ pub fn nodes(all: &[&NodeStatus], wide: bool, specs: &str, style: &Style) -> Str
         ];
         if wide {
             row.extend([
+                dash(Some(super::capacity::room(&node.reserved)).filter(|text| !text.is_empty())),
+                dash(super::capacity::overcommit(&node.overcommit)),
                 node.foreign.to_string().into(),
                 dash(node.engine.clone()),
                 dash(declared),

@@ -18,6 +18,9 @@ use reconciler::want::{DEFAULT_NETWORK, is_listed};
 /// Digits of a container's id that engines add to its names on a network.
 const SHORT_ID: usize = 12;
 
+/// The option of storage drivers that says how large a container's own layer may be.
+const SIZE: &str = "size";
+
 /// What an engine does where nothing is said, as far as it differs from one to another.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in super::super) struct EngineDefaults {
@@ -30,7 +33,7 @@ pub(in super::super) struct EngineDefaults {
 /// Puts `more` into the body of a create.
 pub(super) fn to_engine(more: &MoreConfig, body: &mut ContainerCreateBody) {
     // Everything is named: a field that is forgotten here does not compile.
-    let MoreConfig { workdir, security, io, dns, extra_hosts, init, tty, log } = more;
+    let MoreConfig { workdir, security, io, disk, dns, extra_hosts, init, tty, log } = more;
     let Security {
         user,
         groups,
@@ -95,6 +98,7 @@ pub(super) fn to_engine(more: &MoreConfig, body: &mut ContainerCreateBody) {
     host.dns_options = listed(options.iter().cloned());
     host.extra_hosts =
         listed(extra_hosts.iter().map(|(name, address)| format!("{name}:{address}")));
+    host.storage_opt = disk.map(|disk| HashMap::from([(SIZE.to_owned(), disk.0.to_string())]));
     let BlockIo { weight, read_bps, write_bps, read_iops, write_iops } = io;
     host.blkio_weight = *weight;
     let bytes = |rates: &BTreeMap<String, Bytes>| {
@@ -193,6 +197,7 @@ pub(super) fn from_engine(
             read_iops: rates(host.blkio_device_read_iops.as_deref(), |rate| rate),
             write_iops: rates(host.blkio_device_write_iops.as_deref(), |rate| rate),
         },
+        disk: host.storage_opt.as_ref().and_then(|options| options.get(SIZE)?.parse().ok()),
         dns: Dns {
             servers: list(&host.dns),
             search: list(&host.dns_search),
@@ -299,4 +304,22 @@ fn rates<T>(found: Option<&[ThrottleDevice]>, of: impl Fn(u64) -> T) -> BTreeMap
 fn listed<T>(items: impl Iterator<Item = T>) -> Option<Vec<T>> {
     let items: Vec<T> = items.collect();
     (!items.is_empty()).then_some(items)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_an_option_of_the_storage_driver() {
+        let more = MoreConfig { disk: Some(Bytes(10 << 30)), ..MoreConfig::default() };
+        let mut body = ContainerCreateBody::default();
+        to_engine(&more, &mut body);
+        let host = body.host_config.unwrap();
+        let options = host.storage_opt.unwrap();
+        assert_eq!(options, HashMap::from([("size".to_owned(), "10737418240".to_owned())]));
+        let mut body = ContainerCreateBody::default();
+        to_engine(&MoreConfig { tty: true, ..MoreConfig::default() }, &mut body);
+        assert_eq!(body.host_config.unwrap().storage_opt, None);
+    }
 }

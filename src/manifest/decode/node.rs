@@ -1,7 +1,7 @@
 //! Nodes.
 
 use reconciler::model::spec::limits::COUNT_MAX;
-use reconciler::model::spec::{Endpoint, NodeSpec, Room};
+use reconciler::model::spec::{Endpoint, NodeSpec, Overcommit, Room};
 
 use super::super::problem::Problem;
 use super::super::tree::Node;
@@ -26,6 +26,9 @@ pub(crate) fn decode(context: &mut Context<'_>, node: &Node<'_>) -> Option<NodeS
     };
     let capacity = said(context, "capacity").unwrap_or_default();
     let reserved = said(context, "reserved").unwrap_or_default();
+    let overcommit = fields.take("overcommit");
+    let overcommit = overcommit.and_then(|node| self::overcommit(context, node));
+    let overcommit = overcommit.unwrap_or_default();
     let mut flag = |context: &mut Context<'_>, name: &'static str| {
         let node = fields.take(name)?;
         value::boolean(context, node, name)
@@ -33,7 +36,15 @@ pub(crate) fn decode(context: &mut Context<'_>, node: &Node<'_>) -> Option<NodeS
     let cordon = flag(context, "cordon").unwrap_or_default();
     let drain = flag(context, "drain").unwrap_or_default();
     fields.finish(context, &["tls"]);
-    Some(NodeSpec { endpoint: endpoint?, cgroup_root, capacity, reserved, cordon, drain })
+    Some(NodeSpec {
+        endpoint: endpoint?,
+        cgroup_root,
+        capacity,
+        reserved,
+        overcommit,
+        cordon,
+        drain,
+    })
 }
 
 fn room(context: &mut Context<'_>, node: &Node<'_>, field: &'static str) -> Option<Room> {
@@ -51,6 +62,18 @@ fn room(context: &mut Context<'_>, node: &Node<'_>, field: &'static str) -> Opti
     let instances = count(context, "instances");
     fields.finish(context, &["disk", "ports"]);
     Some(Room { cpus, memory, pids, instances })
+}
+
+fn overcommit(context: &mut Context<'_>, node: &Node<'_>) -> Option<Overcommit> {
+    let mut fields = Fields::of(context, node, "overcommit", "overcommit.")?;
+    let mut ratio = |context: &mut Context<'_>, name: &'static str| {
+        let node = fields.take(name)?;
+        value::quantity(context, node, &fields.name(name))
+    };
+    let cpus = ratio(context, "cpus");
+    let memory = ratio(context, "memory");
+    fields.finish(context, &["disk"]);
+    Some(Overcommit { cpus, memory })
 }
 
 fn endpoint(context: &mut Context<'_>, node: &Node<'_>) -> Option<Endpoint> {

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reconciler::model::ids::{Key, Name};
-use reconciler::model::quantity::{self, Bytes, QuantityError};
+use reconciler::model::quantity::{self, Bytes, Cpus, QuantityError};
 use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::limits::{CPU_SHARES, IO_RATES, IO_WEIGHTS, PIDS_MAX};
-use reconciler::model::spec::{BUILT_IN_FLAVORS, BlockIo, Flavor, Requests, Resources, Swap};
+use reconciler::model::spec::{
+    BUILT_IN_FLAVORS, BlockIo, CpuPolicy, Flavor, Requests, Resources, Swap,
+};
 
 use super::super::problem::{Problem, Span};
 use super::super::tree::{Node, Value};
@@ -89,12 +91,13 @@ pub(crate) fn unknown_flavor(span: Span, name: &str, known: &[&str]) -> Problem 
 }
 
 /// Fields of resources that are designed, but not built.
-pub(super) const UNBUILT: [&str; 4] = ["memoryReservation", "blkio", "gpus", "disk"];
+pub(super) const UNBUILT: [&str; 3] = ["memoryReservation", "blkio", "gpus"];
 
 /// The fields of a set of resources; the caller says what else may stand beside them.
 pub(super) fn decode(context: &mut Context<'_>, fields: &mut Fields<'_, '_>) -> Resources {
     let cpus = fields.take("cpus");
     let cpus = cpus.and_then(|node| value::quantity(context, node, &fields.name("cpus")));
+    let cpu_policy = cpu_policy(context, fields, cpus);
     let cpu_shares = fields
         .take("cpuShares")
         .and_then(|node| value::integer(context, node, &fields.name("cpuShares"), CPU_SHARES));
@@ -115,9 +118,50 @@ pub(super) fn decode(context: &mut Context<'_>, fields: &mut Fields<'_, '_>) -> 
     let pids = fields
         .take("pids")
         .and_then(|node| value::integer(context, node, &fields.name("pids"), (1, PIDS_MAX)));
+    let disk = fields.take("disk").and_then(|node| {
+        let disk: Bytes = value::quantity(context, node, &fields.name("disk"))?;
+        if disk < Bytes::DISK_MIN {
+            let label = format!("at least {} is needed, this is {disk}", Bytes::DISK_MIN);
+            context.out_of_range(node.span, &fields.name("disk"), label);
+            return None;
+        }
+        Some(disk)
+    });
     let io = fields.take("io").and_then(|node| io(context, node, &fields.name("io")));
     let io = Sparse::new(io.unwrap_or_default());
-    Resources { cpus, cpu_shares, cpuset, memory, memory_swap, pids, io }
+    Resources { cpus, cpu_shares, cpuset, cpu_policy, memory, memory_swap, pids, disk, io }
+}
+
+/// Whose the cpus are. Who has some for itself says how many, and not which.
+fn cpu_policy(
+    context: &mut Context<'_>,
+    fields: &mut Fields<'_, '_>,
+    cpus: Option<Cpus>,
+) -> CpuPolicy {
+    const WORDS: [(&str, CpuPolicy); 2] =
+        [("shared", CpuPolicy::Shared), ("dedicated", CpuPolicy::Dedicated)];
+    let name = fields.name("cpuPolicy");
+    let Some(node) = fields.take("cpuPolicy") else { return CpuPolicy::Shared };
+    let synonyms = [("exclusive", "dedicated"), ("static", "dedicated"), ("none", "shared")];
+    let policy = value::choice(context, node, &name, &WORDS, &synonyms).unwrap_or_default();
+    if policy == CpuPolicy::Shared {
+        return policy;
+    }
+    match (fields.take("cpus"), cpus) {
+        (None, _) => {
+            context.invalid(node.span, &name, "needs `cpus` beside it: how many it has for itself");
+        }
+        (Some(said), Some(cpus)) if !cpus.0.is_multiple_of(Cpus::NANO) => {
+            let label = format!("a whole number is needed with `cpuPolicy: dedicated`, not {cpus}");
+            context.out_of_range(said.span, &fields.name("cpus"), label);
+        }
+        (Some(_), _) => {}
+    }
+    if let Some(entry) = fields.entry("cpuset") {
+        let label = "with `cpuPolicy: dedicated` windlass chooses the cpus; take it out";
+        context.invalid(entry.key_span, &fields.name("cpuset"), label);
+    }
+    policy
 }
 
 /// What an instance usually needs; at most its `limits`, where they are known.

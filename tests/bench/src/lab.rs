@@ -155,7 +155,7 @@ impl Engine {
     }
 
     /// A control group below the engine's own, for containers of windlass.
-    fn cgroup_root(&self) -> String {
+    pub(crate) fn cgroup_root(&self) -> String {
         format!("{}/bench", self.facts.cgroup)
     }
 
@@ -213,6 +213,13 @@ impl Engine {
             .start_container(name, None::<StartContainerOptions>)
             .await
             .map_err(|error| format!("start {name}: {error}"))
+    }
+
+    /// The whole id of a container.
+    pub(crate) async fn id(&self, name: &str) -> Result<String, Failure> {
+        let found = self.docker.inspect_container(name, None).await;
+        let found = found.map_err(|error| format!("inspect {name}: {error}"))?;
+        found.id.ok_or_else(|| format!("{name} has no id"))
     }
 
     /// Kills a container's first process from the host: the engine is not asked. Gives the time.

@@ -18,6 +18,7 @@ mod latency;
 mod link;
 mod placing;
 mod planning;
+mod quota;
 mod restart;
 mod rounds;
 mod sampling;
@@ -51,6 +52,8 @@ const BENCHES: [Bench; 18] = [
     Bench { name: "policy", about: "policies asked about specs", run: judging::run },
     Bench { name: "place", about: "10,000 instances placed on 1,000 nodes", run: placing::run },
     Bench { name: "admit", about: "10,000 instances asked about quotas", run: admitting::run },
+    Bench { name: "limit", about: "a limit changed → in the kernel", run: quota::limits },
+    Bench { name: "quota", about: "greedy instances within a quota", run: quota::quotas },
     Bench { name: "round", about: "a settled round of 1,000 specs", run: rounds::run },
     Bench { name: "documents", about: "10,000 documents read", run: documents::run },
     Bench { name: "edit", about: "one of 10,000 documents changed", run: documents::edit },

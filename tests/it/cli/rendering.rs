@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reconciler::model::ids::{Digest, ImageName, Key, Name, ObjectId, ReplicaKey, Revision};
-use reconciler::model::quantity::Span;
+use reconciler::model::quantity::{Bytes, Ratio, Span};
 use reconciler::model::record::PastRevision;
 use reconciler::model::rollout;
-use reconciler::model::spec::{InstanceSpec, Power, Resources, Restart, Stop};
+use reconciler::model::spec::{InstanceSpec, Overcommit, Power, Resources, Restart, Room, Stop};
 use reconciler::model::time::Timestamp;
 use reconciler::plan::ChangeKind;
 use reconciler::report::{Counts, HeldSet, Reason};
@@ -19,7 +19,7 @@ use windlass::api::protocol::{
 };
 use windlass::cli::show::event::Narrator;
 use windlass::cli::show::instance::About;
-use windlass::cli::show::{Style, event, fields, instance, objects, outcome, plan};
+use windlass::cli::show::{Style, capacity, event, fields, instance, objects, outcome, plan};
 
 const NOW: Timestamp = Timestamp(1_795_171_267_000);
 
@@ -326,7 +326,11 @@ fn nodes_are_listed() {
         cpus_used: 1_500_000_000,
         memory_used: 256 << 20,
         cpus_room: ready.then_some(8_000_000_000),
-        memory_room: ready.then_some(16_571_000_000),
+        memory_room: ready.then_some(12_000_000_000),
+        borders: (false, true),
+        capacity: Room::default(),
+        reserved: Room { memory: Some(Bytes(6_571_000_000)), ..Room::default() },
+        overcommit: Overcommit { memory: Some(Ratio(1200)), ..Overcommit::default() },
         latency_ms: ready.then_some(14),
         seen_at: ready.then_some(Timestamp(NOW.0 - 12_000)),
         another: None,
@@ -336,6 +340,9 @@ fn nodes_are_listed() {
     };
     let (near, far) = (node("n1", true), node("n2", false));
     insta::assert_snapshot!("get_nodes", objects::nodes(&[&near, &far], false, "specs", &pipe()));
+    let rows = capacity::rows(&near);
+    let rows: Vec<String> = rows.iter().map(|(head, text)| format!("{head}: {text}")).collect();
+    insta::assert_snapshot!("node_capacity", rows.join("\n"));
 }
 
 #[test]

@@ -6,26 +6,83 @@ use std::path::PathBuf;
 use super::room::{HEARD, LIVE, LONG, Loop, apply_well, assert_settled, instance, one, seen};
 use crate::lab::{Sandbox, docker, eventually};
 
-/// A file of a control group of version 1; `None` if it is not there.
-fn read(room: &Sandbox<'_>, controller: &str, group: &str, file: &str) -> Option<String> {
-    let text = std::fs::read_to_string(path(room, controller, group).join(file)).ok()?;
-    Some(text.trim_end().to_owned())
+/// Which control groups the kernel here has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
 }
 
-/// The same, of one that is there.
-fn said(room: &Sandbox<'_>, controller: &str, group: &str, file: &str) -> String {
-    read(room, controller, group, file).unwrap_or_else(|| panic!("no {file} of {group}"))
+/// Ends the test where the kernel has the other version.
+macro_rules! version {
+    ($version:ident) => {{
+        let is_two = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        if is_two != (Version::$version == Version::Two) {
+            skip!("this host has control groups of the other version");
+        }
+        Kernel(Version::$version)
+    }};
 }
 
-fn path(room: &Sandbox<'_>, controller: &str, group: &str) -> PathBuf {
-    let root = room.cgroup_root().trim_start_matches('/');
-    PathBuf::from("/sys/fs/cgroup").join(controller).join(root).join(group)
+/// What the kernel says, in words that both versions share.
+#[derive(Clone, Copy)]
+struct Kernel(Version);
+
+impl Kernel {
+    /// A file, by its names in both versions.
+    fn file(self, room: &Sandbox<'_>, group: &str, names: [&str; 3]) -> PathBuf {
+        let root = PathBuf::from("/sys/fs/cgroup");
+        let below = room.cgroup_root().trim_start_matches('/');
+        let [controller, one, two] = names;
+        match self.0 {
+            Version::One => root.join(controller).join(below).join(group).join(one),
+            Version::Two => root.join(below).join(group).join(two),
+        }
+    }
+
+    fn read(self, room: &Sandbox<'_>, group: &str, names: [&str; 3]) -> Option<String> {
+        let text = std::fs::read_to_string(self.file(room, group, names)).ok()?;
+        Some(text.trim_end().to_owned())
+    }
+
+    fn said(self, room: &Sandbox<'_>, group: &str, names: [&str; 3]) -> String {
+        self.read(room, group, names).unwrap_or_else(|| panic!("no {names:?} of {group}"))
+    }
+
+    /// Hundredths of a cpu; none is `max`.
+    fn cpus(self, room: &Sandbox<'_>, group: &str) -> Option<String> {
+        let text = self.read(room, group, CPUS)?;
+        let quota = text.split(' ').next().unwrap_or_default();
+        Some(if quota == "-1" { "max".to_owned() } else { quota.to_owned() })
+    }
+
+    fn number(self, room: &Sandbox<'_>, group: &str, names: [&str; 3]) -> u64 {
+        self.said(room, group, names).parse().expect("a number")
+    }
+
+    /// Processor time, in nanoseconds.
+    fn cpu_ns(self, room: &Sandbox<'_>, group: &str) -> u64 {
+        match self.0 {
+            Version::One => self.number(room, group, ["cpuacct", "cpuacct.usage", ""]),
+            Version::Two => line(&self.said(room, group, STAT), "usage_usec") * 1000,
+        }
+    }
 }
 
-/// Why these tests cannot say anything here, if so.
-fn other_kernel() -> Option<&'static str> {
-    let is_two = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    is_two.then_some("these tests read files of control groups of version 1")
+/// The controller, and a file in version 1 and in version 2.
+const CPUS: [&str; 3] = ["cpu", "cpu.cfs_quota_us", "cpu.max"];
+const STAT: [&str; 3] = ["cpu", "cpu.stat", "cpu.stat"];
+const MEMORY: [&str; 3] = ["memory", "memory.limit_in_bytes", "memory.max"];
+const MEMORY_PEAK: [&str; 3] = ["memory", "memory.max_usage_in_bytes", "memory.peak"];
+const PIDS: [&str; 3] = ["pids", "pids.max", "pids.max"];
+const PIDS_NOW: [&str; 3] = ["pids", "pids.current", "pids.current"];
+const PIDS_EVENTS: [&str; 3] = ["pids", "pids.events", "pids.events"];
+const READS: [&str; 3] = ["blkio", "blkio.throttle.read_bps_device", "io.max"];
+
+fn line(text: &str, name: &str) -> u64 {
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    let (_, value) = lines.find(|(key, _)| *key == name).expect("a line");
+    value.parse().expect("a number")
 }
 
 fn project(quota: &str) -> String {
@@ -34,11 +91,7 @@ fn project(quota: &str) -> String {
     )
 }
 
-#[test]
-fn greedy_instances_stay_within_their_projects_quota() {
-    if let Some(reason) = other_kernel() {
-        skip!("{reason}");
-    }
+fn greedy_instances_stay_within_their_projects_quota(kernel: Kernel) {
     let room = Sandbox::new(engine!(V20_10));
     let spin = instance("spin", r#"command: [sh, -c, "while :; do :; done"]"#);
     let hog = instance("hog", r#"command: [tail, /dev/zero]"#);
@@ -49,9 +102,9 @@ fn greedy_instances_stay_within_their_projects_quota() {
         seen(&room).values().any(|seen| seen.label("instance") == name && seen.state() == state)
     };
     eventually("both are there", LONG, || is("spin", "running") && seen(&room).len() == 2);
-    assert_eq!(said(&room, "cpu", group, "cpu.cfs_quota_us"), "50000");
-    assert_eq!(said(&room, "memory", group, "memory.limit_in_bytes"), (64 << 20).to_string());
-    assert_eq!(said(&room, "pids", group, "pids.max"), "40");
+    assert_eq!(kernel.cpus(&room, group).as_deref(), Some("50000"));
+    assert_eq!(kernel.number(&room, group, MEMORY), 64 << 20);
+    assert_eq!(kernel.number(&room, group, PIDS), 40);
 
     // The kernel ends the one that takes too much, and nobody else.
     let oom = "the hog was killed for its memory";
@@ -61,47 +114,43 @@ fn greedy_instances_stay_within_their_projects_quota() {
                 && (seen.0["State"]["OOMKilled"] == true || seen.0["State"]["ExitCode"] == 137)
         }) || held.replica("hog").restarts > 0
     });
-    let number = |controller: &str, file: &str| -> u64 {
-        said(&room, controller, group, file).parse().expect("a number")
-    };
-    assert!(number("memory", "memory.max_usage_in_bytes") <= 64 << 20);
+    assert!(kernel.number(&room, group, MEMORY_PEAK) <= 64 << 20);
     assert!(is("spin", "running"), "it did nothing wrong");
 
     // It leaves as many processes behind as it is let, and then waits.
     let bomb = r#"command: [sh, -c, "yes 1000 | xargs -P 500 -n 1 sleep; exec sleep 100000"]"#;
     room.spec("bomb.yaml", &instance("bomb", bomb));
-    // Version 1 counts where a process was asked for, and not where there was no room.
+    // It is counted where a process was asked for, and not where there was no room.
     eventually("no process is left to be had", LONG, || {
         seen(&room).values().filter(|seen| seen.label("instance") == "bomb").any(|seen| {
             let own = format!("{group}/{}", seen.id());
-            read(&room, "pids", &own, "pids.events").is_some_and(|text| text != "max 0")
+            kernel.read(&room, &own, PIDS_EVENTS).is_some_and(|text| line(&text, "max") > 0)
         })
     });
-    assert!(number("pids", "pids.current") <= 40);
+    assert!(kernel.number(&room, group, PIDS_NOW) <= 40);
 
     // Two cpus for one loop that never rests, and one of them half.
-    let began = (number("cpuacct", "cpuacct.usage"), std::time::Instant::now());
-    let periods = || -> u64 {
-        let stat = said(&room, "cpu", group, "cpu.stat");
-        stat.lines()
-            .find_map(|line| line.strip_prefix("nr_periods "))
-            .expect("a line")
-            .parse()
-            .expect("a number")
-    };
+    let began = (kernel.cpu_ns(&room, group), std::time::Instant::now());
+    let periods = || line(&kernel.said(&room, group, STAT), "nr_periods");
     let first = periods();
     eventually("some time went by", LONG, || periods() >= first + 20);
-    let used = number("cpuacct", "cpuacct.usage") - began.0;
+    let used = kernel.cpu_ns(&room, group) - began.0;
     let share = used as f64 / began.1.elapsed().as_nanos() as f64;
     assert!(share <= 0.525, "{share} of a cpu, and 0.5 is the quota");
     held.stop();
 }
 
 #[test]
-fn limits_change_while_containers_live() {
-    if let Some(reason) = other_kernel() {
-        skip!("{reason}");
-    }
+fn greedy_instances_stay_within_their_projects_quota_on_version_one() {
+    greedy_instances_stay_within_their_projects_quota(version!(One));
+}
+
+#[test]
+fn greedy_instances_stay_within_their_projects_quota_on_version_two() {
+    greedy_instances_stay_within_their_projects_quota(version!(Two));
+}
+
+fn limits_change_while_containers_live(kernel: Kernel) {
     let room = Sandbox::new(engine!(V20_10));
     let with = |quota: &str, resources: &str| {
         let spec = format!("{LIVE}\nresources: {{ {resources} }}");
@@ -121,20 +170,21 @@ fn limits_change_while_containers_live() {
 
     // By its spec.
     with("{ cpus: 2, memory: 256Mi, pids: 100 }", "cpus: 1.5, memory: 64Mi, pids: 20");
-    let quota = |group: &str| said(&room, "cpu", group, "cpu.cfs_quota_us");
-    eventually("it may use more", LONG, || quota(&own) == "150000");
+    let cpus = |group: &str| kernel.cpus(&room, group).unwrap_or_default();
+    eventually("it may use more", LONG, || cpus(&own) == "150000");
     is_as_before("a limit that grows");
 
     // What engines do not do.
     with("{ cpus: 2, memory: 256Mi, pids: 100 }", "memory: 64Mi, pids: 20");
-    eventually("it may use all that its project may", LONG, || quota(&own) == "-1");
+    eventually("it may use all that its project may", LONG, || cpus(&own) == "max");
     held.wait_until_settled();
     is_as_before("a limit that goes");
     let io = "memory: 64Mi, pids: 20, io: { readBps: { /dev/vda: 10Mi } }";
-    let rate = |group: &str| said(&room, "blkio", group, "blkio.throttle.read_bps_device");
     if std::path::Path::new("/dev/vda").exists() {
         with("{ cpus: 2, memory: 256Mi, pids: 100 }", io);
-        eventually("it may read less", LONG, || rate(&own).ends_with(" 10485760"));
+        eventually("it may read less", LONG, || {
+            kernel.said(&room, &own, READS).contains("10485760")
+        });
         held.wait_until_settled();
         is_as_before("a rate of a device");
     }
@@ -144,7 +194,7 @@ fn limits_change_while_containers_live() {
     docker(room.engine(), &["kill", before.id()]);
     held.wait_for_step("web/0", "restart", since);
     held.wait_until_settled();
-    assert_eq!(quota(&own), "-1");
+    assert_eq!(cpus(&own), "max");
     let before = one(&room, "web", 0);
     let is_as_before = |what: &str| {
         assert_eq!(one(&room, "web", 0).life(), before.life(), "{what}");
@@ -152,22 +202,23 @@ fn limits_change_while_containers_live() {
 
     // By the quota of its project.
     with("{ cpus: 1, memory: 128Mi, pids: 50 }", "memory: 64Mi, pids: 20");
-    eventually("the project may use less", LONG, || quota(group) == "100000");
-    assert_eq!(said(&room, "pids", group, "pids.max"), "50");
+    eventually("the project may use less", LONG, || cpus(group) == "100000");
+    assert_eq!(kernel.number(&room, group, PIDS), 50);
     held.wait_until_settled();
     is_as_before("a quota");
 
     // By another hand, right in the kernel.
-    for (controller, at, file, value, good) in [
-        ("pids", own.as_str(), "pids.max", "7", "20"),
-        ("memory", own.as_str(), "memory.limit_in_bytes", "33554432", "67108864"),
-        ("pids", group, "pids.max", "max", "50"),
-        ("cpu", group, "cpu.cfs_quota_us", "-1", "100000"),
+    let none = if kernel.0 == Version::One { "-1" } else { "max 100000" };
+    for (at, names, value, good) in [
+        (own.as_str(), PIDS, "7", "20"),
+        (own.as_str(), MEMORY, "33554432", "67108864"),
+        (group, PIDS, "max", "50"),
+        (group, CPUS, none, "100000"),
     ] {
-        std::fs::write(path(&room, controller, at).join(file), value).expect("written");
+        std::fs::write(kernel.file(&room, at, names), value).expect("written");
         // Sooner than the next list of all containers.
-        eventually(&format!("{file} of {at} is back"), HEARD, || {
-            said(&room, controller, at, file) == good
+        eventually(&format!("{names:?} of {at} is back"), HEARD, || {
+            kernel.said(&room, at, names).starts_with(good)
         });
     }
     held.wait_until_settled();
@@ -179,5 +230,15 @@ fn limits_change_while_containers_live() {
     let held = Loop::hold(&room);
     assert!(held.down().is_good());
     held.stop();
-    assert_eq!(read(&room, "cpu", group, "cpu.cfs_quota_us"), None);
+    assert_eq!(kernel.cpus(&room, group), None);
+}
+
+#[test]
+fn limits_change_while_containers_live_on_version_one() {
+    limits_change_while_containers_live(version!(One));
+}
+
+#[test]
+fn limits_change_while_containers_live_on_version_two() {
+    limits_change_while_containers_live(version!(Two));
 }

@@ -83,6 +83,18 @@ impl Records {
             Entry::Addressed { replica, address } => {
                 self.replica(replica).address = Some(*address);
             }
+            Entry::Cores { replica, node, cores } => {
+                let ReplicaKey { instance, ordinal } = replica;
+                let of_node = &mut self.nodes.entry(node.clone()).or_default().cores;
+                let of_it = of_node.entry(instance.clone()).or_default();
+                match cores {
+                    Some(cores) => drop(of_it.insert(*ordinal, Arc::clone(cores))),
+                    None => drop(of_it.remove(ordinal)),
+                }
+                if of_it.is_empty() {
+                    of_node.remove(instance);
+                }
+            }
             Entry::Subnet { network, subnet } => {
                 self.networks.entry(network.clone()).or_default().subnet = Some(*subnet);
             }
@@ -154,6 +166,7 @@ impl Records {
             Entry::Asked { .. }
             | Entry::Exec { .. }
             | Entry::ExecEnded { .. }
+            | Entry::Pressed { .. }
             | Entry::PolicySet { .. }
             | Entry::Verdict { .. } => {}
             Entry::Approved { approval } => self.guard.approval = Some(approval.clone()),

@@ -31,6 +31,7 @@ use crate::model::rollout::Kept;
 use crate::model::subnet::Net;
 use crate::model::suspend::Target;
 use crate::model::time::Timestamp;
+use crate::pressure::Pressure;
 
 /// An entry with its place in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +134,15 @@ pub enum Entry {
         replica: ReplicaKey,
         /// Which address.
         address: Ipv4Addr,
+    },
+    /// A replica was given cpus of its own on a node, or needs none there any more.
+    Cores {
+        /// Which replica.
+        replica: ReplicaKey,
+        /// Which node.
+        node: Name,
+        /// Which cpus, as `2-3`; none, where nothing stands.
+        cores: Option<Arc<str>>,
     },
     /// A network that windlass makes by itself was given a range.
     Subnet {
@@ -257,6 +267,18 @@ pub enum Entry {
         /// Why it could not be run, or what else came between.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
+    },
+    /// Something is short of what it needs, or is so no longer.
+    Pressed {
+        /// What: a replica, or its whole node.
+        replica: Option<ReplicaKey>,
+        /// The node.
+        node: Name,
+        /// Of what.
+        pressure: Pressure,
+        /// What happened; none once it is over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
     },
     /// Other policies are in force.
     PolicySet {

@@ -97,11 +97,13 @@ impl Records {
             | Entry::Checkout { .. }
             | Entry::Exec { .. }
             | Entry::ExecEnded { .. }
+            | Entry::Pressed { .. }
             | Entry::PolicySet { .. }
             | Entry::Verdict { .. }
             | Entry::NodeOrder { .. }
             | Entry::Linked { .. }
             | Entry::Addressed { .. }
+            | Entry::Cores { .. }
             | Entry::Subnet { .. }
             | Entry::LinksBy { .. }
             | Entry::Protected { .. }

@@ -18,7 +18,7 @@ use super::policy::{POLICY_ID_BYTES_MAX, Param, PolicyId};
 use super::{Device, Endpoint, LocalFile, NetworkName, PortRange, Swap, defaults};
 use crate::model::glob::Glob;
 use crate::model::ids::{ImageName, Key, NAME_BYTES_MAX, Name};
-use crate::model::quantity::{Bytes, Cpus, Span};
+use crate::model::quantity::{Bytes, Cpus, Ratio, Span};
 use crate::model::sparse::{Empty, Sparse};
 use crate::model::time::Expiry;
 
@@ -203,6 +203,10 @@ form!(Bytes: json_schema!({
 form!(Cpus: json_schema!({
     "title": "amount of cpu", "type": ["string", "number"], "minimum": 0.01, "maximum": 100_000,
     "pattern": r"^[0-9]+(\.[0-9]+)?m?$", "examples": ["500m", 0.5],
+}));
+form!(Ratio: json_schema!({
+    "title": "ratio", "type": ["string", "number"], "minimum": 1, "maximum": 100,
+    "pattern": r"^[0-9]+(\.[0-9]+)?$", "examples": [1.2],
 }));
 form!(Span: json_schema!({
     "title": "duration", "type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$",

@@ -33,12 +33,13 @@ pub use self::files::{Content, FileSpec, LocalFile, Mount, MountSource};
 pub use self::links::{Grant, LinkPort, LinkSpec};
 pub use self::network::{Dns, NetworkName, NetworkSpec, NetworkUse, Subnet};
 pub use self::objects::{
-    Endpoint, ImageSource, ImageSpec, NodeSpec, ProjectSpec, Pull, Quota, Room, VolumeSpec,
+    Endpoint, ImageSource, ImageSpec, NodeSpec, Overcommit, ProjectSpec, Pull, Quota, Room,
+    VolumeSpec,
 };
 pub use self::policy::{PolicyBindingSpec, WaiverSpec};
 pub use self::ports::{Port, PortRange, Protocol};
 pub use self::resources::{
-    BUILT_IN_FLAVORS, BlockIo, Flavor, FlavorSpec, Requests, Resources, Swap,
+    BUILT_IN_FLAVORS, BlockIo, CpuPolicy, Flavor, FlavorSpec, Requests, Resources, Swap,
 };
 pub use self::security::{Device, Namespaces, Security, Ulimit};
 pub use self::update::{OnFailure, Order, Update};

@@ -12,7 +12,7 @@ use super::verify::Verify;
 #[cfg(feature = "schema")]
 use super::{defaults, form, limits};
 use crate::model::ids::Name;
-use crate::model::quantity::{Bytes, Cpus};
+use crate::model::quantity::{Bytes, Cpus, Ratio};
 use crate::model::sparse::Sparse;
 
 /// An image: where it comes from, and when.
@@ -105,6 +105,10 @@ pub struct NodeSpec {
     /// How much of that is for others than windlass.
     #[serde(default, skip_serializing_if = "Room::is_empty")]
     pub reserved: Room,
+    /// How many times what is left of that may be promised to replicas. What is not declared counts
+    /// as the engine tells it then, and is a border, too.
+    #[serde(default, skip_serializing_if = "Overcommit::is_empty")]
+    pub overcommit: Overcommit,
     /// Whether nothing new is placed there. What is there stays.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cordon: bool,
@@ -122,6 +126,7 @@ impl NodeSpec {
             cgroup_root: None,
             capacity: Room::default(),
             reserved: Room::default(),
+            overcommit: Overcommit::default(),
             cordon: false,
             drain: false,
         }
@@ -155,6 +160,28 @@ impl Room {
     pub fn is_empty(&self) -> bool {
         let Self { cpus, memory, pids, instances } = self;
         cpus.is_none() && memory.is_none() && pids.is_none() && instances.is_none()
+    }
+}
+
+/// How many times what a node has may be promised.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct Overcommit {
+    /// CPU time per time: 1 to 100, in thousandths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<Ratio>,
+    /// Memory: 1 to 100, in thousandths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Ratio>,
+}
+
+impl Overcommit {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { cpus, memory } = self;
+        cpus.is_none() && memory.is_none()
     }
 }
 

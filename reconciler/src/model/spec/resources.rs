@@ -25,6 +25,10 @@ pub struct Resources {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<form::CpuSet>"))]
     pub cpuset: Option<Arc<str>>,
+    /// Whose the cpus are that it runs on.
+    #[serde(default, skip_serializing_if = "CpuPolicy::is_shared")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub cpu_policy: CpuPolicy,
     /// Memory: `256Mi`.
     pub memory: Option<Bytes>,
     /// Memory and swap together, or `unlimited`; twice the memory if not said, as engines have it.
@@ -33,9 +37,44 @@ pub struct Resources {
     /// Processes and threads.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = limits::PIDS_MAX)))]
     pub pids: Option<u64>,
+    /// What the container itself may write: its own layer over the image, without volumes. Not every
+    /// storage driver can limit it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Bytes>,
     /// Reads and writes of block devices.
     #[serde(default, skip_serializing_if = "Sparse::is_empty")]
     pub io: Sparse<BlockIo>,
+}
+
+/// Whose the cpus are that a replica runs on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum CpuPolicy {
+    /// Those of all that are on the node.
+    #[default]
+    Shared,
+    /// Its own: as many whole ones as `cpus` says, and nobody else of ours runs on them.
+    Dedicated,
+}
+
+impl CpuPolicy {
+    /// Whether they are those of all.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared)
+    }
+}
+
+impl Resources {
+    /// How many whole cpus each replica has for itself.
+    #[must_use]
+    pub fn dedicated(&self) -> u64 {
+        match self.cpu_policy {
+            CpuPolicy::Shared => 0,
+            CpuPolicy::Dedicated => self.cpus.map_or(0, |cpus| cpus.0 / Cpus::NANO),
+        }
+    }
 }
 
 /// What an instance usually needs, beside its limits.

@@ -57,9 +57,11 @@ table! {
         "cpus": Cpus |limits| limits.cpus;
         "cpuShares": Number |limits| limits.cpu_shares;
         "cpuset": Text |limits| maybe(&limits.cpuset);
+        "cpuPolicy": Text |limits| word(&limits.cpu_policy);
         "memory": Memory |limits| limits.memory;
         "memorySwap": Memory |limits| limits.memory_swap.map(swap);
         "pids": Number |limits| limits.pids;
+        "disk": Memory |limits| limits.disk;
         "io": Part(&BLOCK_IO) |limits| part::<BlockIo>(&limits.io);
     }
 }

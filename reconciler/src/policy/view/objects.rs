@@ -3,7 +3,7 @@
 use super::table::{dict, maybe, maybe_part, part, shown, table, text, texts, word};
 use crate::model::spec::{
     FlavorSpec, Grant, ImageSource, ImageSpec, LinkPort, LinkSpec, NetworkSpec, NodeSpec,
-    ProjectSpec, Quota, Room, Subnet, TrustedKey, Verify, VolumeSpec,
+    Overcommit, ProjectSpec, Quota, Room, Subnet, TrustedKey, Verify, VolumeSpec,
 };
 
 table! {
@@ -123,9 +123,11 @@ table! {
         "cpus": Cpus |spec| spec.resources.cpus;
         "cpuShares": Number |spec| spec.resources.cpu_shares;
         "cpuset": Text |spec| maybe(&spec.resources.cpuset);
+        "cpuPolicy": Text |spec| word(&spec.resources.cpu_policy);
         "memory": Memory |spec| spec.resources.memory;
         "memorySwap": Memory |spec| spec.resources.memory_swap.map(super::instance::swap);
         "pids": Number |spec| spec.resources.pids;
+        "disk": Memory |spec| spec.resources.disk;
         "io": Part(&super::instance::BLOCK_IO) |spec| {
             part::<crate::model::spec::BlockIo>(&spec.resources.io)
         };
@@ -175,8 +177,17 @@ table! {
         "cgroupRoot": Text |spec| maybe(&spec.cgroup_root);
         "capacity": Part(&ROOM) |spec| part(&spec.capacity);
         "reserved": Part(&ROOM) |spec| part(&spec.reserved);
+        "overcommit": Part(&OVERCOMMIT) |spec| part(&spec.overcommit);
         "cordon": Flag |spec| Some(spec.cordon);
         "drain": Flag |spec| Some(spec.drain);
+    }
+}
+
+table! {
+    /// How many times what a node has may be promised.
+    OVERCOMMIT = "overcommit": Overcommit {
+        "cpus": Text |over| over.cpus.as_ref().and_then(shown);
+        "memory": Text |over| over.memory.as_ref().and_then(shown);
     }
 }
 
