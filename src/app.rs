@@ -5,7 +5,9 @@
 //! looks ([`Mode::Look`]) and writes nothing anywhere.
 
 pub mod audit;
+mod used;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +28,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::client::{self, AskError, Conversation};
 use crate::api::protocol::{Frame, Request};
+use crate::api::scrape::{self, Scraped};
 use crate::api::server::{self, ListenError, Server};
 use crate::cgroup::Governed;
 use crate::docker::DockerDriver;
@@ -59,6 +62,10 @@ pub struct Settings {
     pub policies: Place,
     /// How much of the journal is kept.
     pub kept: Retention,
+    /// How often a daemon looks what containers use; never if zero.
+    pub usage_every: Duration,
+    /// Where a daemon serves metrics.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Settings {
@@ -166,6 +173,8 @@ pub struct App {
     pub asker: Asker,
     /// What had to be repaired when the records were opened.
     pub repaired: Vec<String>,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<Scraped>,
     shell: JoinHandle<End>,
     // Held for as long as the loop runs.
     _server: Option<Server>,
@@ -261,17 +270,19 @@ pub fn start_with(settings: &Settings, mode: Mode, connect: Connect) -> Result<A
         verifier: Arc::new(Signatures::default()),
         reread: Box::new(move || reader.reread()),
         specs: settings.specs.display().to_string(),
+        metering: used::metering(settings, mode),
     };
-    let server = match mode {
+    let (server, metrics) = match mode {
         Mode::Act { hold: true } => {
             let socket = StatePaths::new(&settings.state).socket();
-            Some(server::listen(&socket, asker.clone())?)
+            let metrics = settings.metrics.map(|address| scrape::listen(address, asker.clone()));
+            (Some(server::listen(&socket, asker.clone())?), metrics.transpose()?)
         }
-        Mode::Act { hold: false } | Mode::Bound | Mode::Look => None,
+        Mode::Act { hold: false } | Mode::Bound | Mode::Look => (None, None),
     };
     let shell = Shell::new(engine, ports, inputs, sender, seq);
     let shell = tokio::spawn(shell.run());
-    Ok(App { asker, repaired, shell, _server: server, _state: state })
+    Ok(App { asker, repaired, metrics, shell, _server: server, _state: state })
 }
 
 type Commit = Box<dyn FnMut(Vec<Stamped>, u64) -> Result<(), StoreError> + Send>;

@@ -30,4 +30,5 @@ pub mod status;
 pub mod step;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod usage;
 pub mod want;

@@ -16,8 +16,11 @@ use crate::model::record::{
     ImageRecord, InstanceRecord, NetworkRecord, NodeRecord, Records, VolumeRecord,
 };
 use crate::model::rollout::{Kept, Rollout};
+use crate::model::time::Timestamp;
 use crate::policy::facts::{Signed, WhoSigned};
+use crate::pressure::Readings;
 use crate::step::Action;
+use crate::usage::{Counters, Marks, Pending, Tally, Target};
 
 /// What a driver answers, in a while.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, DriverError>> + Send + 'a>>;
@@ -356,6 +359,39 @@ pub struct Usage {
     pub memory: u64,
     /// Processes and threads.
     pub pids: u64,
+}
+
+/// Reads what containers have used from where their kernel keeps it, where that is this host's.
+pub trait Sampler: Send {
+    /// The figures of a container; `None` if no container of that id runs on this host.
+    fn sample(&mut self, target: &Target) -> Option<Counters>;
+
+    /// What this host as a whole waited for since it was started.
+    fn host(&mut self) -> Readings {
+        Readings::default()
+    }
+}
+
+/// Keeps what was used. All of it can be lost, and nothing else is.
+pub trait UsageStore: Send {
+    /// The last samples that were kept; `None` if they were lost, and what was booked was not.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    fn marks(&mut self) -> Result<Option<Marks>, StoreError>;
+
+    /// Books amounts, and keeps the samples that they end at: both, or nothing. What is old moves
+    /// into coarser buckets.
+    ///
+    /// # Errors
+    /// [`StoreError`] if nothing was written.
+    fn book(&mut self, pending: &Pending, marks: &Marks, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Shows a tally all that was booked.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    fn tell(&mut self, tally: &mut Tally) -> Result<(), StoreError>;
 }
 
 /// Keeps records so that a start is quick. The journal is the durable truth: a store that is

@@ -62,8 +62,8 @@ pub struct Readings {
     pub periods: u64,
     /// Those of them in which it held something up.
     pub throttled_periods: u64,
-    /// Processes and threads that could not be made.
-    pub pids_refused: u64,
+    /// Processes and threads that could not be made; none if that was not looked at.
+    pub pids_refused: Option<u64>,
     /// How long something waited for memory, in microseconds.
     pub memory_stalled_us: u64,
     /// How long something waited for block devices, in microseconds.
@@ -102,7 +102,10 @@ pub struct Gauge {
 
 impl Gauge {
     /// Takes another reading. The first one tells nothing: it is of a time when nobody looked.
-    pub fn see(&mut self, at: Timestamp, now: Readings) -> Vec<News> {
+    pub fn see(&mut self, at: Timestamp, mut now: Readings) -> Vec<News> {
+        if let Some((_, before)) = &self.last {
+            now.pids_refused = now.pids_refused.or(before.pids_refused);
+        }
         let before = self.last.replace((at, now));
         let Some((since, before)) = before else { return Vec::new() };
         let mut news = Vec::new();
@@ -150,7 +153,8 @@ fn found(before: &Readings, now: &Readings, span: Duration) -> Vec<(Pressure, St
         let message = format!("its limit of cpu time held it up in {percent} % of all periods");
         found.push((Pressure::CpuThrottled, message));
     }
-    let refused = more(now.pids_refused, before.pids_refused);
+    let refused = now.pids_refused.zip(before.pids_refused);
+    let refused = refused.map_or(0, |(now, before)| more(now, before));
     if refused > 0 {
         let what = if refused == 1 { "a process or thread" } else { "processes and threads" };
         found.push((Pressure::PidsRefused, format!("{what} could not be made: {refused} refused")));
@@ -194,7 +198,7 @@ mod tests {
     #[test]
     fn what_was_before_the_first_look_is_no_news() {
         let mut gauge = Gauge::default();
-        let old = Readings { oom_kills: 9, pids_refused: 3, ..Readings::default() };
+        let old = Readings { oom_kills: 9, pids_refused: Some(3), ..Readings::default() };
         assert!(told(&mut gauge, 0, old).is_empty());
         assert!(told(&mut gauge, 10, old).is_empty());
     }
@@ -202,9 +206,9 @@ mod tests {
     #[test]
     fn each_kill_is_told_and_refusals_once() {
         let mut gauge = Gauge::default();
-        let mut now = Readings::default();
+        let mut now = Readings { pids_refused: Some(0), ..Readings::default() };
         told(&mut gauge, 0, now);
-        now = Readings { oom_kills: 1, pids_refused: 40, ..now };
+        now = Readings { oom_kills: 1, pids_refused: Some(40), ..now };
         assert_eq!(
             told(&mut gauge, 10, now),
             [
@@ -212,7 +216,7 @@ mod tests {
                 "PidsRefused processes and threads could not be made: 40 refused"
             ]
         );
-        now = Readings { oom_kills: 3, pids_refused: 80, ..now };
+        now = Readings { oom_kills: 3, pids_refused: None, ..now };
         let twice = "OutOfMemory the kernel ended 2 processes for their use of memory";
         assert_eq!(told(&mut gauge, 20, now), [twice]);
         assert!(told(&mut gauge, 70, now).is_empty());

@@ -8,23 +8,24 @@ use reconciler::model::cordon::NodeOrder;
 use reconciler::model::desired::BrokenFile;
 use reconciler::model::ids::{Key, Name, ObjectId, ReplicaKey};
 use reconciler::model::journal::Entry;
-use reconciler::model::observed::Limits;
 use reconciler::model::suspend::{Suspension, Target};
 use reconciler::model::time::Timestamp;
 use reconciler::model::verdicts::Said;
 use reconciler::plan::ChangeKind;
-use reconciler::ports::{ExecCommand, Usage};
+use reconciler::ports::ExecCommand;
 use reconciler::report::{Counts, HeldSet, Reason};
 use reconciler::rollout::ask::Ask;
 use reconciler::saved::{Made, SavedPlan};
 use reconciler::status::{Condition, InstanceStatus};
 use reconciler::step::Cause;
+use reconciler::usage::{Account, Query};
 use serde::{Deserialize, Serialize};
 
 pub use super::told::{Noted, NotedKind};
 
 pub use super::logs_of::LogsOf;
 pub use super::node::NodeStatus;
+pub use super::used::{ProjectUse, UsageRow};
 
 /// Longest line of a request, in bytes: a stray client must not fill the memory. All requests are
 /// small but a saved plan, which takes some 800 bytes an instance: this is for 20,000 of them.
@@ -130,6 +131,13 @@ pub enum Request {
     Follow,
     /// What containers use: [`Frame::Used`].
     Usage,
+    /// What was used: [`Frame::Accounted`].
+    Account {
+        /// Of what, when, and by what to sum.
+        query: Query,
+    },
+    /// All metrics: [`Frame::Metrics`].
+    Metrics,
     /// Run a command in a replica's container: its output, then [`Frame::Exited`]. Lines that
     /// follow the request on its connection are [`Input`](super::input::Input)s.
     Exec {
@@ -228,6 +236,20 @@ pub enum Frame {
         rows: Vec<UsageRow>,
         /// Nodes, by name.
         nodes: Vec<NodeStatus>,
+        /// Projects, by name.
+        projects: Vec<ProjectUse>,
+    },
+    /// What was used.
+    Accounted {
+        /// The sums.
+        account: Account,
+        /// What projects use just now, and may use.
+        projects: Vec<ProjectUse>,
+    },
+    /// All metrics.
+    Metrics {
+        /// In the text format of Prometheus.
+        text: String,
     },
     /// What a command printed.
     Output {
@@ -435,22 +457,6 @@ pub struct QuotaUse {
     pub made: String,
     /// What may be.
     pub limit: String,
-}
-
-/// What the container of a replica uses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct UsageRow {
-    /// The replica.
-    pub replica: ReplicaKey,
-    /// Where it runs.
-    pub node: Name,
-    /// Its limits.
-    pub limits: Limits,
-    /// What it uses; `None` if that could not be read.
-    pub usage: Option<Usage>,
-    /// Why not.
-    pub message: Option<String>,
 }
 
 /// Something that happened.

@@ -15,11 +15,17 @@ use crate::shell::Asker;
 
 /// Why the socket could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("listen on {}", path.display())]
+#[error("listen on {place}")]
 pub struct ListenError {
-    path: PathBuf,
+    place: String,
     #[source]
     source: std::io::Error,
+}
+
+impl ListenError {
+    pub(super) fn new(place: String, source: std::io::Error) -> Self {
+        Self { place, source }
+    }
 }
 
 /// Serves the socket until it is dropped; then the socket is gone.
@@ -43,7 +49,7 @@ impl Drop for Server {
 /// # Errors
 /// [`ListenError`] if the system does not let us.
 pub fn listen(path: &Path, asker: Asker) -> Result<Server, ListenError> {
-    let failed = |source| ListenError { path: path.to_owned(), source };
+    let failed = |source| ListenError::new(path.display().to_string(), source);
     match std::fs::remove_file(path) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

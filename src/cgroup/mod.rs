@@ -4,7 +4,8 @@
 //! engine believes, sets what the engine has no word for, and hears of what another hand writes. Read in
 //! this order: [`hierarchy`] (where the groups are), [`files`] (how they are read and written), one
 //! controller a file ([`cpu`], [`memory`], [`pids`], [`cpuset`], [`io`]: values to files and back),
-//! [`limits`] (those of a project, and of a container), [`Governed`] (who asks for all that).
+//! [`limits`] (those of a project, and of a container), [`Governed`] (who asks for all that), then
+//! [`sample`] (what containers use).
 
 pub mod cpu;
 pub mod cpuset;
@@ -18,5 +19,6 @@ pub mod io;
 pub mod limits;
 pub mod memory;
 pub mod pids;
+pub mod sample;
 
 pub use governed::Governed;

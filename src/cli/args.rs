@@ -1,5 +1,6 @@
 //! What can be written on the command line. Every flag has a twin in the environment.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
@@ -7,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use reconciler::model::quantity::Span;
 use reconciler::model::subnet::Net;
 
-use super::audit::AuditVerb;
+use super::audit::{AuditVerb, When as Moment};
 pub(super) use super::format::{Format, Output, When};
 use super::policy::PolicyVerb;
 use super::show::usage::SortBy;
@@ -93,6 +94,12 @@ pub(super) enum Verb {
     Up {
         #[command(flatten)]
         dir: Dir,
+        /// How often to look what containers use, for `usage`; 0s for never [default: 10s]
+        #[arg(long, env = "WINDLASS_USAGE_EVERY", hide_env_values = true, value_name = "TIME")]
+        usage_every: Option<Span>,
+        /// Serve metrics at http://ADDRESS/metrics, as `127.0.0.1:9464`; anybody who gets there reads them
+        #[arg(long, env = "WINDLASS_METRICS", hide_env_values = true, value_name = "ADDRESS")]
+        metrics: Option<SocketAddr>,
     },
     /// Bring everything to its declared state once, or apply a saved plan
     #[command(
@@ -285,12 +292,15 @@ pub(super) enum Verb {
     },
     /// Show what containers use just now: processors, memory, processes
     #[command(after_help = "Examples:  windlass top --sort-by memory\n           \
+                            windlass top projects\n           \
                             windlass top nodes -o json\n\n\
-                            CPU is in cores, taken over one second; shares are those of the limit, or of what\n\
-                            the node has. A node's row is the sum of windlass's own containers on it. On a\n\
-                            terminal it is shown anew each second, until Ctrl-C; on a pipe once.")]
+                            CPU is in cores, taken over one second; shares are those of the limit, of the\n\
+                            project's quota, or of what the node has. A node's row is the sum of windlass's own\n\
+                            containers on it. IO/S is read and written together; it is known of containers on\n\
+                            this host, and other nodes' engines are asked for the rest. On a terminal it is\n\
+                            shown anew each second, until Ctrl-C; on a pipe once.")]
     Top {
-        /// instances or nodes
+        /// instances, nodes or projects
         #[arg(value_name = "KIND", default_value = "instances", hide_default_value = true)]
         kind: TopKind,
         /// What uses most stands first; or by name
@@ -307,6 +317,40 @@ pub(super) enum Verb {
         #[arg(long, env = "WINDLASS_NO_STREAM", hide_env_values = true, value_parser = FalseyValueParser::new())]
         no_stream: bool,
     },
+    /// Show what was used: processor time, memory over time, hours by flavor, shares of quotas
+    #[command(after_help = "Examples:  windlass usage --since 24h\n           \
+                            windlass usage --project shop --since 2026-11-01 --until 2026-12-01 -o csv\n           \
+                            windlass usage --by flavor\n\n\
+                            `windlass up` looks each 10 s (--usage-every) what containers on its own host use,\n\
+                            and keeps it: by the minute for 2 hours, by 5 minutes for 2 days, by the hour for\n\
+                            35 days, by the day for 400. What a container uses between the last look and its\n\
+                            end is not in it. It is in no journal: with the state's `usage` directory it is lost.\n\
+                            -o is text, wide, json, yaml, name or csv.")]
+    Usage {
+        #[command(flatten)]
+        project: Project,
+        /// Only this instance: `shop/web`
+        #[arg(long, env = "WINDLASS_INSTANCE", hide_env_values = true, value_name = "NAME")]
+        instance: Option<String>,
+        /// Only since then: `24h` ago, or 2026-11-30
+        #[arg(long, env = "WINDLASS_SINCE", hide_env_values = true, value_name = "TIME")]
+        since: Option<Moment>,
+        /// Only before then
+        #[arg(long, env = "WINDLASS_UNTIL", hide_env_values = true, value_name = "TIME")]
+        until: Option<Moment>,
+        /// Sum by this
+        #[arg(
+            long,
+            env = "WINDLASS_USAGE_BY",
+            hide_env_values = true,
+            value_name = "WHAT",
+            default_value = "project",
+            hide_default_value = true
+        )]
+        by: UsageBy,
+    },
+    /// Print all metrics, as `up --metrics` serves them to Prometheus
+    Metrics,
     /// Wait until objects are ready, completed or gone; nothing is changed
     #[command(
         after_help = "Examples:  windlass wait --for=condition=Ready web db --timeout 2m\n           \
@@ -471,6 +515,17 @@ pub(super) enum TopKind {
     Instances,
     #[value(aliases = ["node", "no"])]
     Nodes,
+    #[value(aliases = ["project", "proj"])]
+    Projects,
+}
+
+/// What `usage` sums by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum UsageBy {
+    Project,
+    Instance,
+    Flavor,
+    Node,
 }
 
 /// The directory, as an argument.

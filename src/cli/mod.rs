@@ -23,6 +23,7 @@ mod format;
 mod get;
 mod import;
 mod logs;
+mod metrics;
 mod node;
 mod out;
 mod plan;
@@ -41,6 +42,7 @@ mod suspend;
 mod terminal;
 mod top;
 mod up;
+mod usage;
 mod validate;
 mod verbs;
 mod wait;
@@ -127,6 +129,8 @@ fn reports(verb: &Verb) -> &'static [Output] {
         verb.reports()
     } else if matches!(verb, Verb::Audit { verb } if verb.is_report()) {
         &[Output::Html, Output::Csv, Output::Markdown]
+    } else if matches!(verb, Verb::Usage { .. }) {
+        &[Output::Csv]
     } else {
         &[]
     }
@@ -155,6 +159,8 @@ fn error_code(verb: &Verb) -> u8 {
         | Verb::Logs { .. }
         | Verb::Events { .. }
         | Verb::Top { .. }
+        | Verb::Usage { .. }
+        | Verb::Metrics
         | Verb::Wait { .. }
         | Verb::Approve { .. }
         | Verb::Down { .. }
@@ -178,7 +184,9 @@ struct Context {
 impl Context {
     fn run(&self, verb: Verb) -> Ended {
         match verb {
-            Verb::Up { dir } => block_on(up::run(self, &dir)),
+            Verb::Up { dir, usage_every, metrics } => {
+                block_on(up::run(self, &dir, up::Options { usage_every, metrics }))
+            }
             Verb::Apply { dir, file, plan, dry_run } => {
                 let dir = Dir { dir: dir.dir.or(file) };
                 let saved = plan.or_else(|| dir.dir.clone().filter(|path| saved::is_plan(path)));
@@ -229,6 +237,11 @@ impl Context {
             Verb::Top { kind, sort_by, no_stream } => {
                 block_on(top::run(self, top::Options { kind, sort_by, no_stream }))
             }
+            Verb::Usage { project, instance, since, until, by } => {
+                let project = project.meant();
+                block_on(usage::run(self, usage::Options { project, instance, since, until, by }))
+            }
+            Verb::Metrics => block_on(metrics::run(self)),
             Verb::Wait { what, objects, selector, project } => {
                 let project = project.meant();
                 block_on(wait::run(self, &wait::Options { what, objects, selector, project }))

@@ -7,9 +7,9 @@ use serde_json::json;
 use super::args::{Format, TopKind};
 use super::failure::Failure;
 use super::show::Style;
-use super::show::usage::{Samples, SortBy, Use, nodes, replicas, samples, sort, table};
+use super::show::usage::{Samples, SortBy, Use, nodes, projects, replicas, samples, sort, table};
 use super::{Context, Dir, Ended, ask};
-use crate::api::protocol::{Frame, NodeStatus, Request, UsageRow};
+use crate::api::protocol::{Frame, NodeStatus, ProjectUse, Request, UsageRow};
 use crate::app::Session;
 
 /// Between two samples. Processor time is counted in nanoseconds, but a busy program needs a while to
@@ -32,8 +32,7 @@ pub(super) async fn run(context: &Context, options: Options) -> Ended {
     let out = &context.out;
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
-    let (rows, _) = sample(context, &session).await?;
-    let mut before = samples(&rows);
+    let mut before = samples(&sample(context, &session).await?.rows);
     let live = out.is_terminal
         && !options.no_stream
         && matches!(context.global.output, Format::Text | Format::Wide);
@@ -48,9 +47,9 @@ pub(super) async fn run(context: &Context, options: Options) -> Ended {
             sampled = sample(context, &session) => sampled,
             _ = &mut interrupted => return Err(Failure::interrupted()),
         };
-        let (rows, all_nodes) = sampled?;
-        let all = listed(options, &rows, &all_nodes, &before);
-        before = samples(&rows);
+        let now = sampled?;
+        let all = listed(options, &now, &before);
+        before = samples(&now.rows);
         if !live {
             session.close().await;
             write(context, options, &all)?;
@@ -71,25 +70,25 @@ pub(super) async fn run(context: &Context, options: Options) -> Ended {
     }
 }
 
-async fn sample(
-    context: &Context,
-    session: &Session,
-) -> Result<(Vec<UsageRow>, Vec<NodeStatus>), Failure> {
-    let frame = ask::one(context, session, Request::Usage).await?;
-    let Frame::Used { rows, nodes } = frame else { return Err(ask::unexpected(&frame)) };
-    Ok((rows, nodes))
+/// All that was sampled at once.
+struct Now {
+    rows: Vec<UsageRow>,
+    nodes: Vec<NodeStatus>,
+    projects: Vec<ProjectUse>,
 }
 
-fn listed(
-    options: Options,
-    rows: &[UsageRow],
-    all_nodes: &[NodeStatus],
-    before: &Samples,
-) -> Vec<Use> {
-    let replicas = replicas(rows, before);
+async fn sample(context: &Context, session: &Session) -> Result<Now, Failure> {
+    let frame = ask::one(context, session, Request::Usage).await?;
+    let Frame::Used { rows, nodes, projects } = frame else { return Err(ask::unexpected(&frame)) };
+    Ok(Now { rows, nodes, projects })
+}
+
+fn listed(options: Options, now: &Now, before: &Samples) -> Vec<Use> {
+    let replicas = replicas(&now.rows, before);
     let mut all = match options.kind {
         TopKind::Instances => replicas,
-        TopKind::Nodes => nodes(&replicas, all_nodes),
+        TopKind::Nodes => nodes(&replicas, &now.nodes),
+        TopKind::Projects => projects(&replicas, &now.projects),
     };
     sort(&mut all, options.sort_by);
     all
@@ -106,6 +105,7 @@ fn write(context: &Context, options: Options, all: &[Use]) -> Result<(), Failure
             out.note(match options.kind {
                 TopKind::Instances => "no container of ours runs",
                 TopKind::Nodes => "no node is declared",
+                TopKind::Projects => "no project is declared, and no container of ours runs",
             });
             Ok(())
         }

@@ -1,7 +1,9 @@
 //! `windlass up`: holds everything, in the foreground, until it is told to end.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use reconciler::model::quantity::Span;
 use reconciler::report::HeldSet;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,14 +26,26 @@ const LAST_LOOK: Duration = Duration::from_millis(500);
 /// Clients that wait for the last answer get it within this time after the loop's end.
 const FAREWELL: Duration = Duration::from_millis(50);
 
+/// What a daemon does beside holding things.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Options {
+    pub(super) usage_every: Option<Span>,
+    pub(super) metrics: Option<SocketAddr>,
+}
+
 /// Runs the verb.
-pub(super) async fn run(context: &Context, dir: &Dir) -> Ended {
+pub(super) async fn run(context: &Context, dir: &Dir, options: Options) -> Ended {
     if context.reads_stdin(dir) {
         return Err(stdin::refused("up"));
     }
     let mut settings = context.settings(dir)?;
     // Clients compare it with theirs, wherever they are.
     settings.specs = absolute(&settings.specs);
+    let Options { usage_every, metrics } = options;
+    settings.metrics = metrics;
+    if let Some(every) = usage_every {
+        settings.usage_every = within(every)?;
+    }
     if let Some(daemon) = Session::daemon(&settings).await.map_err(ask::no_session)? {
         let (pid, specs) = (daemon.pid, &daemon.specs);
         let state = settings.state.display();
@@ -79,6 +93,21 @@ pub(super) async fn run(context: &Context, dir: &Dir) -> Ended {
     log.stopped(overview.as_ref())
 }
 
+/// More often than this, looking would be most of what windlass does.
+const USAGE_EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// Less often than this, most of what is used would be booked to the wrong hour.
+const USAGE_EVERY_MAX: Duration = Duration::from_secs(3600);
+
+fn within(every: Span) -> Result<Duration, Failure> {
+    let span = every.duration();
+    if span.is_zero() || (USAGE_EVERY_MIN..=USAGE_EVERY_MAX).contains(&span) {
+        return Ok(span);
+    }
+    let failure = Failure::new(format!("--usage-every {every} is out of range"));
+    Err(failure.help("1s to 1h; 0s turns it off"))
+}
+
 /// How things stand, if that can be had quickly.
 async fn overview(asker: &Asker) -> Option<Overview> {
     let mut frames = asker.ask(Request::Overview { only: None });
@@ -124,6 +153,10 @@ impl<'a> Log<'a> {
         let pid = std::process::id();
         self.line(Ink::Bold, &format!("windlass {version} holds {specs} (pid {pid})"))?;
         self.line(Ink::Dim, &format!("state in {state}, socket {}", socket.display()))?;
+        if let Some(metrics) = &app.metrics {
+            let address = metrics.address;
+            self.line(Ink::Dim, &format!("metrics at http://{address}/metrics"))?;
+        }
         for repaired in &app.repaired {
             self.line(Ink::Odd, &format!("repaired: {repaired}"))?;
         }

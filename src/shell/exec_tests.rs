@@ -23,7 +23,7 @@ use reconciler::ports::{
 use reconciler::step::Action;
 use tokio::sync::mpsc;
 
-use super::{Asker, Input, Ports, Shell};
+use super::{Asker, Input, Metering, Ports, Shell};
 use crate::api::protocol::Frame;
 use crate::probe::Probes;
 use crate::signatures::Signatures;
@@ -154,6 +154,7 @@ async fn run(is_writable: bool) -> (Frame, Vec<Vec<Entry>>, Vec<Entry>) {
         verifier: Arc::new(Signatures::default()),
         reread: Box::new(|| 0),
         specs: "specs".to_owned(),
+        metering: Metering::none(),
     };
     let asker = Asker(sender.clone());
     let shell = tokio::spawn(Shell::new(engine, ports, inputs, sender.clone(), 0).run());

@@ -2,15 +2,19 @@
 //!
 //! The shell decides nothing. It guarantees what [`reconciler::engine`] asks for: effects in their
 //! order, one event for each question, and a round once nothing else waits. Read [`Shell::run`]
-//! first, then [`perform`], [`health`], then [`requests`] and [`talks`].
+//! first, then [`perform`], [`health`], then [`requests`], [`talks`] and [`used`], with the thread of
+//! [`meter`] behind it.
 
 #[cfg(test)]
 mod exec_tests;
+mod gauges;
 mod health;
+mod meter;
 mod nodes;
 mod perform;
 mod requests;
 mod talks;
+mod used;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +32,7 @@ use tokio::time::Instant;
 
 use crate::api::protocol::{Frame, Happened, Noted, Request};
 
+pub use meter::{Metering, OpenStore};
 pub use requests::Asker;
 pub use talks::{Talk, exec_note};
 
@@ -53,6 +58,8 @@ pub struct Ports {
     pub reread: Box<dyn Fn() -> u64 + Send>,
     /// The directory, for people.
     pub specs: String,
+    /// Looks what containers use, and keeps it.
+    pub metering: Metering,
 }
 
 /// Something for the shell to deal with.
@@ -97,6 +104,8 @@ pub enum Input {
         /// Where the answer goes.
         answer: mpsc::UnboundedSender<Frame>,
     },
+    /// It is time to look what containers use.
+    Look,
     /// A command wants another command run in a container.
     Talk(Box<Talk>),
     /// End now.
@@ -137,6 +146,10 @@ pub struct Shell {
     /// What they are told once it is durable, by ticket.
     untold: BTreeMap<u64, Vec<Noted>>,
     talks: Vec<Talk>,
+    meter: meter::Handle,
+    /// How many rounds were planned, and how long the last one took.
+    rounds: u64,
+    last_round: Duration,
     waiting: Vec<requests::Waiting>,
     read_number: u64,
     was_settled: bool,
@@ -151,12 +164,14 @@ impl Shell {
     #[must_use]
     pub fn new(
         engine: Engine,
-        ports: Ports,
+        mut ports: Ports,
         inputs: mpsc::UnboundedReceiver<Input>,
         sender: mpsc::UnboundedSender<Input>,
         last_seq: u64,
     ) -> Self {
+        let metering = std::mem::replace(&mut ports.metering, Metering::none());
         Self {
+            meter: meter::Handle::new(metering, sender.clone()),
             engine,
             ports,
             inputs,
@@ -173,6 +188,8 @@ impl Shell {
             followers: Vec::new(),
             untold: BTreeMap::new(),
             talks: Vec::new(),
+            rounds: 0,
+            last_round: Duration::ZERO,
             waiting: Vec::new(),
             read_number: 0,
             was_settled: false,
@@ -283,6 +300,7 @@ impl Shell {
             }
             Input::Progress(happened) => self.tell(happened),
             Input::Request { request, answer } => self.request(request, answer),
+            Input::Look => self.look(),
             Input::Talk(talk) => self.talks.push(*talk),
             Input::Stop => self.end = Some(End::Stopped),
         }
@@ -302,7 +320,9 @@ impl Shell {
             if !std::mem::take(&mut self.round_wanted) {
                 break;
             }
+            let began = Instant::now();
             self.event(Event::Round);
+            (self.rounds, self.last_round) = (self.rounds + 1, began.elapsed());
         }
         let settled = self.engine.is_settled() && self.engine.degraded().is_none();
         if settled && !self.was_settled {

@@ -130,6 +130,8 @@ impl Shell {
             | Request::Overview { .. }
             | Request::Approve { .. }
             | Request::Usage
+            | Request::Account { .. }
+            | Request::Metrics
             | Request::Logs { .. } => self.wait(answer, What::View(request), 0),
         }
     }
@@ -161,6 +163,8 @@ impl Shell {
             | Request::Watch
             | Request::Follow
             | Request::Usage
+            | Request::Account { .. }
+            | Request::Metrics
             | Request::Exec { .. } => None,
         };
         let Some((verb, what)) = asked.filter(|_| !self.engine.only_looks()) else { return };
@@ -328,6 +332,8 @@ impl Shell {
             }
             Request::Approve { digest } => self.approve(digest, answer),
             Request::Usage => self.usage(answer.clone()),
+            Request::Account { query } => self.account(query, answer.clone()),
+            Request::Metrics => self.metrics(answer.clone()),
             Request::Logs { of, follow, tail, since_ms, timestamps } => {
                 let since = since_ms.map(Span);
                 self.logs(&of, LogQuery { follow, tail, since, timestamps }, answer);
@@ -423,7 +429,7 @@ pub(super) fn finish(answer: &Answer, frame: Frame) {
     let _ = answer.send(Frame::End);
 }
 
-fn finish_with_error(answer: &Answer, message: String, help: Option<String>) {
+pub(super) fn finish_with_error(answer: &Answer, message: String, help: Option<String>) {
     let _ = answer.send(Frame::Error { message, help });
 }
 

@@ -1,11 +1,8 @@
-//! Commands in containers, and what containers use: questions that a driver answers, and that change
-//! nothing of what is declared.
+//! Commands in containers: a driver runs them, and nothing of what is declared changes.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt as _};
 use reconciler::engine::{Event, Operator};
 use reconciler::model::ids::ReplicaKey;
 use reconciler::model::journal::{Entry, ExecNote};
@@ -13,16 +10,12 @@ use reconciler::model::observed::ContainerState;
 use reconciler::model::snapshot::Located;
 use reconciler::model::verdicts::Said;
 use reconciler::policy::view::AskedExec;
-use reconciler::ports::{Driver, ExecCommand, ExecEnd, ExecInput, ExecOutput, ExecTalk};
+use reconciler::ports::{ExecCommand, ExecEnd, ExecInput, ExecOutput, ExecTalk};
 use tokio::sync::{Mutex, mpsc};
 
 use super::{Input, Shell};
 use crate::api::NOT_RUN;
-use crate::api::protocol::{Frame, UsageRow};
-use crate::api::view;
-
-/// Samples at once: an engine needs milliseconds for one, and more of them only queue.
-const SAMPLES_AT_ONCE: usize = 8;
+use crate::api::protocol::Frame;
 
 /// Someone who wants a command run.
 #[derive(Debug)]
@@ -190,42 +183,10 @@ impl Shell {
             let _ = answer.send(frame).await;
         });
     }
-
-    /// Answers what containers use.
-    pub(super) fn usage(&self, answer: mpsc::UnboundedSender<Frame>) {
-        let snapshot = self.engine.snapshot();
-        let nodes = view::nodes(snapshot);
-        let mut wanted: Vec<Wanted> = Vec::new();
-        for (replica, located) in &snapshot.containers {
-            for at in located {
-                let runs = matches!(at.container.state, ContainerState::Running { .. });
-                if let Some(connection) = self.nodes.get(&at.node).filter(|_| runs) {
-                    wanted.push((replica.clone(), at.clone(), connection.driver()));
-                }
-            }
-        }
-        tokio::spawn(async move {
-            let samples: Vec<_> = wanted.into_iter().map(sample).collect();
-            let rows: Vec<UsageRow> =
-                stream::iter(samples).buffered(SAMPLES_AT_ONCE).collect().await;
-            super::requests::finish(&answer, Frame::Used { rows, nodes });
-        });
-    }
 }
 
 /// The entry for the end of a command.
 fn ended(talk: &Talk, code: Option<i64>, why: Option<String>) -> Box<Entry> {
     let (replica, exec) = (talk.replica.clone(), talk.note());
     Box::new(Entry::ExecEnded { replica, exec, code, why })
-}
-
-type Wanted = (ReplicaKey, Located, Arc<dyn Driver>);
-
-async fn sample((replica, at, driver): Wanted) -> UsageRow {
-    let (usage, message) = match driver.usage(&at.id.0).await {
-        Ok(usage) => (Some(usage), None),
-        Err(error) => (None, Some(error.message)),
-    };
-    let limits = at.container.config.limits;
-    UsageRow { replica, node: at.node, limits, usage, message }
 }

@@ -52,6 +52,12 @@ impl StatePaths {
         self.root.join("store")
     }
 
+    /// What was used; a sled of its own.
+    #[must_use]
+    pub fn usage(&self) -> PathBuf {
+        self.root.join("usage")
+    }
+
     /// The journal.
     #[must_use]
     pub fn journal(&self) -> PathBuf {

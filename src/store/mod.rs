@@ -1,15 +1,18 @@
 //! Records in sled, so that a start is quick, and what was observed.
 //!
-//! Everything here follows from the journal: losing it loses nothing. Reading order: [`Touched`]
-//! (what to write), [`SledStore`], [`MemoryStore`], [`StoreWriter`].
+//! Records follow from the journal: losing them loses nothing. What was used is in no journal, and kept
+//! apart. Reading order: [`Touched`] (what to write), [`SledStore`], [`MemoryStore`], [`StoreWriter`],
+//! then [`SledUsage`].
 
 mod memory;
 mod quiet;
 mod sled;
 mod touched;
+mod usage;
 mod writer;
 
 pub use self::memory::MemoryStore;
 pub use self::sled::{RECORD_VERSION, SledStore};
 pub use self::touched::{RecordKey, Touched, diff, touched, writes};
+pub use self::usage::SledUsage;
 pub use self::writer::StoreWriter;

@@ -63,7 +63,7 @@ const AFTER_OBSERVED: &str = "observed0";
 const ADVICE: &str = "`windlass store rebuild` makes it anew from the journal";
 
 /// What is said where sled gives up by a panic.
-const FOUND_DAMAGED: &str = "sled finds its files damaged";
+pub(super) const FOUND_DAMAGED: &str = "sled finds its files damaged";
 
 /// Records in sled.
 ///
@@ -97,26 +97,10 @@ impl SledStore {
 
     /// [`open`](Self::open), with errors that tell damage from the rest.
     pub(crate) fn open_or_trouble(path: &Path) -> Result<Self, Trouble> {
-        // sled checks some of what it reads by assertions.
-        let config = sled::Config::new()
-            .path(path)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(Some(FLUSH_EVERY_MS));
-        let mut attempts = 1;
-        let opened = loop {
-            match quietly(|| config.open()) {
-                Some(Err(error)) if is_locked(&error) && attempts < LOCK_ATTEMPTS => {
-                    attempts += 1;
-                    thread::sleep(LOCK_ATTEMPT_WAIT);
-                }
-                opened => break opened,
-            }
-        };
-        match opened {
-            Some(Ok(db)) => Ok(Self { path: path.to_owned(), db, sum: Mutex::new(None) }),
-            Some(Err(error)) => Err(trouble("open store", path, &error)),
-            None => Err(Trouble::damage(failed("open store", path, FOUND_DAMAGED))),
-        }
+        let config =
+            sled::Config::new().cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS));
+        let db = open_db(config, path)?;
+        Ok(Self { path: path.to_owned(), db, sum: Mutex::new(None) })
     }
 
     /// [`load`](StateStore::load), with errors that tell damage from the rest.
@@ -345,6 +329,27 @@ impl StateStore for SledStore {
     }
 }
 
+/// Opens a database at `path`.
+pub(super) fn open_db(config: sled::Config, path: &Path) -> Result<sled::Db, Trouble> {
+    let config = config.path(path);
+    let mut attempts = 1;
+    let opened = loop {
+        // sled checks some of what it reads by assertions.
+        match quietly(|| config.open()) {
+            Some(Err(error)) if is_locked(&error) && attempts < LOCK_ATTEMPTS => {
+                attempts += 1;
+                thread::sleep(LOCK_ATTEMPT_WAIT);
+            }
+            opened => break opened,
+        }
+    };
+    match opened {
+        Some(Ok(db)) => Ok(db),
+        Some(Err(error)) => Err(trouble("open store", path, &error)),
+        None => Err(Trouble::damage(failed("open store", path, FOUND_DAMAGED))),
+    }
+}
+
 fn observed_prefix(node: &Name) -> String {
     format!("{OBSERVED}{node}/")
 }
@@ -377,7 +382,7 @@ fn digits(sum: u128) -> String {
 
 /// Tells damage from the rest: a file that ends too early is damaged, one that may not be opened,
 /// or is locked, is not.
-fn trouble(operation: &str, path: &Path, cause: &sled::Error) -> Trouble {
+pub(super) fn trouble(operation: &str, path: &Path, cause: &sled::Error) -> Trouble {
     let damaged = match cause {
         sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => true,
         sled::Error::Io(error) => {

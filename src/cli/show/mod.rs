@@ -3,8 +3,10 @@
 //! Read in this order: this file (colour), [`words`] (times, sizes, numbers), [`table`], then what
 //! users see: [`plan`], [`fields`] (of `diff`), [`objects`] (of `get`), [`instance`] (of
 //! `describe`), [`event`] and [`outcome`] (of `apply` and `up`), [`noted`] (of `events`), [`usage`] (of
-//! `top`), [`policy`] (of `policy check` and others).
+//! `top`), [`account`] (of `usage`), [`policy`] (of `policy check` and others).
 
+pub mod account;
+pub mod bar;
 pub mod capacity;
 mod escape;
 pub mod event;

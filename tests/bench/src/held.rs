@@ -57,6 +57,8 @@ async fn serve(places: &Places, twin: &Arc<Twin>, loaded: Duration) -> Result<()
         addresses: reconciler::model::subnet::RANGE_DEFAULT,
         policies: windlass::policies::Place::default(),
         kept: app::Retention::default(),
+        usage_every: windlass::config::USAGE_EVERY_DEFAULT,
+        metrics: None,
     };
     let driver = Arc::clone(twin);
     let connect = move |_: &Endpoint| -> Arc<dyn Driver> { Arc::<Twin>::clone(&driver) };

@@ -21,9 +21,11 @@ mod planning;
 mod quota;
 mod restart;
 mod rounds;
+mod sampling;
 mod settled;
 mod table;
 mod twin;
+mod used;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -38,7 +40,7 @@ struct Bench {
     run: fn(&Lab) -> Result<Vec<Row>, Failure>,
 }
 
-const BENCHES: [Bench; 18] = [
+const BENCHES: [Bench; 20] = [
     Bench { name: "latency", about: "spec written → container running", run: latency::run },
     Bench { name: "link", about: "link written → rule in force", run: link::run },
     Bench { name: "fleet", about: "50 instances from nothing", run: fleet::run },
@@ -56,6 +58,8 @@ const BENCHES: [Bench; 18] = [
     Bench { name: "documents", about: "10,000 documents read", run: documents::run },
     Bench { name: "edit", about: "one of 10,000 documents changed", run: documents::edit },
     Bench { name: "hold", about: "a daemon that holds 1,000 instances", run: hold::run },
+    Bench { name: "sampling", about: "1,000 control groups sampled", run: sampling::run },
+    Bench { name: "usage", about: "what 1,000 containers used, kept", run: used::run },
     Bench { name: "start", about: "start with 10,000 records", run: hold::start },
 ];
 

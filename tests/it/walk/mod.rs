@@ -7,7 +7,8 @@
 //! [`fields`] (every field of a spec), [`networks`], [`links`], [`fence`] (who reaches whom),
 //! [`rules`] (what another hand does to that, and what becomes of connections), [`ports`] (that others have),
 //! [`nodes`] (several engines as one), [`outage`] (what may happen to one of them), [`surge`] (new ones start
-//! first), [`rollout`] (those that fail go back), [`requests`] (nobody notices), [`quota`] (what projects may use), [`audit`] (what is on record).
+//! first), [`rollout`] (those that fail go back), [`requests`] (nobody notices), [`quota`] (what projects may use),
+//! [`audit`] (what is on record), [`usage`] (what is used).
 //! [`proxy`] stands between a test's loop and an engine.
 
 mod apply;
@@ -32,6 +33,7 @@ mod plans;
 mod policed;
 mod policies;
 mod ports;
+mod pressure;
 mod proxy;
 mod quota;
 mod requests;
@@ -40,4 +42,5 @@ mod room;
 mod rules;
 mod state;
 mod surge;
+mod usage;
 mod watching;

@@ -31,7 +31,8 @@ pub(super) fn settings(room: &Sandbox<'_>) -> Settings {
     // Each test has a folder of its own for them.
     let policies = Place { dir: room.path().join("policies"), named: false };
     let (specs, state, kept) = (room.specs(), room.state(), Retention::default());
-    Settings { specs, state, addresses: RANGE_DEFAULT, policies, kept }
+    let (usage_every, metrics) = (Duration::ZERO, None);
+    Settings { specs, state, addresses: RANGE_DEFAULT, policies, kept, usage_every, metrics }
 }
 
 /// A document of one Instance in the sandbox's project, with more lines of its spec.

@@ -25,7 +25,8 @@ pub fn render(report: &Report) -> String {
     table
 }
 
-fn quoted(cell: &str) -> String {
+/// A cell as it stands in such a table.
+pub(in crate::cli::show) fn quoted(cell: &str) -> String {
     let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let mark = if is_formula { "'" } else { "" };
     if is_formula || cell.contains([',', '"', '\n', '\r']) {
