@@ -8,7 +8,7 @@ use crate::model::ids::{Key, Name, ReplicaKey};
 use crate::model::observed::{ContainerState, EngineInfo, Limits, Missing, ObservedContainer};
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::{InstanceSpec, LinkSpec, Quota};
-use crate::plan::{is_on, link_network, ways_of};
+use crate::plan::{is_on, link_network, not_yet_held, ways_of};
 use crate::status::{Condition, Truth};
 use crate::want::is_on_own_network;
 
@@ -64,6 +64,9 @@ pub fn quota_not_enforced(snapshot: &Snapshot, project: &Name) -> Option<Conditi
                     let message =
                         format!("{what}: the kernel of node {node} has no such limit of groups");
                     found.push(("NotSupported", message));
+                }
+                if let Some(why) = not_yet_held(snapshot, node, project) {
+                    found.push(("Refused", why));
                 }
                 if let Some(failure) = record.and_then(|record| record.failure.as_ref()) {
                     found.push(("Refused", format!("on node {node}: {}", failure.message)));

@@ -66,6 +66,7 @@ pub use memo::Memo;
 pub use own_network::{BRIDGE_PREFIX, address_of, bridge, own_network_spec};
 pub use ranges::range_of;
 pub use removal::managed;
+pub use group::not_yet_held;
 pub use shares::is_on;
 
 /// What to do, as data. Steps of one object stand in a row; steps of different objects may run at
