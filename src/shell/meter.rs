@@ -148,7 +148,7 @@ fn serve(metering: Metering, orders: &Receiver<Order>, inputs: &UnboundedSender<
         keeps,
         booked_at: Instant::now(),
         away: BTreeSet::new(),
-        gauges: Gauges::default(),
+        gauges: Gauges::new(now()),
         inputs: inputs.clone(),
     };
     let mut next = every.map(|every| Instant::now() + every);

@@ -179,10 +179,7 @@ impl<'a> Round<'a> {
     }
 
     fn seen_limits(&self, node: &Name, project: &Name) -> Option<&'a GroupLimits> {
-        match &self.snapshot.nodes.get(node)?.groups {
-            Groups::Read { limits, .. } => limits.get(self.group_name(node, project).as_str()),
-            Groups::Unknown { .. } | Groups::Elsewhere { .. } => None,
-        }
+        group_seen(self.snapshot, node, project)
     }
 
     /// What of `wanted` can be had now: what other nodes still have is given up there before it is
@@ -302,7 +299,6 @@ impl<'a> Round<'a> {
         let left = || Need::Blocked(Reason::WaitingOn { what });
         self.chain(change, vec![action], after).map_or_else(left, Need::After)
     }
-
 }
 
 /// Why a group cannot have so little cpu time just now: something in it has more, and this kernel lets
@@ -350,6 +346,21 @@ fn tight(
     let (inner, cpus) = quotas.find(|(_, cpus)| is_more(*cpus))?;
     let what = format!("project {inner} in it, which may use {} cpus there yet", Cpus(cpus));
     Some(Reason::WaitingOn { what })
+}
+
+/// What a node's kernel holds a project to; `None` if it has no group there, or nobody can tell.
+pub fn group_seen<'s>(
+    snapshot: &'s Snapshot,
+    node: &Name,
+    project: &Name,
+) -> Option<&'s GroupLimits> {
+    match &snapshot.nodes.get(node)?.groups {
+        Groups::Read { limits, .. } => {
+            let lineage = snapshot.desired.lineage(project);
+            limits.get(group_below(snapshot, node, &lineage).as_str())
+        }
+        Groups::Unknown { .. } | Groups::Elsewhere { .. } => None,
+    }
 }
 
 /// What of a project's quota a node's kernel does not hold it to, since something in it has more.

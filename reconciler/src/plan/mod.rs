@@ -61,12 +61,12 @@ use crate::report::{Note, Reason, Report};
 use crate::step::{Action, Cause, Step, StepId};
 
 pub use fence::ways_of;
+pub use group::{group_seen, not_yet_held};
 pub use link_network::{has_rules, link_network, link_network_spec};
 pub use memo::Memo;
 pub use own_network::{BRIDGE_PREFIX, address_of, bridge, own_network_spec};
 pub use ranges::range_of;
 pub use removal::managed;
-pub use group::not_yet_held;
 pub use shares::is_on;
 
 /// What to do, as data. Steps of one object stand in a row; steps of different objects may run at
