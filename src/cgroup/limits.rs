@@ -15,7 +15,7 @@ use super::{cpu, cpuset, io as block, memory, pids};
 /// The kinds of limits that this host's kernel has none of for the group of a project.
 #[must_use]
 pub fn missing(trees: &Hierarchy) -> BTreeSet<GroupLimit> {
-    let has = |controller| trees.path(controller, "/").is_some_and(|path| path.is_dir());
+    let has = |controller| trees.offers(controller);
     let mut missing = BTreeSet::new();
     let mut lacks = |is_there: bool, kind| {
         if !is_there {
@@ -28,7 +28,7 @@ pub fn missing(trees: &Hierarchy) -> BTreeSet<GroupLimit> {
     // In version 1 a group's rates count for processes right in it, and for no group below.
     let of_groups = trees.version() == Version::Two && has(Controller::Io);
     lacks(of_groups, GroupLimit::Io);
-    lacks(of_groups, GroupLimit::IoWeight);
+    lacks(of_groups && block::has_weights(trees), GroupLimit::IoWeight);
     missing
 }
 
@@ -74,7 +74,9 @@ pub fn read_group(group: &Group<'_>, told: &BlockIo) -> io::Result<Option<GroupL
     }
     let io = match group.version() {
         Version::One => BlockIo::default(),
-        Version::Two => block::live(group, told)?,
+        Version::Two => {
+            BlockIo { weight: block::live_weight(group, told.weight)?, ..block::live(group, told)? }
+        }
     };
     Ok(Some(GroupLimits {
         nano_cpus: cpu::read_cap(group)?.unwrap_or(0),
@@ -258,5 +260,19 @@ mod tests {
         let room = v1();
         assert_eq!(read_group(&room.group("/w/none"), &BlockIo::default()).expect("read"), None);
         assert_eq!(live(&room.group("/w/none/1a"), &Limits::default()).expect("read"), None);
+    }
+
+    #[test]
+    fn what_a_kernel_lacks_is_known_before_anybody_asks_for_it() {
+        let room = v2();
+        assert_eq!(
+            missing(&room.trees),
+            [GroupLimit::IoWeight].into(),
+            "no weights without a model"
+        );
+        room.put(Controller::Io, "/", "io.cost.qos", "");
+        assert!(missing(&room.trees).is_empty());
+        room.put(Controller::Cpu, "/", "cgroup.controllers", "cpuset cpu io memory\n");
+        assert_eq!(missing(&room.trees), [GroupLimit::Pids].into());
     }
 }
