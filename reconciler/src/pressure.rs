@@ -225,8 +225,9 @@ mod tests {
         now = Readings { oom_kills: 3, pids_refused: None, ..now };
         let twice = "OutOfMemory the kernel ended 2 processes for their use of memory";
         assert_eq!(told(&mut gauge, 20, now), [twice]);
-        assert!(told(&mut gauge, 70, now).is_empty());
-        assert_eq!(told(&mut gauge, 80, now), ["OutOfMemory over", "PidsRefused over"]);
+        assert!(told(&mut gauge, 60, now).is_empty());
+        assert_eq!(told(&mut gauge, 70, now), ["PidsRefused over"]);
+        assert_eq!(told(&mut gauge, 80, now), ["OutOfMemory over"]);
         assert!(told(&mut gauge, 200, now).is_empty());
     }
 
