@@ -163,6 +163,12 @@ impl Gauge {
         vec![News { pressure, message: Some(message) }]
     }
 
+    /// How many processes and threads could not be made, as it was last looked at.
+    #[must_use]
+    pub fn pids_refused(&self) -> Option<u64> {
+        self.last.and_then(|(_, readings)| readings.pids_refused)
+    }
+
     /// That all is over, since what it was about has gone.
     #[must_use]
     pub fn end(self) -> Vec<News> {

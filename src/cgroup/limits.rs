@@ -130,15 +130,16 @@ pub fn set_container(
 /// # Errors
 /// If a file cannot be read.
 pub fn live(group: &Group<'_>, configured: &Limits) -> io::Result<Option<Limits>> {
-    if !group.exists() {
+    let (cap, pids) = (cpu::read_cap(group)?, pids::read_limit(group)?);
+    if cap.is_none() && pids.is_none() {
         return Ok(None);
     }
     let (memory, memory_swap) = memory::live(group, configured)?;
     Ok(Some(Limits {
-        nano_cpus: cpu::live_cap(group, configured.nano_cpus)?,
+        nano_cpus: cpu::as_configured(cap, configured.nano_cpus),
         memory,
         memory_swap,
-        pids: pids::read_limit(group)?.unwrap_or(configured.pids),
+        pids: pids.unwrap_or(configured.pids),
         cpu_shares: cpu::live_weight(group, configured.cpu_shares)?,
         cpuset: match cpuset::live(group, &configured.cpuset)? {
             Some(cpus) => cpus.into(),

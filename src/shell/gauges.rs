@@ -37,16 +37,17 @@ impl Gauges {
 
     /// Takes what a look at everybody found, and what this host waited for until then. Who was not
     /// seen has gone, and is short of nothing.
-    pub(super) fn see(&mut self, all: &[Seen], at: Timestamp, host: Readings) -> AllNews {
+    /// What is not looked at each time is completed by what was seen last.
+    pub(super) fn see(&mut self, all: &mut [Seen], at: Timestamp, host: Readings) -> AllNews {
         let (mut here, mut nodes) = (BTreeSet::new(), BTreeSet::new());
         for seen in all.iter().filter(|seen| seen.counters.is_some()) {
-            here.insert(&seen.target.life.container);
-            nodes.insert(&seen.target.node);
+            here.insert(seen.target.life.container.clone());
+            nodes.insert(seen.target.node.clone());
         }
         // What is over comes first: it may go on with a successor.
         let mut news = self.end(&here, &nodes);
         for seen in all {
-            let Some(counters) = &seen.counters else { continue };
+            let Some(counters) = &mut seen.counters else { continue };
             let (life, node) = (&seen.target.life, &seen.target.node);
             let watched = self.containers.entry(life.container.clone()).or_insert_with(|| {
                 let replica = seen.target.replica.clone();
@@ -58,6 +59,7 @@ impl Gauges {
             }
             watched.since = Some(life.since);
             let found = watched.gauge.see(seen.at, counters.readings()).into_iter();
+            counters.pids_refused = watched.gauge.pids_refused();
             news.extend(found.map(|one| (Some(watched.replica.clone()), node.clone(), one)));
         }
         for node in nodes {
@@ -69,9 +71,9 @@ impl Gauges {
     }
 
     /// What is over since nobody is there any more.
-    fn end(&mut self, here: &BTreeSet<&ContainerId>, nodes: &BTreeSet<&Name>) -> AllNews {
+    fn end(&mut self, here: &BTreeSet<ContainerId>, nodes: &BTreeSet<Name>) -> AllNews {
         let mut news = AllNews::new();
-        let gone = self.containers.keys().filter(|id| !here.contains(id)).cloned();
+        let gone = self.containers.keys().filter(|id| !here.contains(*id)).cloned();
         for id in gone.collect::<Vec<_>>() {
             let Some(Watched { replica, node, gauge, .. }) = self.containers.remove(&id) else {
                 continue;
@@ -83,7 +85,7 @@ impl Gauges {
                 over.filter(|one| !others().any(|other| other.gauge.is_going_on(one.pressure)));
             news.extend(over.map(|one| (Some(replica.clone()), node.clone(), one)));
         }
-        let gone = self.nodes.keys().filter(|node| !nodes.contains(node)).cloned();
+        let gone = self.nodes.keys().filter(|node| !nodes.contains(*node)).cloned();
         for node in gone.collect::<Vec<_>>() {
             let over = self.nodes.remove(&node).map(Gauge::end).into_iter().flatten();
             news.extend(over.map(|one| (None, node.clone(), one)));

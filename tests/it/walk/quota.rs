@@ -337,3 +337,51 @@ fn control_groups_that_are_read_only_are_told_of() {
     apart(&["down", "-y"], 0);
     assert!(seen(&room).is_empty());
 }
+
+#[test]
+fn a_dedicated_cpu_is_nobody_elses() {
+    let room = Sandbox::new(engine!(V20_10));
+    let cpus: usize =
+        docker(room.engine(), &["info", "--format", "{{.NCPU}}"]).trim().parse().expect("a number");
+    if cpus < 2 {
+        skip!("a machine with one cpu has none to give away");
+    }
+    let shared = instance("shared", LIVE);
+    room.spec("set.yaml", &shared);
+    apply_well(&room);
+    let before = one(&room, "shared", 0);
+    let own = instance("own", &format!("{LIVE}\nresources: {{ cpus: 1, cpuPolicy: dedicated }}"));
+    room.spec("set.yaml", &(shared.clone() + &*own));
+    apply_well(&room);
+    assert_settled(&room);
+    // As the kernel says it, inside.
+    let may_use = |name: &str| -> Vec<usize> {
+        let id = one(&room, name, 0).id().to_owned();
+        let status = docker(room.engine(), &["exec", &id, "cat", "/proc/self/status"]);
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let ranges = line.expect("a line").trim().split(',').map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            first.parse().expect("a number")..=last.parse().expect("a number")
+        });
+        ranges.flatten().collect()
+    };
+    let (own_cpus, others) = (may_use("own"), may_use("shared"));
+    assert_eq!((own_cpus.len(), others.len()), (1, cpus - 1), "{own_cpus:?} {others:?}");
+    assert!(!others.contains(&own_cpus[0]), "{own_cpus:?} {others:?}");
+    assert_eq!(one(&room, "shared", 0).life(), before.life(), "it gave a cpu up while it ran");
+
+    // There is one left that nobody may have for itself.
+    let more =
+        instance("more", &format!("{LIVE}\nresources: {{ cpus: {cpus}, cpuPolicy: dedicated }}"));
+    room.spec("set.yaml", &(shared.clone() + &*own + &*more));
+    let held = Loop::hold(&room);
+    held.apply();
+    let why = held.replica("more").message.unwrap_or_default();
+    assert!(why.contains("whole cpus for itself"), "{why}");
+    room.spec("set.yaml", &shared);
+    assert!(held.apply().is_good());
+    assert_eq!(may_use("shared").len(), cpus, "what was given up comes back");
+    assert_eq!(one(&room, "shared", 0).life(), before.life());
+    held.stop();
+    assert_settled(&room);
+}
