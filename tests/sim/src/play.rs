@@ -136,7 +136,7 @@ fn policies() -> Option<Event> {
     let text = format!(
         "// @id {POLICY} @version 1.0.0 @title nothing that is denied @level hard\n\
          // @match kinds=Instance\n\
-         fn check(o) {{ for one in o.env {{ require(one.name != \"DENIED\", \"denied\"); }} }}\n"
+         fn check(o) {{ for name in o.env.keys() {{ require(name != \"DENIED\", \"denied\"); }} }}\n"
     );
     let policies = vec![PolicySource::new(Origin::Own, "denied/policy.rhai", &text)];
     let sources = PolicySources { policies, profiles: BTreeMap::new() };

@@ -42,8 +42,8 @@ pub struct Checks {
     doubtful_since: Option<Timestamp>,
     /// What it was before the doubt.
     root: Option<RootState>,
-    /// An operator agreed to removals since.
-    approved: bool,
+    /// What an operator agreed to have removed, and nobody declared since.
+    approved: BTreeSet<ObjectId>,
     /// What follows from all that was made durable.
     folded: Records,
 }
@@ -96,7 +96,11 @@ impl Checks {
             Event::Finished { object, .. } => {
                 self.running.remove(object);
             }
-            Event::Operator(Operator::Approve { .. }) => self.approved = true,
+            Event::Operator(Operator::Approve { digest }) => {
+                let held = world.engine.report().held.as_ref();
+                let held = held.filter(|held| held.digest.to_string() == *digest);
+                self.approved.extend(held.into_iter().flat_map(|held| held.objects.clone()));
+            }
             Event::Specs(_) | Event::SpecsChanged(_) => self.told(world, &world.handed),
             Event::Policies(_)
             | Event::Checkout(_)
@@ -124,11 +128,23 @@ impl Checks {
             (RootState::Present { .. }, None) => true,
         };
         if is_good {
-            (self.doubtful_since, self.approved) = (None, false);
+            self.doubtful_since = None;
         } else {
             self.doubtful_since.get_or_insert(world.now());
         }
         self.root = Some(reading.root.clone());
+        let declared = &reading.desired;
+        self.approved.retain(|object| match object {
+            ObjectId::Replica(replica) => declared
+                .instances
+                .get(&replica.instance)
+                .is_none_or(|found| replica.ordinal >= found.spec.replicas),
+            ObjectId::Volume { volume, .. } => !declared.volumes.contains_key(volume),
+            ObjectId::Image { .. }
+            | ObjectId::Network { .. }
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => true,
+        });
     }
 
     /// The loop took an event in.
@@ -195,7 +211,7 @@ impl Checks {
                 _,
             ) => false,
         };
-        if let Some(since) = self.doubtful_since.filter(|_| is_removal && !self.approved)
+        if let Some(since) = self.doubtful_since.filter(|_| is_removal && !self.approved.contains(object))
             && snapshot.in_flight.get(object).is_some_and(|flight| flight.since > since)
         {
             self.broke(format!("removes {object} while the specs directory is {:?}", self.root));

@@ -86,14 +86,23 @@ fn recorded(world: &World) -> Used {
     made
 }
 
-/// What the groups of each project may use, on all nodes together.
+/// What the groups of each project may use, on all nodes together that hold a container of it: the
+/// group of a node without one limits nobody.
 pub(super) fn groups(world: &World) -> Used {
     let mut sums = Used::default();
     for engine in world.nodes.values() {
         let Groups::Read { limits, .. } = &engine.groups else { continue };
         for (path, limits) in limits {
             let name = path.rsplit('/').next().unwrap_or("");
-            if let Some(at) = PROJECTS.iter().position(|project| *project == name) {
+            let holds = |at: usize| {
+                let mut all = engine.containers.values();
+                all.any(|found| {
+                    projects(&found.identity.replica.instance.project).any(|of| of == at)
+                })
+            };
+            if let Some(at) = PROJECTS.iter().position(|project| *project == name)
+                && holds(at)
+            {
                 sums[at][0] += limits.memory;
                 sums[at][1] += limits.nano_cpus;
             }
