@@ -50,7 +50,9 @@ fn is_explained(world: &World, replica: &ReplicaKey, spec: &InstanceSpec) -> boo
             Reason::OverQuota { .. } => shape.quotas,
             Reason::WaitingOn { .. } => waits || shape.quotas || shape.dedicated,
             Reason::Denied { .. } => spec.env.contains_key(DENIED),
-            Reason::Stalled { .. } | Reason::Unplaced { .. } => shape.dedicated || shape.quotas,
+            Reason::Stalled { .. } | Reason::Unplaced { .. } => {
+                waits || shape.dedicated || shape.quotas
+            }
             Reason::Completed | Reason::Failed { .. } => spec.restart != Restart::Always,
             Reason::Stays { .. }
             | Reason::SetAside { .. }
