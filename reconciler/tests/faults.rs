@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use reconciler::engine::{Effect, Event, Operator};
-use reconciler::model::desired::{DesiredSet, RootState, SpecsReading};
+use reconciler::model::desired::{DesiredSet, RootIdentity, RootState, SpecsReading};
 use reconciler::model::ids::{ContainerId, Name, ReplicaKey};
 use reconciler::model::observed::ContainerState;
 use reconciler::model::quantity::Bytes;
@@ -525,6 +525,24 @@ fn an_approval_ends_with_what_it_was_for() {
     assert!(is_running(&world));
     world.read(lost());
     world.run().unwrap();
+    assert!(is_running(&world), "{:?}", world.actions);
+    assert!(world.engine.report().held.is_some());
+}
+
+#[test]
+fn another_directory_is_not_the_right_one_because_nobody_answers() {
+    let mut world = world(&instance("web:1"));
+    let nodes = world.engine.snapshot().desired.nodes.clone();
+    let identity = RootIdentity { path: "/other".to_owned(), device: 1 };
+    world.read(SpecsReading {
+        desired: DesiredSet { nodes, ..DesiredSet::default() },
+        root: RootState::Present { identity, empty: false },
+        ..SpecsReading::default()
+    });
+    world.set_reachable(&n1(), false);
+    run(&mut world, 60);
+    world.set_reachable(&n1(), true);
+    run(&mut world, 60);
     assert!(is_running(&world), "{:?}", world.actions);
     assert!(world.engine.report().held.is_some());
 }

@@ -47,7 +47,7 @@ use crate::model::snapshot::{Config, Snapshot};
 use crate::model::spec::Endpoint;
 use crate::model::time::Timestamp;
 use crate::model::verdicts::Said;
-use crate::plan::{Memo, Plan, managed};
+use crate::plan::{Memo, Plan};
 use crate::policy::Policies;
 use crate::policy::evaluate::Evaluator;
 use crate::report::Report;
@@ -445,23 +445,6 @@ impl Engine {
             }
         }
         self.want_round();
-    }
-
-    /// Counts removals anew from here, and takes the directory that is there as the right one.
-    fn conclude(&mut self) {
-        let managed = managed(&self.snapshot);
-        if let RootState::Present { identity, empty: false } = &self.snapshot.root
-            && self.snapshot.records.guard.root.as_ref() != Some(identity)
-            && self.report.held.is_none()
-        {
-            let identity = identity.clone();
-            self.record(Entry::Root { identity });
-        }
-        let guard = &self.snapshot.records.guard;
-        if guard.managed != managed || !guard.removed.is_empty() || guard.approval.is_some() {
-            self.record(Entry::Settled { managed });
-        }
-        self.flush();
     }
 
     /// Changes records by an entry, which rides on the next commit.
