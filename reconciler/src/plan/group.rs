@@ -196,13 +196,17 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// What a group has, or is about to have: as it was seen, as it was asked for by a step under way,
-    /// and as this round gives it.
+    /// What a group has, or is about to have: as it was seen; as it was asked for, where that step is
+    /// under way or nobody looked since a restart; and as this round gives it.
     fn limits_of(&self, node: &Name, project: &Name) -> [Option<&GroupLimits>; 3] {
         let snapshot = self.snapshot;
         let object = ObjectId::Group { node: node.clone(), project: project.clone() };
         let record = snapshot.records.nodes.get(node).and_then(|record| record.groups.get(project));
-        let record = record.filter(|_| snapshot.in_flight.contains_key(&object));
+        let is_unknown = match snapshot.nodes.get(node).map(|seen| &seen.groups) {
+            None | Some(Groups::Unknown { .. }) => true,
+            Some(Groups::Read { .. } | Groups::Elsewhere { .. }) => false,
+        };
+        let record = record.filter(|_| is_unknown || snapshot.in_flight.contains_key(&object));
         let asked = record.map(|record| &record.asked);
         [self.seen_limits(node, project), asked, self.groups.given.get(&object)]
     }

@@ -434,7 +434,11 @@ fn variables_outlive_a_restart_of_windlass() {
     world.disturb(&n1, |_, engine| engine.feel(&first, Probed::Healthy));
     world.run_for(Duration::from_secs(100)).unwrap();
     world.actions.clear();
+    // Whether the named one is ready cannot be told for a while.
+    let (second, reason) = (ReplicaKey { ordinal: 1, ..first }, "no way there".to_owned());
+    world.disturb(&n1, |_, engine| engine.feel(&second, Probed::Unknown { reason }));
     world.restart();
     world.run_for(Duration::from_secs(100)).unwrap();
-    assert_eq!(world.actions, Vec::<String>::new());
+    let still = container(&world, "shop/web", 0).config.env["DB_PORT_80_TCP_ADDR"].clone();
+    assert_eq!(still, named, "{:?}", world.actions);
 }

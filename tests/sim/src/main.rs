@@ -51,7 +51,8 @@ fn run(args: &[String]) -> Result<bool, String> {
     };
     let limit = minutes.map(|minutes| Duration::from_secs(60 * minutes));
     let began = Instant::now();
-    let (mut played, mut events, mut steps, mut rounds, mut failed) = (0_u64, 0, 0, 0, 0_u64);
+    let (mut played, mut events, mut steps, mut rounds) = (0_u64, 0, 0, 0);
+    let (mut failed, mut known) = (0_u64, 0_u64);
     for seed in seeds {
         if limit.is_some_and(|limit| began.elapsed() >= limit) {
             break;
@@ -61,6 +62,10 @@ fn run(args: &[String]) -> Result<bool, String> {
         events += outcome.events;
         steps += outcome.steps;
         rounds = rounds.max(outcome.rounds);
+        for what in outcome.known {
+            known += 1;
+            print(&format!("seed {seed} shows what is known: {what}"));
+        }
         if let Some(why) = outcome.failed {
             failed += 1;
             print(&format!("seed {seed} failed: {why}\nagain: make sim SEED={seed}\n"));
@@ -69,7 +74,7 @@ fn run(args: &[String]) -> Result<bool, String> {
     let seconds = began.elapsed().as_secs_f64().max(0.001);
     let per_second = events as f64 / seconds;
     print(&format!(
-        "{played} seeds, {failed} failed; {events} events ({per_second:.0} a second), {steps} steps, \
+        "{played} seeds, {failed} failed, {known} times what is known; {events} events ({per_second:.0} a second), {steps} steps, \
          at most {rounds} rounds to settle, {seconds:.1} s"
     ));
     Ok(failed == 0)

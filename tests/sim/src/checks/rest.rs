@@ -16,11 +16,11 @@ use super::quota;
 use crate::specs::DENIED;
 use crate::world::World;
 
-/// All that is wrong with a world that should have settled.
+/// Known weaknesses that a world at rest shows: they are counted and printed.
 ///
 /// # Errors
 /// What is wrong, in words.
-pub fn rests(world: &World) -> Result<(), String> {
+pub fn rests(world: &World) -> Result<Vec<String>, String> {
     let engine = &world.engine;
     if let Some(why) = engine.degraded() {
         return Err(format!("degraded: {why}"));
@@ -35,9 +35,9 @@ pub fn rests(world: &World) -> Result<(), String> {
     if let Some(held) = &engine.report().held {
         return Err(format!("still held: {held:?}"));
     }
-    is_as_declared(world)?;
+    let known = is_as_declared(world)?;
     own_cpus(world)?;
-    quota::groups_at_rest(world).map_or(Ok(()), Err)
+    quota::groups_at_rest(world).map_or(Ok(known), Err)
 }
 
 /// Whether somebody said why a replica is not as it is declared.
@@ -73,7 +73,8 @@ fn is_explained(world: &World, replica: &ReplicaKey, spec: &InstanceSpec) -> boo
     })
 }
 
-fn is_as_declared(world: &World) -> Result<(), String> {
+fn is_as_declared(world: &World) -> Result<Vec<String>, String> {
+    let mut known = Vec::new();
     let snapshot = world.engine.snapshot();
     let declared = &world.reading.desired.instances;
     let mut left: BTreeSet<String> = BTreeSet::new();
@@ -98,7 +99,16 @@ fn is_as_declared(world: &World) -> Result<(), String> {
                 [found] => differs(world, key, &replica, &declared.spec, found),
                 [] if declared.spec.restart != Restart::Always => None,
                 [] => Some("nothing is there".to_owned()),
-                [..] => return Err(format!("{replica}: {} containers", mine.len())),
+                // Known: what is left beside a replica stays while its change is refused.
+                [..] if is_explained(world, &replica, &declared.spec) => {
+                    known.push(format!("{replica} has {} containers while refused", mine.len()));
+                    continue;
+                }
+                [..] => {
+                    let names: Vec<&str> = mine.iter().map(|found| &*found.name).collect();
+                    let notes = &world.engine.report().notes;
+                    return Err(format!("{replica}: {}: {notes:#?}", names.join(", ")));
+                }
             };
             if let Some(wrong) = wrong
                 && !is_explained(world, &replica, &declared.spec)
@@ -110,7 +120,7 @@ fn is_as_declared(world: &World) -> Result<(), String> {
     }
     match left.first() {
         Some(name) => Err(format!("{name} is left over")),
-        None => Ok(()),
+        None => Ok(known),
     }
 }
 
