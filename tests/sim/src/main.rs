@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sim::play::play;
 use sim::print;
 
-const USAGE: &str = "sim [--aloud] --seed N | --seeds A..B | --minutes M [--from N]";
+const USAGE: &str = "sim [--aloud] [--first] --seed N | --seeds A..B | --minutes M [--from N]";
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &[String]) -> Result<bool, String> {
-    let (mut seeds, mut minutes, mut aloud) = (None, None, false);
+    let (mut seeds, mut minutes, mut aloud, mut first) = (None, None, false, false);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut number = || -> Result<u64, String> {
@@ -29,6 +29,8 @@ fn run(args: &[String]) -> Result<bool, String> {
         };
         match arg.as_str() {
             "--aloud" => aloud = true,
+            // Stops at the first seed that fails.
+            "--first" => first = true,
             "--seed" => {
                 let seed = number()?;
                 seeds = Some(seed..seed.saturating_add(1));
@@ -69,6 +71,9 @@ fn run(args: &[String]) -> Result<bool, String> {
         if let Some(why) = outcome.failed {
             failed += 1;
             print(&format!("seed {seed} failed: {why}\nagain: make sim SEED={seed}\n"));
+            if first {
+                break;
+            }
         }
     }
     let seconds = began.elapsed().as_secs_f64().max(0.001);
