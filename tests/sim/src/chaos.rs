@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use reconciler::engine::{Event, Operator};
 use reconciler::model::cordon::NodeOrder;
-use reconciler::model::desired::{
-    BrokenFile, DesiredSet, RootIdentity, RootState, SpecsReading,
-};
+use reconciler::model::desired::{BrokenFile, DesiredSet, RootIdentity, RootState, SpecsReading};
 use reconciler::model::groups::Groups;
 use reconciler::model::health::Probed;
 use reconciler::model::ids::{ContainerId, ImageId, Key, Name, ReplicaKey};

@@ -167,7 +167,11 @@ mod tests {
     fn nothing_bad_happens_and_worlds_settle() {
         for seed in 0..60 {
             let outcome = play(seed, false);
-            assert!(outcome.failed.is_none(), "seed {seed}: {}", outcome.failed.unwrap_or_default());
+            assert!(
+                outcome.failed.is_none(),
+                "seed {seed}: {}",
+                outcome.failed.unwrap_or_default()
+            );
             assert!(outcome.events > 100, "seed {seed}");
         }
     }

@@ -265,14 +265,17 @@ impl Wishes {
             if !self.shape.quotas {
                 continue;
             }
-            let quota = self.quotas[at].map_or_else(Quota::default, |(memory, cpus, count)| Quota {
-                memory: Some(Bytes(memory * 128 * MI)),
-                cpus: Some(Cpus(cpus * Cpus::NANO / 10)),
-                instances: Some(count),
-                ..Quota::default()
-            });
+            let quota =
+                self.quotas[at].map_or_else(Quota::default, |(memory, cpus, count)| Quota {
+                    memory: Some(Bytes(memory * 128 * MI)),
+                    cpus: Some(Cpus(cpus * Cpus::NANO / 10)),
+                    instances: Some(count),
+                    ..Quota::default()
+                });
             let parent = if at == 1 { Name::new(PROJECTS[0]).ok() } else { None };
-            desired.projects.insert(name, declared(ProjectSpec { quota, parent, grant: Vec::new() }));
+            desired
+                .projects
+                .insert(name, declared(ProjectSpec { quota, parent, grant: Vec::new() }));
         }
         for node in self.shape.node_names() {
             let spec = NodeSpec::at(Endpoint::Unix(format!("/{node}.sock")));
@@ -359,7 +362,8 @@ impl Wishes {
             more.placement = Some(Placement { node, ..Placement::default() });
         }
         if let Some(other) = wish.depends.filter(|other| self.serves(at, *other)) {
-            let dependency = Dependency { instance: self::key(other)?, condition: Condition::Started };
+            let dependency =
+                Dependency { instance: self::key(other)?, condition: Condition::Started };
             more.depends_on = vec![dependency];
         }
         spec.more = Sparse::new(more);

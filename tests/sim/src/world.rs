@@ -356,7 +356,8 @@ impl World {
                 self.hand(Event::Committed { ticket, result });
             }
             Due::List(node, asked_at) => {
-                let result = self.nodes.get(&node).map_or_else(|| Err(unreachable()), FakeEngine::list);
+                let result =
+                    self.nodes.get(&node).map_or_else(|| Err(unreachable()), FakeEngine::list);
                 let in_ms = self.reply_ms();
                 let event = Event::Listed { node, asked_at, result: result.map(Box::new) };
                 self.push(in_ms, Due::Event(event));

@@ -83,7 +83,8 @@ impl Checks {
                 && **records != self.folded
             {
                 let (mine, theirs) = (format!("{:#?}", self.folded), format!("{records:#?}"));
-                let differs = mine.lines().zip(theirs.lines()).find(|(mine, theirs)| mine != theirs);
+                let differs =
+                    mine.lines().zip(theirs.lines()).find(|(mine, theirs)| mine != theirs);
                 self.broke(format!("a checkpoint is not what was journaled: {differs:?}"));
             }
             self.folded.apply(stamped.at, &stamped.entry);
@@ -211,7 +212,8 @@ impl Checks {
                 _,
             ) => false,
         };
-        if let Some(since) = self.doubtful_since.filter(|_| is_removal && !self.approved.contains(object))
+        if let Some(since) =
+            self.doubtful_since.filter(|_| is_removal && !self.approved.contains(object))
             && snapshot.in_flight.get(object).is_some_and(|flight| flight.since > since)
         {
             self.broke(format!("removes {object} while the specs directory is {:?}", self.root));

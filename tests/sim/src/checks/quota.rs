@@ -55,10 +55,8 @@ pub(crate) fn used(world: &World) -> Used {
     for found in world.nodes.values().flat_map(|engine| engine.containers.values()) {
         let replica = &found.identity.replica;
         let limits = &found.config.limits;
-        let runs = matches!(
-            found.state,
-            ContainerState::Running { .. } | ContainerState::Paused { .. }
-        );
+        let runs =
+            matches!(found.state, ContainerState::Running { .. } | ContainerState::Paused { .. });
         let is_new = seen.insert(replica);
         for at in projects(&replica.instance.project) {
             if runs {
@@ -120,11 +118,8 @@ fn quotas(world: &World) -> Used {
             continue;
         };
         let quota = &declared.spec.quota;
-        let said = [
-            quota.memory.map(|memory| memory.0),
-            quota.cpus.map(|cpus| cpus.0),
-            quota.instances,
-        ];
+        let said =
+            [quota.memory.map(|memory| memory.0), quota.cpus.map(|cpus| cpus.0), quota.instances];
         all[at] = said.map(|limit| limit.unwrap_or(u64::MAX));
     }
     all
