@@ -8,7 +8,7 @@ use crate::model::ids::{Key, Name, ReplicaKey};
 use crate::model::observed::{ContainerState, EngineInfo, Limits, Missing, ObservedContainer};
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::{InstanceSpec, LinkSpec, Quota};
-use crate::plan::{is_on, link_network, ways_of};
+use crate::plan::{group_seen, is_on, link_network, not_yet_held, ways_of};
 use crate::status::{Condition, Truth};
 use crate::want::is_on_own_network;
 
@@ -65,6 +65,9 @@ pub fn quota_not_enforced(snapshot: &Snapshot, project: &Name) -> Option<Conditi
                         format!("{what}: the kernel of node {node} has no such limit of groups");
                     found.push(("NotSupported", message));
                 }
+                if let Some(why) = not_yet_held(snapshot, node, project) {
+                    found.push(("Refused", why));
+                }
                 if let Some(failure) = record.and_then(|record| record.failure.as_ref()) {
                     found.push(("Refused", format!("on node {node}: {}", failure.message)));
                 }
@@ -77,6 +80,28 @@ pub fn quota_not_enforced(snapshot: &Snapshot, project: &Name) -> Option<Conditi
         status: Truth::True,
         reason: (*reason).to_owned(),
         message: found.iter().map(|(_, message)| message.as_str()).collect::<Vec<_>>().join("; "),
+        last_transition_time: None,
+    })
+}
+
+/// What the kernels of the nodes that hold a project hold it to, if all of its quota for kernels is in
+/// force.
+#[must_use]
+pub fn quota_in_force(snapshot: &Snapshot, project: &Name) -> Option<Condition> {
+    if quota_not_enforced(snapshot, project).is_some() {
+        return None;
+    }
+    let nodes = snapshot.nodes.keys().filter(|node| is_on(snapshot, project, node));
+    let held = nodes.filter_map(|node| {
+        let limits = group_seen(snapshot, node, project).filter(|limits| !limits.is_empty())?;
+        Some(format!("on node {node}: {limits}"))
+    });
+    let held: Vec<String> = held.collect();
+    (!held.is_empty()).then(|| Condition {
+        kind: IN_FORCE.to_owned(),
+        status: Truth::True,
+        reason: "Observed".to_owned(),
+        message: held.join("; "),
         last_transition_time: None,
     })
 }
@@ -115,8 +140,8 @@ fn group_limits(quota: &Quota) -> GroupLimits {
     }
 }
 
-/// The condition of a link whose rules are all there.
-pub const LINK_IN_FORCE: &str = "InForce";
+/// The condition of a link whose rules are all there, and of a project whose quota is.
+pub const IN_FORCE: &str = "InForce";
 
 /// Whether a link is in force: its rules are seen on each node that holds an instance of its own,
 /// or its network is there and both ends are on it.
@@ -174,7 +199,7 @@ pub fn link(snapshot: &Snapshot, key: &Key, link: &LinkSpec) -> Condition {
         return told("NobodyThere", message);
     }
     let ways = if open == 1 { "way" } else { "ways" };
-    told(LINK_IN_FORCE, format!("{open} {ways} open"))
+    told(IN_FORCE, format!("{open} {ways} open"))
 }
 
 /// Whether a link's network is there, and all that run of its two ends are on it.

@@ -83,6 +83,9 @@ const STALLED_PERCENT: u64 = 10;
 /// What has not come again for so long is over.
 const CALM_AFTER: Duration = Duration::from_secs(60);
 
+/// What is ended again and again is told so often, with how many they were: a journal is to last.
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
 /// Something begins, comes again, or is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct News {
@@ -98,21 +101,34 @@ pub struct Gauge {
     last: Option<(Timestamp, Readings)>,
     /// When each was last found.
     going_on: BTreeMap<Pressure, Timestamp>,
+    /// When it was last told that something was ended, and how much was ended since.
+    ended: (Option<Timestamp>, u64),
 }
 
 impl Gauge {
-    /// Takes another reading. The first one tells nothing: it is of a time when nobody looked.
+    /// Everything counts from nothing since then: it was started.
+    pub fn begin(&mut self, at: Timestamp) {
+        self.last = Some((at, Readings { pids_refused: Some(0), ..Readings::default() }));
+    }
+
+    /// Whether something was found, and is not over.
+    #[must_use]
+    pub fn is_going_on(&self, pressure: Pressure) -> bool {
+        self.going_on.contains_key(&pressure)
+    }
+
+    /// Takes another reading. The first one tells nothing, unless it is known when all [began](Self::begin):
+    /// it is of a time when nobody looked.
     pub fn see(&mut self, at: Timestamp, mut now: Readings) -> Vec<News> {
         if let Some((_, before)) = &self.last {
             now.pids_refused = now.pids_refused.or(before.pids_refused);
         }
         let before = self.last.replace((at, now));
         let Some((since, before)) = before else { return Vec::new() };
-        let mut news = Vec::new();
+        let mut news = self.kills(at, now.oom_kills.saturating_sub(before.oom_kills));
         for (pressure, message) in found(&before, &now, at.since(since)) {
             let is_new = self.going_on.insert(pressure, at).is_none();
-            // Each time that something was ended is news.
-            if is_new || pressure == Pressure::OutOfMemory {
+            if is_new {
                 news.push(News { pressure, message: Some(message) });
             }
         }
@@ -126,6 +142,33 @@ impl Gauge {
         news
     }
 
+    /// Each process that was ended is told of, some of them together.
+    fn kills(&mut self, at: Timestamp, more: u64) -> Vec<News> {
+        let pressure = Pressure::OutOfMemory;
+        if more > 0 {
+            let is_new = self.going_on.insert(pressure, at).is_none();
+            let told = self.ended.0.filter(|_| !is_new);
+            self.ended = (told, self.ended.1.saturating_add(more));
+        }
+        let (told, kills) = self.ended;
+        let is_due = told.is_none_or(|told| at.since(told) >= TELL_AGAIN_AFTER);
+        if kills == 0 || !is_due {
+            return Vec::new();
+        }
+        self.ended = (Some(at), 0);
+        let message = match kills {
+            1 => "the kernel ended a process for its use of memory".to_owned(),
+            kills => format!("the kernel ended {kills} processes for their use of memory"),
+        };
+        vec![News { pressure, message: Some(message) }]
+    }
+
+    /// How many processes and threads could not be made, as it was last looked at.
+    #[must_use]
+    pub fn pids_refused(&self) -> Option<u64> {
+        self.last.and_then(|(_, readings)| readings.pids_refused)
+    }
+
     /// That all is over, since what it was about has gone.
     #[must_use]
     pub fn end(self) -> Vec<News> {
@@ -134,18 +177,10 @@ impl Gauge {
     }
 }
 
-/// What happened between two readings; nothing if a counter went back, since that is another life.
+/// What happened between two readings, kills aside; nothing if a counter went back, since that is another life.
 fn found(before: &Readings, now: &Readings, span: Duration) -> Vec<(Pressure, String)> {
     let more = |now: u64, before: u64| now.saturating_sub(before);
     let mut found = Vec::new();
-    let kills = more(now.oom_kills, before.oom_kills);
-    if kills > 0 {
-        let message = match kills {
-            1 => "the kernel ended a process for its use of memory".to_owned(),
-            kills => format!("the kernel ended {kills} processes for their use of memory"),
-        };
-        found.push((Pressure::OutOfMemory, message));
-    }
     let periods = more(now.periods, before.periods);
     let throttled = more(now.throttled_periods, before.throttled_periods);
     if periods >= PERIODS_MIN && throttled * 100 >= periods * THROTTLED_PERCENT {
@@ -204,7 +239,16 @@ mod tests {
     }
 
     #[test]
-    fn each_kill_is_told_and_refusals_once() {
+    fn who_is_known_to_begin_is_heard_from_the_beginning() {
+        let mut gauge = Gauge::default();
+        gauge.begin(at(0));
+        let now = Readings { oom_kills: 1, pids_refused: Some(2), ..Readings::default() };
+        assert_eq!(told(&mut gauge, 10, now).len(), 2);
+        assert!(gauge.is_going_on(Pressure::PidsRefused));
+    }
+
+    #[test]
+    fn each_kill_is_told_once_a_minute_and_refusals_once() {
         let mut gauge = Gauge::default();
         let mut now = Readings { pids_refused: Some(0), ..Readings::default() };
         told(&mut gauge, 0, now);
@@ -217,11 +261,16 @@ mod tests {
             ]
         );
         now = Readings { oom_kills: 3, pids_refused: None, ..now };
-        let twice = "OutOfMemory the kernel ended 2 processes for their use of memory";
-        assert_eq!(told(&mut gauge, 20, now), [twice]);
-        assert!(told(&mut gauge, 70, now).is_empty());
-        assert_eq!(told(&mut gauge, 80, now), ["OutOfMemory over", "PidsRefused over"]);
-        assert!(told(&mut gauge, 200, now).is_empty());
+        assert!(told(&mut gauge, 20, now).is_empty());
+        now = Readings { oom_kills: 4, ..now };
+        assert!(told(&mut gauge, 30, now).is_empty());
+        let together = "OutOfMemory the kernel ended 3 processes for their use of memory";
+        assert_eq!(told(&mut gauge, 70, now), [together, "PidsRefused over"]);
+        assert_eq!(told(&mut gauge, 90, now), ["OutOfMemory over"]);
+        now = Readings { oom_kills: 5, ..now };
+        assert_eq!(told(&mut gauge, 100, now).len(), 1, "it begins anew");
+        assert_eq!(told(&mut gauge, 200, now), ["OutOfMemory over"]);
+        assert!(told(&mut gauge, 300, now).is_empty());
     }
 
     #[test]

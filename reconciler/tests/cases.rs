@@ -211,7 +211,7 @@ const POSSIBLE: [(&str, &[&str]); 24] = [
     ("update", &["Changed", "Drifted", "Ended", "Power"]),
     ("rename", &["Changed", "Drifted"]),
     ("set rules", &["Changed", "Drifted"]),
-    ("set quota", &["Declared", "Changed", "Drifted", "NotDeclared"]),
+    ("set quota", &["Changed", "Drifted", "NotDeclared"]),
     ("set hosts", &["Declared", "Changed", "Unfinished", "Ended", "Power"]),
     (
         "remove",

@@ -161,6 +161,12 @@ fn instances(page: &mut Page, rows: &[UsageRow]) {
         "Processes that the kernel ended for their use of memory.",
         &|of| float(of.oom_kills),
     );
+    page.metric(
+        Kind::Counter,
+        "windlass_instance_pids_refused_total",
+        "Processes and threads that could not be made; absent until that was looked at.",
+        &each(&|of| of.counters.pids_refused.map(float)),
+    );
     let mut gauge = |name: &str, help: &str, value: &dyn Fn(&Of) -> Option<f64>| {
         page.metric(Kind::Gauge, name, help, &each(value));
     };
@@ -176,6 +182,20 @@ fn instances(page: &mut Page, rows: &[UsageRow]) {
         limit(of.nano_cpus_limit).map(|limit| limit / 1e9)
     });
     gauge("windlass_instance_pids", "Processes and threads.", &|of| Some(float(of.counters.pids)));
+    // Version 1 counts stalls of the host only; where nothing ever waited there is nothing to say.
+    let stalled = |us: u64| (us > 0).then(|| float(us) / 1e6);
+    page.metric(
+        Kind::Counter,
+        "windlass_instance_memory_stalled_seconds_total",
+        "Time in which something of it waited for memory.",
+        &each(&|of| stalled(of.counters.memory_stalled_us)),
+    );
+    page.metric(
+        Kind::Counter,
+        "windlass_instance_io_stalled_seconds_total",
+        "Time in which something of it waited for block devices.",
+        &each(&|of| stalled(of.counters.io_stalled_us)),
+    );
 }
 
 fn sum(one: &Counters, other: &Counters) -> Counters {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use reconciler::enforced::{self, quota_not_enforced};
+use reconciler::enforced::{self, quota_in_force, quota_not_enforced};
 use reconciler::model::desired::{Declared, DesiredSet};
 use reconciler::model::ids::{Key, Name};
 use reconciler::model::snapshot::Snapshot;
@@ -97,7 +97,7 @@ pub(super) fn links(snapshot: &Snapshot) -> Vec<PlainStatus> {
         let compliant = compliant(snapshot, ObjectKind::Link, key);
         let message = match gone {
             Some(key) => Some(format!("Instance {key} is not declared")),
-            None if condition.kind == enforced::LINK_IN_FORCE => None,
+            None if condition.kind == enforced::IN_FORCE => None,
             None => said(compliant.as_slice()).or_else(|| Some(condition.message.clone())),
         };
         PlainStatus {
@@ -191,7 +191,12 @@ pub(super) fn projects(snapshot: &Snapshot) -> Vec<PlainStatus> {
         PlainStatus {
             used_by,
             message: said(compliant.as_slice()).or(of_over).or(of_quota),
-            conditions: over.into_iter().chain(condition).chain(compliant).collect(),
+            conditions: over
+                .into_iter()
+                .chain(condition)
+                .chain(quota_in_force(snapshot, project))
+                .chain(compliant)
+                .collect(),
             quota: standing(project),
             ..plain(project.to_string(), declared)
         }

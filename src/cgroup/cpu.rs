@@ -69,8 +69,13 @@ pub fn read_cap(group: &Group<'_>) -> io::Result<Option<u64>> {
 /// # Errors
 /// If a file cannot be read.
 pub fn live_cap(group: &Group<'_>, configured: u64) -> io::Result<u64> {
-    let found = read_cap(group)?.unwrap_or(configured);
-    Ok(if is_same_cpus(configured, found) { configured } else { found })
+    Ok(as_configured(read_cap(group)?, configured))
+}
+
+/// What was found, as it was `configured` if it is the same to the kernel.
+#[must_use]
+pub fn as_configured(found: Option<u64>, configured: u64) -> u64 {
+    found.filter(|found| !is_same_cpus(configured, *found)).unwrap_or(configured)
 }
 
 /// A weight in shares, as engines count it; 0 is the usual one.

@@ -24,10 +24,7 @@ pub fn limit(group: &Group<'_>, cpus: &str) -> io::Result<Option<Setting>> {
 }
 
 fn of_parent(group: &Group<'_>) -> io::Result<Option<String>> {
-    match group.parent() {
-        Some(parent) => parent.read(Controller::Cpuset, CPUS),
-        None => Ok(None),
-    }
+    group.read_above(Controller::Cpuset, CPUS)
 }
 
 /// The cpus that a container may use: as it was `configured`, if the kernel says that; empty for all

@@ -1,10 +1,13 @@
 //! The files of one group: read as texts, and written one by one.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use super::hierarchy::{Controller, Hierarchy, Version};
@@ -39,18 +42,58 @@ pub struct Refused {
     pub at_odds: bool,
 }
 
+/// The directories of a group, a controller each, kept open: to find a file from there takes half the
+/// time that its whole path takes.
+#[derive(Debug)]
+pub struct Above(BTreeMap<Controller, OwnedFd>);
+
+impl Above {
+    /// Those of a group; without those that it is not in.
+    #[must_use]
+    pub fn open(trees: &Hierarchy, group: &str) -> Self {
+        let each = |controller| {
+            let path = trees.path(controller, group)?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            Some((controller, openat(CWD, &path, flags, Mode::empty()).ok()?))
+        };
+        Self(Controller::ALL.into_iter().filter_map(each).collect())
+    }
+
+    /// The directory in a controller's tree.
+    #[must_use]
+    pub fn dir(&self, controller: Controller) -> Option<&OwnedFd> {
+        self.0.get(&controller)
+    }
+
+    fn read(&self, controller: Controller, below: &str) -> io::Result<String> {
+        let dir = self.dir(controller).ok_or(io::ErrorKind::NotFound)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let mut text = String::new();
+        File::from(openat(dir, below, flags, Mode::empty())?).read_to_string(&mut text)?;
+        Ok(text)
+    }
+}
+
 /// A group in the trees of a host.
 #[derive(Debug, Clone, Copy)]
 pub struct Group<'h> {
     trees: &'h Hierarchy,
     path: &'h str,
+    /// The group above it, if that is open.
+    above: Option<&'h Above>,
 }
 
 impl<'h> Group<'h> {
     /// The group at `path`.
     #[must_use]
     pub fn new(trees: &'h Hierarchy, path: &'h str) -> Self {
-        Self { trees, path }
+        Self { trees, path, above: None }
+    }
+
+    /// The same, of one right below a group that is open.
+    #[must_use]
+    pub fn below(trees: &'h Hierarchy, above: &'h Above, path: &'h str) -> Self {
+        Self { trees, path, above: Some(above) }
     }
 
     /// The version of its kernel interface.
@@ -63,7 +106,7 @@ impl<'h> Group<'h> {
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
         let (parent, _) = self.path.trim_end_matches('/').rsplit_once('/')?;
-        Some(Self { trees: self.trees, path: parent })
+        Some(Self { trees: self.trees, path: parent, above: None })
     }
 
     /// Whether it is there.
@@ -82,8 +125,15 @@ impl<'h> Group<'h> {
     /// # Errors
     /// If it cannot be read.
     pub fn read(&self, controller: Controller, file: &str) -> io::Result<Option<String>> {
-        let Some(place) = self.place(controller, file) else { return Ok(None) };
-        match fs::read_to_string(&place) {
+        let read = match (self.above, self.place(controller, file)) {
+            (_, None) => return Ok(None),
+            (None, Some(place)) => fs::read_to_string(&place),
+            (Some(above), Some(_)) => {
+                let own = self.path.rsplit('/').next().unwrap_or_default();
+                above.read(controller, &format!("{own}/{file}"))
+            }
+        };
+        match read {
             Ok(mut text) => {
                 text.truncate(text.trim_end().len());
                 Ok(Some(text))
@@ -92,6 +142,22 @@ impl<'h> Group<'h> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// What a file of the group above says; `None` if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read_above(&self, controller: Controller, file: &str) -> io::Result<Option<String>> {
+        match (self.above, self.parent()) {
+            (Some(above), _) => match above.read(controller, file) {
+                Ok(text) => Ok(Some(text.trim_end().to_owned())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            },
+            (None, Some(parent)) => parent.read(controller, file),
+            (None, None) => Ok(None),
         }
     }
 

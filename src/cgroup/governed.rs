@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use reconciler::model::groups::{GroupLimits, Groups};
 use reconciler::model::ids::{ContainerId, OwnerId, ReplicaKey};
@@ -22,10 +22,14 @@ use reconciler::step::Action;
 use tokio::sync::Notify;
 
 use super::ear::{Ear, Whose};
-use super::files::{Group, Refused};
+use super::files::{Above, Group, Refused};
 use super::hierarchy::{Hierarchy, Version, container_group, parent_group};
 use super::limits;
-use crate::peer::{Lack, listener};
+use super::reach::{outer, reach};
+use crate::peer::Lack;
+
+/// A command that looks once, or does one thing, has ended by then.
+const LISTEN_AFTER: Duration = Duration::from_secs(1);
 
 /// A driver that reads and sets what the kernel holds its containers to.
 pub struct Governed {
@@ -63,6 +67,20 @@ struct Told {
     io: BlockIo,
 }
 
+impl Told {
+    fn has_rates(&self) -> bool {
+        self.io != BlockIo::default()
+    }
+}
+
+/// Where a container's group is.
+struct Place<'p> {
+    trees: &'p Hierarchy,
+    driver: CgroupDriver,
+    /// Its parent, if that is open.
+    above: Option<&'p Above>,
+}
+
 impl Governed {
     /// Stands before `inner`, whose engine listens at `endpoint`.
     #[must_use]
@@ -91,8 +109,15 @@ impl Governed {
         known.parents.retain(|id, _| listing.containers.contains_key(id));
         known.rates.retain(|id, _| listing.containers.contains_key(id));
         known.told.retain(|id, _| listing.containers.contains_key(id));
+        let mut above: BTreeMap<String, Above> = BTreeMap::new();
         for (id, container) in &mut listing.containers {
-            known.look(&trees, driver, id, container);
+            let parent = &container.config.cgroup_parent;
+            if !above.contains_key(parent) {
+                let open = Above::open(&trees, &parent_group(parent, driver));
+                above.insert(parent.clone(), open);
+            }
+            let above = above.get(parent);
+            known.look(&Place { trees: &trees, driver, above }, id, container);
         }
         listing.groups = known.read_groups(&trees, driver);
         known.told_groups = Some(listing.groups.clone());
@@ -110,7 +135,7 @@ impl Governed {
         if let (Some((id, container)), Some(driver)) = (&mut found, driver)
             && let Ok(trees) = Hierarchy::of_host()
         {
-            self.known().look(&trees, driver, id, container);
+            self.known().look(&Place { trees: &trees, driver, above: None }, id, container);
             self.others.notify_one();
         }
         Ok(found)
@@ -174,6 +199,7 @@ impl Governed {
     /// Tells `sink` when limits are no longer those that the loop knows. It reads files only, so the
     /// engine is asked nothing.
     async fn guard(&self, sink: &(dyn Fn(NodeEvent) + Send + Sync)) -> Infallible {
+        tokio::time::sleep(LISTEN_AFTER).await;
         let Ok(mut ear) = Ear::new() else {
             // What another hand writes is seen with the next list.
             return std::future::pending().await;
@@ -242,13 +268,8 @@ impl Governed {
 
 impl Known {
     /// Puts what the kernel says in the place of what the engine believes, of one that runs.
-    fn look(
-        &mut self,
-        trees: &Hierarchy,
-        driver: CgroupDriver,
-        id: &ContainerId,
-        container: &mut ObservedContainer,
-    ) {
+    fn look(&mut self, place: &Place<'_>, id: &ContainerId, container: &mut ObservedContainer) {
+        let Place { trees, driver, above } = *place;
         let parent: Arc<str> = Arc::from(container.config.cgroup_parent.as_str());
         if parent.is_empty() {
             return;
@@ -265,7 +286,10 @@ impl Known {
             self.told.remove(id);
             return;
         }
-        let group = Group::new(trees, &path);
+        let group = match above {
+            Some(above) => Group::below(trees, above, &path),
+            None => Group::new(trees, &path),
+        };
         let configured = container.config.limits.clone();
         // What cannot be read now is as the engine says.
         if let Ok(Some(live)) = limits::live(&group, &container.config.limits)
@@ -274,7 +298,13 @@ impl Known {
             container.config.limits = live;
         }
         let told = self.rates.get(id).unwrap_or(&container.config.more.io);
-        if let Ok(live) = super::io::live(&group, told)
+        // Whoever has no rates gets none unheard, but while nobody listens: four files each are not
+        // read for that where many are looked at.
+        let is_asked = above.is_none()
+            || *told != BlockIo::default()
+            || self.told.get(id).is_some_and(Told::has_rates);
+        if is_asked
+            && let Ok(live) = super::io::live(&group, told)
             && live != container.config.more.io
         {
             let more = MoreConfig { io: live, ..(*container.config.more).clone() };
@@ -345,56 +375,6 @@ impl Known {
         let missing = limits::missing(trees);
         Groups::Read { limits: found, missing, within: trees.version() == Version::One }
     }
-}
-
-/// The group around a project's, as containers would be told it; `None` of the outermost.
-fn outer(name: &Arc<str>, driver: CgroupDriver) -> Option<Arc<str>> {
-    match driver {
-        CgroupDriver::Cgroupfs => {
-            let (outer, _) = name.rsplit_once('/')?;
-            (!outer.is_empty()).then(|| Arc::from(outer))
-        }
-        CgroupDriver::Systemd => {
-            let (outer, _) = name.strip_suffix(".slice")?.rsplit_once('-')?;
-            Some(Arc::from(format!("{outer}.slice")))
-        }
-    }
-}
-
-/// The trees of control groups that an engine makes its groups in, if they are ours.
-fn reach(socket: &Path, driver: CgroupDriver) -> Result<Hierarchy, Lack> {
-    let (pid, _process) = listener(socket)?;
-    let space = |process: &str| fs::read_link(format!("/proc/{process}/ns/cgroup"));
-    let theirs = space(&pid.to_string()).map_err(|error| {
-        Lack::that_stays(format!(
-            "look at the control groups of the engine, process {pid}: {error}; windlass has to be \
-             root on the engine's host"
-        ))
-    })?;
-    let ours = space("self").map_err(|error| format!("look at our own control groups: {error}"))?;
-    if theirs != ours {
-        return Err(Lack::that_stays(format!(
-            "the engine, process {pid}, sees other control groups than windlass does; in a \
-             container, windlass has to share those of the engine's host (`--cgroupns=host`)"
-        )));
-    }
-    if driver == CgroupDriver::Systemd {
-        return Err(Lack::that_stays(
-            "systemd makes this engine's control groups, and would take back what others write to \
-             them; set `native.cgroupdriver=cgroupfs` in the engine's `exec-opts` to have quotas \
-             enforced"
-                .to_owned(),
-        ));
-    }
-    let trees = Hierarchy::of_host().map_err(Lack::that_stays)?;
-    if !trees.is_writable() {
-        return Err(Lack::that_stays(
-            "the control groups are read-only here; windlass has to be root on the node's host, \
-             with /sys/fs/cgroup writable"
-                .to_owned(),
-        ));
-    }
-    Ok(trees)
 }
 
 fn failed(refused: Refused, operation: &str) -> DriverError {
@@ -470,31 +450,5 @@ impl Driver for Governed {
 
     fn inside<'a>(&'a self, container: &'a str) -> Answer<'a, Inside> {
         self.inner.inside(container)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn groups_are_around_groups() {
-        let names = |name: &str, driver| -> Vec<String> {
-            std::iter::successors(Some(Arc::from(name)), |name| outer(name, driver))
-                .map(|name: Arc<str>| name.to_string())
-                .collect()
-        };
-        assert_eq!(names("/w/n1/shop", CgroupDriver::Cgroupfs), ["/w/n1/shop", "/w/n1", "/w"]);
-        assert_eq!(
-            names("w-n1-shop.slice", CgroupDriver::Systemd),
-            ["w-n1-shop.slice", "w-n1.slice", "w.slice"]
-        );
-    }
-
-    #[test]
-    fn an_engine_that_is_not_there_is_unknown() {
-        let room = tempfile::tempdir().expect("a directory");
-        let lack = reach(&room.path().join("no.sock"), CgroupDriver::Cgroupfs).expect_err("none");
-        assert!(!lack.stays, "{lack:?}");
     }
 }

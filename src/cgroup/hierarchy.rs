@@ -138,6 +138,20 @@ impl Hierarchy {
         Some(root.join(group.trim_start_matches('/')))
     }
 
+    /// Whether the kernel limits groups by a controller.
+    #[must_use]
+    pub fn offers(&self, controller: Controller) -> bool {
+        let Some(root) = self.roots.get(&controller).filter(|root| root.is_dir()) else {
+            return false;
+        };
+        if self.version == Version::One {
+            return true;
+        }
+        // One tree for all: what is in it is told in a file.
+        let all = fs::read_to_string(root.join("cgroup.controllers"));
+        all.map_or(!self.is_real, |all| all.split_whitespace().any(|one| one == controller.v2()))
+    }
+
     /// Whether groups can be made in it.
     #[must_use]
     pub fn is_writable(&self) -> bool {

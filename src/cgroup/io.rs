@@ -10,10 +10,14 @@ use reconciler::model::spec::BlockIo;
 use rustix::fs::{major, minor};
 
 use super::files::{Group, Setting};
-use super::hierarchy::{Controller, Version};
+use super::hierarchy::{Controller, Hierarchy, Version};
 
 const MAX: &str = "io.max";
 const WEIGHT: &str = "io.weight";
+const COST: &str = "io.cost.qos";
+
+/// What the kernel gives who was told nothing, in version 2.
+const WEIGHT_USUAL: u64 = 100;
 
 /// The files of version 1, in the order of [`Rates`].
 const THROTTLES: [&str; 4] = [
@@ -80,10 +84,12 @@ pub fn limits(group: &Group<'_>, io: &BlockIo) -> Result<Vec<Setting>, String> {
     let wanted = by_number(io, number)?;
     let present = read_rates(group).map_err(|error| format!("read its IO limits: {error}"))?;
     let mut settings = settings(group.version(), &present, &wanted);
-    if let Some(weight) = io.weight.filter(|_| group.has(Controller::Io, WEIGHT)) {
-        let value = format!("default {}", weight_of(weight));
-        let undo = Some("default 100".to_owned());
-        settings.push(Setting { undo, ..Setting::new(Controller::Io, WEIGHT, value) });
+    let present = read_weight(group).map_err(|error| format!("read its IO weight: {error}"))?;
+    let wanted = io.weight.map_or(WEIGHT_USUAL, weight_of);
+    if let Some(present) = present.filter(|present| *present != wanted) {
+        let line = |weight: u64| format!("default {weight}");
+        let undo = Some(line(present));
+        settings.push(Setting { undo, ..Setting::new(Controller::Io, WEIGHT, line(wanted)) });
     }
     Ok(settings)
 }
@@ -127,6 +133,33 @@ fn settings(version: Version, present: &ByNumber, wanted: &ByNumber) -> Vec<Sett
 /// A weight of version 2, from 1 to 10000, for one of version 1, from 10 to 1000.
 fn weight_of(weight: u16) -> u64 {
     1 + u64::from(weight.clamp(10, 1000) - 10) * 9999 / 990
+}
+
+/// Whether groups of this kernel have weights, in version 2. Its root has no weight itself, but what
+/// sets up who goes by them.
+#[must_use]
+pub fn has_weights(trees: &Hierarchy) -> bool {
+    trees.path(Controller::Io, "/").is_some_and(|root| root.join(COST).is_file())
+}
+
+/// The weight of a group, as version 2 counts it; `None` if its kernel knows none.
+fn read_weight(group: &Group<'_>) -> io::Result<Option<u64>> {
+    let text = group.read(Controller::Io, WEIGHT)?.unwrap_or_default();
+    let default = text.lines().find_map(|line| line.strip_prefix("default "));
+    Ok(default.and_then(|weight| weight.trim().parse().ok()))
+}
+
+/// The weight in force of the group of a project: as it was `told`, if the kernel says that.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn live_weight(group: &Group<'_>, told: Option<u16>) -> io::Result<Option<u16>> {
+    let Some(found) = read_weight(group)? else { return Ok(told) };
+    if found == told.map_or(WEIGHT_USUAL, weight_of) {
+        return Ok(told);
+    }
+    let weight = 10 + (found.saturating_sub(1) * 990).div_ceil(9999);
+    Ok(u16::try_from(weight).ok().filter(|_| found != WEIGHT_USUAL))
 }
 
 /// The rates of a group, by the devices' numbers.
@@ -242,5 +275,27 @@ mod tests {
     #[test]
     fn weights_have_another_range() {
         assert_eq!((weight_of(10), weight_of(1000)), (1, 10_000));
+        for weight in 10..=1000 {
+            let room = Fixture::new(Version::Two);
+            room.put(Controller::Io, "/w/a", WEIGHT, "default 100\n");
+            let group = room.group("/w/a");
+            let io = BlockIo { weight: Some(weight), ..BlockIo::default() };
+            group.write_all(&limits(&group, &io).expect("read")).expect("written");
+            // After a restart nobody knows what was told.
+            for told in [Some(weight), None] {
+                let found = live_weight(&group, told).expect("read");
+                assert_eq!(found, Some(weight));
+            }
+        }
+    }
+
+    #[test]
+    fn a_weight_that_is_no_longer_asked_for_is_the_usual_one_again() {
+        let room = Fixture::new(Version::Two);
+        room.put(Controller::Io, "/w/a", WEIGHT, "default 3000\n");
+        let group = room.group("/w/a");
+        group.write_all(&limits(&group, &BlockIo::default()).expect("read")).expect("written");
+        assert_eq!(room.get(Controller::Io, "/w/a", WEIGHT), "default 100");
+        assert_eq!(live_weight(&group, Some(300)).expect("read"), None);
     }
 }

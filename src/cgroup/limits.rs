@@ -15,7 +15,7 @@ use super::{cpu, cpuset, io as block, memory, pids};
 /// The kinds of limits that this host's kernel has none of for the group of a project.
 #[must_use]
 pub fn missing(trees: &Hierarchy) -> BTreeSet<GroupLimit> {
-    let has = |controller| trees.path(controller, "/").is_some_and(|path| path.is_dir());
+    let has = |controller| trees.offers(controller);
     let mut missing = BTreeSet::new();
     let mut lacks = |is_there: bool, kind| {
         if !is_there {
@@ -28,7 +28,7 @@ pub fn missing(trees: &Hierarchy) -> BTreeSet<GroupLimit> {
     // In version 1 a group's rates count for processes right in it, and for no group below.
     let of_groups = trees.version() == Version::Two && has(Controller::Io);
     lacks(of_groups, GroupLimit::Io);
-    lacks(of_groups, GroupLimit::IoWeight);
+    lacks(of_groups && block::has_weights(trees), GroupLimit::IoWeight);
     missing
 }
 
@@ -74,7 +74,9 @@ pub fn read_group(group: &Group<'_>, told: &BlockIo) -> io::Result<Option<GroupL
     }
     let io = match group.version() {
         Version::One => BlockIo::default(),
-        Version::Two => block::live(group, told)?,
+        Version::Two => {
+            BlockIo { weight: block::live_weight(group, told.weight)?, ..block::live(group, told)? }
+        }
     };
     Ok(Some(GroupLimits {
         nano_cpus: cpu::read_cap(group)?.unwrap_or(0),
@@ -128,15 +130,16 @@ pub fn set_container(
 /// # Errors
 /// If a file cannot be read.
 pub fn live(group: &Group<'_>, configured: &Limits) -> io::Result<Option<Limits>> {
-    if !group.exists() {
+    let (cap, pids) = (cpu::read_cap(group)?, pids::read_limit(group)?);
+    if cap.is_none() && pids.is_none() {
         return Ok(None);
     }
     let (memory, memory_swap) = memory::live(group, configured)?;
     Ok(Some(Limits {
-        nano_cpus: cpu::live_cap(group, configured.nano_cpus)?,
+        nano_cpus: cpu::as_configured(cap, configured.nano_cpus),
         memory,
         memory_swap,
-        pids: pids::read_limit(group)?.unwrap_or(configured.pids),
+        pids: pids.unwrap_or(configured.pids),
         cpu_shares: cpu::live_weight(group, configured.cpu_shares)?,
         cpuset: match cpuset::live(group, &configured.cpuset)? {
             Some(cpus) => cpus.into(),
@@ -258,5 +261,19 @@ mod tests {
         let room = v1();
         assert_eq!(read_group(&room.group("/w/none"), &BlockIo::default()).expect("read"), None);
         assert_eq!(live(&room.group("/w/none/1a"), &Limits::default()).expect("read"), None);
+    }
+
+    #[test]
+    fn what_a_kernel_lacks_is_known_before_anybody_asks_for_it() {
+        let room = v2();
+        assert_eq!(
+            missing(&room.trees),
+            [GroupLimit::IoWeight].into(),
+            "no weights without a model"
+        );
+        room.put(Controller::Io, "/", "io.cost.qos", "");
+        assert!(missing(&room.trees).is_empty());
+        room.put(Controller::Cpu, "/", "cgroup.controllers", "cpuset cpu io memory\n");
+        assert_eq!(missing(&room.trees), [GroupLimit::Pids].into());
     }
 }

@@ -19,6 +19,7 @@ pub mod io;
 pub mod limits;
 pub mod memory;
 pub mod pids;
+mod reach;
 pub mod sample;
 
 pub use governed::Governed;

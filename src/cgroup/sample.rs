@@ -5,14 +5,14 @@
 //! them a container: more than a process may usually have open, with a page of the kernel's memory each.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 
 use reconciler::ports::Sampler;
 use reconciler::pressure::Readings;
 use reconciler::usage::{Counters, Target};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::{Errno, read};
 
+use super::files::Above;
 use super::hierarchy::{Controller, Hierarchy, Version, container_group};
 
 /// The longest file that is read whole: `memory.stat` has some 1.5 KB, and `io.stat` some 100 bytes a
@@ -33,15 +33,12 @@ const SELDOM: u8 = 3;
 #[derive(Debug)]
 pub struct Groups {
     trees: Option<Hierarchy>,
-    parents: BTreeMap<String, Parent>,
+    parents: BTreeMap<String, Above>,
     buffer: Vec<u8>,
     name: String,
     /// Counts looks at everybody.
     turn: u8,
 }
-
-/// The group above those of containers, in each controller's tree.
-type Parent = BTreeMap<Controller, OwnedFd>;
 
 impl Groups {
     /// Those of this host; if it has none, there are no figures.
@@ -82,7 +79,7 @@ impl Groups {
             if parents.len() >= PARENTS_MAX {
                 parents.clear();
             }
-            parents.insert(above.to_owned(), open(trees, above));
+            parents.insert(above.to_owned(), Above::open(trees, above));
         }
         let parent = parents.get(above)?;
         let first = own.bytes().next().unwrap_or_default();
@@ -93,16 +90,6 @@ impl Groups {
             Version::Two => of.version_two(),
         }
     }
-}
-
-/// The trees' handles of a group; without those that it is not in.
-fn open(trees: &Hierarchy, group: &str) -> Parent {
-    let each = |controller| {
-        let path = trees.path(controller, group)?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Some((controller, openat(CWD, &path, flags, Mode::empty()).ok()?))
-    };
-    Controller::ALL.into_iter().filter_map(each).collect()
 }
 
 impl Sampler for Groups {
@@ -124,7 +111,7 @@ impl Sampler for Groups {
 
 /// One group that is being read.
 struct Of<'a> {
-    parent: &'a Parent,
+    parent: &'a Above,
     /// Its name below that.
     own: &'a str,
     buffer: &'a mut Vec<u8>,
@@ -224,7 +211,7 @@ impl Of<'_> {
         self.name.push_str(file);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         // One that is not there is that of a container which has just ended, or of another kernel.
-        let file = openat(self.parent.get(&controller)?, &*self.name, flags, Mode::empty()).ok()?;
+        let file = openat(self.parent.dir(controller)?, &*self.name, flags, Mode::empty()).ok()?;
         let mut length = 0;
         loop {
             match read(&file, self.buffer.get_mut(length..)?) {

@@ -148,7 +148,7 @@ fn serve(metering: Metering, orders: &Receiver<Order>, inputs: &UnboundedSender<
         keeps,
         booked_at: Instant::now(),
         away: BTreeSet::new(),
-        gauges: Gauges::default(),
+        gauges: Gauges::new(now()),
         inputs: inputs.clone(),
     };
     let mut next = every.map(|every| Instant::now() + every);
@@ -232,7 +232,7 @@ impl Work {
         }
         self.away = &tried - &here;
         if self.keeps {
-            let news = self.gauges.see(&all, now(), self.sampler.host());
+            let news = self.gauges.see(&mut all, now(), self.sampler.host());
             if !news.is_empty() {
                 // Once the loop has ended nobody needs any.
                 let _ = self.inputs.send(Input::Event(Event::Pressed(news)));

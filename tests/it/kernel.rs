@@ -7,12 +7,13 @@ use std::process::{Child, Command, Stdio};
 use reconciler::model::groups::GroupLimits;
 use reconciler::model::observed::Limits;
 use reconciler::model::spec::BlockIo;
+use reconciler::ports::Sampler as _;
 use windlass::cgroup::files::Group;
 use windlass::cgroup::hierarchy::{Controller, Hierarchy, Version};
 use windlass::cgroup::limits::{live, read_group, set_container, set_group};
+use windlass::cgroup::sample::Groups;
 
-const ALL: [Controller; 4] =
-    [Controller::Cpu, Controller::Cpuset, Controller::Memory, Controller::Pids];
+const ALL: [Controller; 6] = Controller::ALL;
 
 /// A group of the test's own, with one in it. Both go with this.
 struct Room {
@@ -31,6 +32,27 @@ impl Room {
         let inner = format!("{outer}/inner");
         trees.make(&inner, &ALL)?;
         Ok(Self { trees, outer, inner })
+    }
+
+    /// Runs a script in the inner group. What it says is dropped.
+    fn enter(&self, script: &str) -> Child {
+        let enter = self.entrance(&self.inner);
+        Command::new("sh")
+            .args(["-c", &format!("{enter} {script}")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh starts")
+    }
+
+    /// What a shell does to be in a group from then on.
+    fn entrance(&self, group: &str) -> String {
+        let trees: Vec<PathBuf> = match self.trees.version() {
+            Version::One => ALL.iter().map(|one| self.file(*one, group, "cgroup.procs")).collect(),
+            Version::Two => vec![self.file(Controller::Memory, group, "cgroup.procs")],
+        };
+        trees.iter().map(|path| format!("echo $$ > {}; ", path.display())).collect()
     }
 
     fn file(&self, controller: Controller, group: &str, file: &str) -> PathBuf {
@@ -52,14 +74,10 @@ struct Holder(Child);
 
 impl Holder {
     fn new(room: &Room, group: &str, mebibytes: u32) -> Self {
-        let trees: Vec<PathBuf> = match room.trees.version() {
-            Version::One => ALL.iter().map(|one| room.file(*one, group, "cgroup.procs")).collect(),
-            Version::Two => vec![room.file(Controller::Memory, group, "cgroup.procs")],
-        };
-        let enter: String =
-            trees.iter().map(|path| format!("echo $$ > {}; ", path.display())).collect();
+        let enter = room.entrance(group);
         let script = format!(
-            "{enter} x=$(head -c {mebibytes}M /dev/zero | tr '\\0' a); echo holds; read line"
+            "{enter} x=$(head -c {} /dev/zero | tr '\\0' a); echo holds; read line",
+            mebibytes << 20
         );
         let mut child = Command::new("sh")
             .args(["-c", &script])
@@ -179,6 +197,37 @@ fn nothing_is_half_applied_where_groups_are_at_odds() {
             assert_eq!(found, of(500_000_000, 7));
         }
     }
+}
+
+#[test]
+fn what_a_group_uses_and_lacks_is_counted() {
+    let room = room!("count");
+    let group = Group::new(&room.trees, &room.inner);
+    let limits = GroupLimits { memory: 96 << 20, ..GroupLimits::default() };
+    set_group(&group, &limits).expect("set");
+    let mut sampler = Groups::of_host();
+    let counters = |sampler: &mut Groups| sampler.counters(&room.inner).expect("it is there");
+    {
+        let _holder = Holder::new(&room, &room.inner, 24);
+        let found = counters(&mut sampler);
+        assert!(found.memory >= 24 << 20 && found.memory <= 96 << 20, "{found:?}");
+        assert!(found.pids >= 1 && found.cpu_ns > 0, "{found:?}");
+    }
+    // One that takes more than there is.
+    let ended = room.enter("exec tail /dev/zero").wait().expect("it ends");
+    assert!(!ended.success());
+    assert!(counters(&mut sampler).oom_kills >= 1);
+    // One that makes more processes than there may be.
+    let limits = GroupLimits { pids: 2, ..GroupLimits::default() };
+    set_group(&group, &limits).expect("set");
+    let ended = room.enter("sleep 0 & sleep 0 & sleep 0 & sleep 0 & sleep 0 & wait").wait();
+    ended.expect("it ends");
+    // What seldom changes is read at one look of three.
+    let mut looks = (0..3).map(|_| {
+        sampler.host();
+        counters(&mut sampler).pids_refused
+    });
+    assert!(looks.any(|refused| refused.is_some_and(|refused| refused >= 1)));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod lab;
 mod cli;
 mod docker;
+mod emulated;
 mod kernel;
 mod tidy;
 mod walk;

@@ -127,7 +127,7 @@ impl Check<'_> {
     ) {
         let snapshot = self.snapshot;
         let recorded = snapshot.records.instances.iter().flat_map(|(key, record)| {
-            let made = record.replicas.iter().filter(|(_, replica)| replica.incarnation > 0);
+            let made = record.replicas.iter().filter(|(_, replica)| replica.was_made());
             made.map(|(ordinal, _)| ReplicaKey::new(key.clone(), *ordinal))
         });
         let there: BTreeSet<ReplicaKey> =

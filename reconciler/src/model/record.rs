@@ -173,6 +173,15 @@ pub struct ReplicaRecord {
     pub failure: Option<Failure>,
 }
 
+impl ReplicaRecord {
+    /// Whether any container was ever made for it, as far as the engine confirmed that. One that
+    /// was asked for and refused holds nothing yet.
+    #[must_use]
+    pub fn was_made(&self) -> bool {
+        self.incarnation > 1 || self.incarnation == 1 && self.confirmed
+    }
+}
+
 /// What was last asked of a replica, or what became of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

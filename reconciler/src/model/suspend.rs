@@ -20,7 +20,8 @@ pub enum Target {
     Instance(Key),
     /// A volume, on all nodes.
     Volume(Key),
-    /// All instances, volumes, networks and declared images of a project, those to come included.
+    /// All instances, volumes, networks and declared images of a project, those to come included, and
+    /// its quota in kernels.
     Project(Name),
 }
 
@@ -78,9 +79,8 @@ impl Suspensions {
             ObjectId::Volume { volume, .. } => self.of_volume(volume),
             ObjectId::Network { network: key, .. }
             | ObjectId::Image { image: ImageName::Declared(key), .. } => self.of_project(key),
-            ObjectId::Image { image: ImageName::Reference(_), .. }
-            | ObjectId::Fence { .. }
-            | ObjectId::Group { .. } => None,
+            ObjectId::Group { project, .. } => self.of_the_project(project),
+            ObjectId::Image { image: ImageName::Reference(_), .. } | ObjectId::Fence { .. } => None,
         }
     }
 
@@ -99,8 +99,12 @@ impl Suspensions {
     }
 
     fn of_project(&self, key: &Key) -> Option<(Target, &Suspension)> {
-        let found = self.projects.get(&key.project)?;
-        Some((Target::Project(key.project.clone()), found))
+        self.of_the_project(&key.project)
+    }
+
+    fn of_the_project(&self, project: &Name) -> Option<(Target, &Suspension)> {
+        let found = self.projects.get(project)?;
+        Some((Target::Project(project.clone()), found))
     }
 
     /// Whether this very target is suspended.

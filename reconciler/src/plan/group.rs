@@ -7,6 +7,7 @@
 //! project's condition says so.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::needs::{Need, backing_off};
 use super::replica::Replica;
@@ -17,7 +18,7 @@ use crate::model::groups::{GroupLimits, Groups, is_same_cpus, is_same_memory};
 use crate::model::ids::{Name, ObjectId};
 use crate::model::observed::{CgroupDriver, Reach};
 use crate::model::quantity::Cpus;
-use crate::model::snapshot::Located;
+use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::Quota;
 use crate::report::Reason;
 use crate::step::{Action, Cause, FieldChange, StepId};
@@ -55,14 +56,26 @@ impl<'a> Round<'a> {
             let held: Vec<&Name> =
                 declared.filter(|project| shares::is_on(snapshot, project, node)).collect();
             let gone = recorded.into_iter().flat_map(BTreeMap::keys);
-            let gone: Vec<&Name> = gone.filter(|project| !held.contains(project)).collect();
-            for project in held {
+            let mut gone: Vec<_> = gone
+                .filter(|project| !held.contains(project))
+                .map(|project| (snapshot.desired.lineage(project), project))
+                .collect();
+            // While everything is taken down nobody needs limits; what is refused would only be noise.
+            for project in held.into_iter().filter(|_| !snapshot.down) {
                 // What comes of it is noted by itself.
                 let _ = self.need_group(node, project);
             }
-            for project in gone {
-                let object = ObjectId::Group { node: node.clone(), project: project.clone() };
-                let _ = self.bring(object, node, project, GroupLimits::default(), None);
+            // A group goes once those in it have gone.
+            gone.sort_by_key(|(lineage, _)| std::cmp::Reverse(lineage.len()));
+            let mut steps: Vec<(&[Name], StepId)> = Vec::new();
+            for (lineage, project) in &gone {
+                let object = ObjectId::Group { node: node.clone(), project: (*project).clone() };
+                let inner = steps.iter().filter(|(lineage, _)| lineage.contains(project));
+                let after: Vec<StepId> = inner.map(|(_, step)| *step).collect();
+                let need = self.bring(object, node, project, GroupLimits::default(), &after);
+                if let Need::After(step) = need {
+                    steps.push((lineage, step));
+                }
             }
         }
     }
@@ -91,26 +104,12 @@ impl<'a> Round<'a> {
 
     /// The name of a project's group on a node, as containers are told their parent.
     pub(super) fn group_name(&self, node: &Name, project: &Name) -> String {
-        self.group_below(node, &self.snapshot.desired.lineage(project))
+        group_below(self.snapshot, node, &self.snapshot.desired.lineage(project))
     }
 
     /// The same of a project that is in no other.
     fn flat_group_name(&self, node: &Name, project: &Name) -> String {
-        self.group_below(node, std::slice::from_ref(project))
-    }
-
-    fn group_below(&self, node: &Name, lineage: &[Name]) -> String {
-        let snapshot = self.snapshot;
-        let recorded = snapshot.records.nodes.get(node);
-        let declared = snapshot.desired.nodes.get(node);
-        let root = recorded
-            .and_then(|record| record.cgroup_root.clone())
-            .or_else(|| declared.and_then(|node| node.spec.cgroup_root.clone()))
-            .or_else(|| Some(want::cgroup_root(snapshot.records.owner.as_ref()?, node)))
-            .unwrap_or_default();
-        let engine = snapshot.nodes.get(node).and_then(|node| node.engine.as_ref());
-        let driver = engine.map_or(CgroupDriver::Cgroupfs, |engine| engine.cgroup_driver);
-        want::cgroup_parent(driver, &root, lineage)
+        group_below(self.snapshot, node, std::slice::from_ref(project))
     }
 
     /// Whether the kernel of a node can be told what containers may use.
@@ -159,11 +158,12 @@ impl<'a> Round<'a> {
         };
         if snapshot.desired.nodes.len() == 1 {
             let wanted = share(quota, &BTreeMap::new(), node);
-            return self.bring(object, node, project, wanted, after);
+            return self.bring(object, node, project, wanted, after.as_slice());
         }
         let known = &mut self.groups.holdings;
         let of = known.entry(project.clone()).or_insert_with(|| holdings(snapshot, project));
         let wanted = share(quota, of, node);
+        let of_node = of.contains_key(node);
         let mut others: BTreeSet<Name> = of.keys().cloned().collect();
         // Who is placed in this very round is not on record yet.
         others.extend(self.groups.given.keys().filter_map(|given| match given {
@@ -178,7 +178,9 @@ impl<'a> Round<'a> {
         others.remove(node);
         let free = self.at_most(&wanted, quota, project, &others);
         let is_there = self.seen_limits(node, project).is_some();
-        if free != wanted && !is_there {
+        // Who is placed just now is counted in the next round.
+        let is_counted = of_node || others.is_empty();
+        if !is_there && (free != wanted || !is_counted) {
             // With less than its share a container might not even start.
             let held = others.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
             let what = format!("its share of the quota of project {project}, which {held} has yet");
@@ -186,14 +188,11 @@ impl<'a> Round<'a> {
             self.groups.needs.insert(object, need.clone());
             return need;
         }
-        self.bring(object, node, project, free, after)
+        self.bring(object, node, project, free, after.as_slice())
     }
 
     fn seen_limits(&self, node: &Name, project: &Name) -> Option<&'a GroupLimits> {
-        match &self.snapshot.nodes.get(node)?.groups {
-            Groups::Read { limits, .. } => limits.get(self.group_name(node, project).as_str()),
-            Groups::Unknown { .. } | Groups::Elsewhere { .. } => None,
-        }
+        group_seen(self.snapshot, node, project)
     }
 
     /// What a group has, or is about to have: as it was seen; as it was asked for, where that step is
@@ -251,11 +250,11 @@ impl<'a> Round<'a> {
         node: &'a Name,
         project: &'a Name,
         wanted: GroupLimits,
-        after: Option<StepId>,
+        after: &[StepId],
     ) -> Need {
         let need = self.try_bring(&object, node, project, wanted, after);
         if let Need::Blocked(reason) = &need
-            && !matches!(reason, Reason::InFlight { .. })
+            && !matches!(reason, Reason::InFlight { .. } | Reason::WaitingOn { .. })
         {
             self.wait(&object, Some(node), reason.clone());
         }
@@ -269,7 +268,7 @@ impl<'a> Round<'a> {
         node: &'a Name,
         project: &'a Name,
         wanted: GroupLimits,
-        after: Option<StepId>,
+        after: &[StepId],
     ) -> Need {
         let snapshot = self.snapshot;
         let Some(Groups::Read { limits, missing, within }) =
@@ -282,7 +281,7 @@ impl<'a> Round<'a> {
         let group = self.group_name(node, project);
         let have = limits.get(group.as_str());
         let mut wanted = wanted.without(missing);
-        let tight = within.then(|| self.tight(node, project, &wanted)).flatten();
+        let tight = within.then(|| tight(snapshot, limits, node, project, &wanted)).flatten();
         if tight.is_some() {
             wanted.nano_cpus = have.map_or(0, |have| have.nano_cpus);
         }
@@ -295,25 +294,29 @@ impl<'a> Round<'a> {
             return Need::Blocked(reason);
         }
         if is_settled {
-            return tight.map_or(Need::Ready, |message| Need::Blocked(Reason::Stalled { message }));
+            // Nobody waits for that: it is those in it who have to get smaller first.
+            if let Some(reason) = tight {
+                self.wait(object, Some(node), reason);
+            }
+            return Need::Ready;
         }
         if let Some(reason) = self.blocked_node(node) {
             return Need::Blocked(reason);
         }
         let goal = wanted.digest();
         let failure = record.and_then(|record| record.failure.as_ref());
-        if let Some(failure) = failure.filter(|failure| failure.goal == goal)
-            && failure.waits(snapshot.now)
-        {
+        let failure = failure.filter(|failure| failure.goal == goal);
+        if let Some(failure) = failure.filter(|failure| failure.waits(snapshot.now)) {
             self.report.wake(failure.retry_at);
             return Need::Blocked(backing_off(failure));
         }
         let nothing = GroupLimits::default();
         let fields = changes(have.unwrap_or(&nothing), &wanted);
         let (kind, cause) = match record {
-            None => (ChangeKind::Prepare, Cause::Declared),
+            None => (ChangeKind::Prepare, Cause::Changed { fields }),
             Some(_) if wanted.is_empty() => (ChangeKind::Tidy, Cause::NotDeclared),
-            Some(record) if record.asked.is_said_by(&wanted) => {
+            // What was asked for and refused is no other hand's doing.
+            Some(record) if record.asked.is_said_by(&wanted) && failure.is_none() => {
                 (ChangeKind::InPlace, Cause::Drifted { fields })
             }
             Some(_) => (ChangeKind::InPlace, Cause::Changed { fields }),
@@ -322,36 +325,104 @@ impl<'a> Round<'a> {
         let given = (object.clone(), wanted.clone());
         let change = Change { object, node, kind, cause, goal };
         let action = Action::SetGroup { group, limits: wanted };
-        let step = self.chain(change, vec![action], after.as_slice());
+        let step = self.chain(change, vec![action], after);
         self.groups.given.extend(step.map(|_| given));
-        step.map_or(Need::Ready, Need::After)
+        // Who may not be touched has been told so already.
+        let what = format!("the quota of project {project}");
+        let left = || Need::Blocked(Reason::WaitingOn { what });
+        step.map_or_else(left, Need::After)
     }
+}
 
-    /// Why a group cannot have so little cpu time: a container in it has more.
-    fn tight(&self, node: &Name, project: &Name, wanted: &GroupLimits) -> Option<String> {
-        let snapshot = self.snapshot;
-        if wanted.nano_cpus == 0 {
-            return None;
+/// Why a group cannot have so little cpu time just now: something in it has more, and this kernel lets
+/// no group have less than one in it.
+fn tight(
+    snapshot: &Snapshot,
+    limits: &BTreeMap<Arc<str>, GroupLimits>,
+    node: &Name,
+    project: &Name,
+    wanted: &GroupLimits,
+) -> Option<Reason> {
+    if wanted.nano_cpus == 0 {
+        return None;
+    }
+    let is_more = |cpus: u64| cpus > wanted.nano_cpus && !is_same_cpus(cpus, wanted.nano_cpus);
+    let inner = shares::within(snapshot, project);
+    let containers = inner.iter().flat_map(|project| shares::containers(snapshot, project));
+    let mut limited = containers.flat_map(|(replica, located)| {
+        let here = located.iter().filter(|at| at.node == *node);
+        here.map(move |at| (replica, at.container.config.limits.nano_cpus))
+    });
+    if let Some((replica, cpus)) = limited.find(|(_, cpus)| is_more(*cpus)) {
+        let declared = snapshot.desired.instances.get(&replica.instance);
+        let declared = declared.map(|declared| want::limits(&declared.spec.resources).nano_cpus);
+        if !declared.is_some_and(is_more) {
+            let what = format!("{replica}, which may use {} cpus yet", Cpus(cpus));
+            return Some(Reason::WaitingOn { what });
         }
-        let inner = shares::within(snapshot, project);
-        let containers = snapshot.containers.iter();
-        let mut inside =
-            containers.filter(|(replica, _)| inner.contains(&&replica.instance.project));
-        let (replica, cpus) = inside.find_map(|(replica, located)| {
-            let at = located.iter().find(|at| {
-                at.node == *node && at.container.config.limits.nano_cpus > wanted.nano_cpus
-            })?;
-            Some((replica, at.container.config.limits.nano_cpus))
-        })?;
-        Some(format!(
+        let message = format!(
             "cpus {} of project {project} cannot be enforced on node {node} while {replica} may use \
              {}: this kernel lets no group have less than one in it; lower the limit of \
              {}, or raise the quota",
             Cpus(wanted.nano_cpus),
             Cpus(cpus),
             replica.instance
-        ))
+        );
+        return Some(Reason::Stalled { message });
     }
+    // A quota in it is never more than its own, so it is about to be lowered.
+    let mut quotas = inner.into_iter().filter(|inner| *inner != project).filter_map(|inner| {
+        let lineage = snapshot.desired.lineage(inner);
+        let have = limits.get(group_below(snapshot, node, &lineage).as_str())?;
+        Some((inner, have.nano_cpus))
+    });
+    let (inner, cpus) = quotas.find(|(_, cpus)| is_more(*cpus))?;
+    let what = format!("project {inner} in it, which may use {} cpus there yet", Cpus(cpus));
+    Some(Reason::WaitingOn { what })
+}
+
+/// What a node's kernel holds a project to; `None` if it has no group there, or nobody can tell.
+pub fn group_seen<'s>(
+    snapshot: &'s Snapshot,
+    node: &Name,
+    project: &Name,
+) -> Option<&'s GroupLimits> {
+    match &snapshot.nodes.get(node)?.groups {
+        Groups::Read { limits, .. } => {
+            let lineage = snapshot.desired.lineage(project);
+            limits.get(group_below(snapshot, node, &lineage).as_str())
+        }
+        Groups::Unknown { .. } | Groups::Elsewhere { .. } => None,
+    }
+}
+
+/// What of a project's quota a node's kernel does not hold it to, since something in it has more.
+pub fn not_yet_held(snapshot: &Snapshot, node: &Name, project: &Name) -> Option<String> {
+    let Groups::Read { limits, missing, within: true } = &snapshot.nodes.get(node)?.groups else {
+        return None;
+    };
+    let quota = &snapshot.desired.projects.get(project)?.spec.quota;
+    let all = if snapshot.desired.nodes.len() == 1 {
+        BTreeMap::new()
+    } else {
+        holdings(snapshot, project)
+    };
+    let wanted = share(quota, &all, node).without(missing);
+    let reason = tight(snapshot, limits, node, project, &wanted)?;
+    if let Reason::Stalled { message } = reason { Some(message) } else { None }
+}
+
+fn group_below(snapshot: &Snapshot, node: &Name, lineage: &[Name]) -> String {
+    let recorded = snapshot.records.nodes.get(node);
+    let declared = snapshot.desired.nodes.get(node);
+    let root = recorded
+        .and_then(|record| record.cgroup_root.clone())
+        .or_else(|| declared.and_then(|node| node.spec.cgroup_root.clone()))
+        .or_else(|| Some(want::cgroup_root(snapshot.records.owner.as_ref()?, node)))
+        .unwrap_or_default();
+    let engine = snapshot.nodes.get(node).and_then(|node| node.engine.as_ref());
+    let driver = engine.map_or(CgroupDriver::Cgroupfs, |engine| engine.cgroup_driver);
+    want::cgroup_parent(driver, &root, lineage)
 }
 
 /// Whether `group` is that of a project right in the group `outer`.

@@ -61,6 +61,7 @@ use crate::report::{Note, Reason, Report};
 use crate::step::{Action, Cause, Step, StepId};
 
 pub use fence::ways_of;
+pub use group::{group_seen, not_yet_held};
 pub use link_network::{has_rules, link_network, link_network_spec};
 pub use memo::Memo;
 pub use own_network::{BRIDGE_PREFIX, address_of, bridge, own_network_spec};

@@ -107,9 +107,9 @@ impl<'a> Round<'a> {
         Some(if *comes {
             Reason::WaitingOn { what: format!("room on {node} ({why})") }
         } else {
-            let message = format!(
-                "{why}; it keeps what it has: declare less for it, or more `capacity` for {node}"
-            );
+            let keeps = if record.was_made() { "it keeps what it has: " } else { "" };
+            let message =
+                format!("{why}; {keeps}declare less for it, or more `capacity` for {node}");
             Reason::Stalled { message }
         })
     }

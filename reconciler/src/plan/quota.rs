@@ -60,7 +60,7 @@ impl<'a> Round<'a> {
         record: Option<&ReplicaRecord>,
         containers: &[Located],
     ) -> Option<Reason> {
-        if !containers.is_empty() || record.is_some_and(|record| record.incarnation > 0) {
+        if !containers.is_empty() || record.is_some_and(ReplicaRecord::was_made) {
             return None;
         }
         self.refused(|admission| admission.replica(key), "")

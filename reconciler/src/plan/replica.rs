@@ -204,6 +204,13 @@ impl<'a> Round<'a> {
                 .or_else(|| self.no_room(instance, key, record, &node, wanted))
                 .or_else(|| self.no_quota(key, record, revision, wanted))
         });
+        if let (Some(reason), Some(record)) = (&tight, made)
+            && containers.is_empty()
+            && !record.was_made()
+        {
+            // What was asked for before was refused: there is nothing that it could keep.
+            return self.wait(&object, Some(&node), reason.clone());
+        }
         let replica = Replica {
             limits: match record {
                 Some(record) if tight.is_some() => &record.applied,

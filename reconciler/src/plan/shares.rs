@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 
 use crate::model::groups::GroupLimits;
-use crate::model::ids::{Key, Name};
+use crate::model::ids::{Key, Name, ReplicaKey};
 use crate::model::observed::Limits;
 use crate::model::quantity::{Bytes, Cpus};
 use crate::model::record::InstanceRecord;
-use crate::model::snapshot::Snapshot;
+use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::Quota;
 use crate::want;
 
@@ -61,38 +61,69 @@ impl Holding {
 pub(super) fn share(quota: &Quota, holdings: &BTreeMap<Name, Holding>, node: &Name) -> GroupLimits {
     let own = holdings.get(node).copied().unwrap_or_default();
     let others = holdings.iter().filter(|(at, _)| *at != node).map(|(_, holding)| holding);
-    let mut all = own;
-    let mut alone = true;
-    for other in others {
-        alone = false;
-        all.cpus = all.cpus.and(other.cpus);
-        all.memory = all.memory.and(other.memory);
-        all.pids = all.pids.and(other.pids);
-    }
-    let of = |quota: Option<u64>, own: Sum, all: Sum, floor: u64| match quota {
+    let others: Vec<&Holding> = others.collect();
+    let alone = others.is_empty();
+    let of = |quota: Option<u64>, kind: fn(&Holding) -> Sum, floor: u64| match quota {
         None => 0,
         Some(quota) if alone => quota.max(1),
-        Some(quota) => part(quota, own, all).max(floor.min(quota)).max(1),
+        Some(quota) => {
+            let others = others.iter().map(|holding| kind(holding));
+            part(quota, kind(&own), &others.collect::<Vec<_>>(), floor)
+        }
     };
     let (cpus, memory, pids) = FLOORS;
     GroupLimits {
-        nano_cpus: of(quota.cpus.map(|cpus| cpus.0), own.cpus, all.cpus, cpus),
-        memory: of(quota.memory.map(|bytes| bytes.0), own.memory, all.memory, memory),
-        pids: of(quota.pids, own.pids, all.pids, pids),
+        nano_cpus: of(quota.cpus.map(|cpus| cpus.0), |holding| holding.cpus, cpus),
+        memory: of(quota.memory.map(|bytes| bytes.0), |holding| holding.memory, memory),
+        pids: of(quota.pids, |holding| holding.pids, pids),
         io: quota.io.clone(),
     }
 }
 
-fn part(quota: u64, own: Sum, all: Sum) -> u64 {
+/// One node's part. Nobody gets less than the floor, and what that takes the others give in
+/// proportion: all parts together are never more than the quota, unless it is less than all floors.
+/// Else nodes would give each other what they cannot all have, round after round.
+fn part(quota: u64, own: Sum, others: &[Sum], floor: u64) -> u64 {
     let whole = u128::from(quota);
-    let part = if all.limited > whole {
-        // More was let in than there is by now: each node gives in proportion.
-        whole * own.limited / all.limited
-    } else {
-        let heads = all.unlimited.max(1);
-        own.limited + (whole - all.limited) * own.unlimited / heads
+    let floor = u128::from(floor.min(quota).max(1));
+    let all = others.iter().fold(own, |all, one| all.and(*one));
+    let of = |one: Sum| {
+        if all.limited > whole {
+            // More was let in than there is by now: each node gives in proportion.
+            ratio(whole, one.limited, all.limited)
+        } else {
+            let heads = all.unlimited.max(1);
+            one.limited + ratio(whole - all.limited, one.unlimited, heads)
+        }
     };
-    u64::try_from(part).unwrap_or(quota)
+    let mine = of(own);
+    let mut parts: Vec<u128> = others.iter().map(|one| of(*one)).chain([mine]).collect();
+    parts.sort_unstable();
+    // The smallest first: each that is below the floor takes from those above it.
+    let (mut left, mut rest) = (whole, parts.iter().sum::<u128>());
+    let mut given = mine;
+    for one in parts {
+        let scaled = if rest > left { ratio(left, one, rest) } else { one };
+        if scaled >= floor {
+            given = if rest > left { ratio(left, mine, rest) } else { mine };
+            break;
+        }
+        if one == mine {
+            given = floor;
+            break;
+        }
+        left = left.saturating_sub(floor);
+        rest -= one;
+    }
+    u64::try_from(given.max(floor)).unwrap_or(quota)
+}
+
+/// `whole` times `part` by `all`, which is not 0; a little less where that is too large to be counted.
+fn ratio(whole: u128, part: u128, all: u128) -> u128 {
+    match whole.checked_mul(part) {
+        Some(product) => product / all,
+        None => whole / all.div_ceil(part),
+    }
 }
 
 /// Where replicas of a project and of those in it are, and what they may use by themselves.
@@ -131,6 +162,16 @@ pub(super) fn within<'s>(snapshot: &'s Snapshot, project: &'s Name) -> Vec<&'s N
     let nested = projects.values().any(|declared| declared.spec.parent.is_some());
     let inner = projects.keys().filter(|_| nested).filter(is_inside);
     std::iter::once(project).chain(inner).collect()
+}
+
+/// The containers of a project.
+pub(super) fn containers<'s>(
+    snapshot: &'s Snapshot,
+    project: &'s Name,
+) -> impl Iterator<Item = (&'s ReplicaKey, &'s Vec<Located>)> {
+    let first = ReplicaKey::new(Key::new(project.clone(), Name::first()), 0);
+    let all = snapshot.containers.range(first..);
+    all.take_while(move |(replica, _)| replica.instance.project == *project)
 }
 
 fn instances<'s>(
@@ -190,6 +231,18 @@ mod tests {
     }
 
     #[test]
+    fn who_is_below_the_least_takes_from_those_above() {
+        let nodes: &[(&str, &[u64])] = &[("a", &[50]), ("b", &[50]), ("c", &[])];
+        let all = ["a", "b", "c"].map(|node| pids(100, nodes, node));
+        assert_eq!(all, [49, 49, 1]);
+        let few: &[(&str, &[u64])] = &[("a", &[50]), ("b", &[]), ("c", &[])];
+        assert_eq!(["a", "b", "c"].map(|node| pids(2, few, node)), [1, 1, 1]);
+        let large: &[(&str, &[u64])] = &[("a", &[u64::MAX; 5]), ("b", &[u64::MAX; 5])];
+        let half = pids(u64::MAX, large, "a");
+        assert!(half <= u64::MAX / 2 && half > u64::MAX / 3, "{half}");
+    }
+
+    #[test]
     fn shares_are_never_more_than_the_quota_whatever_is_held() {
         let limits: [&[u64]; 5] = [&[], &[0], &[7, 0], &[u64::MAX, 3], &[40]];
         for a in limits {
@@ -197,8 +250,7 @@ mod tests {
                 for c in limits {
                     let nodes = [("a", a), ("b", b), ("c", c)];
                     let all = nodes.iter().map(|(node, _)| pids(50, &nodes, node)).sum::<u64>();
-                    // Each has one at least.
-                    assert!(all <= 50 + 3, "{a:?} {b:?} {c:?}: {all}");
+                    assert!(all <= 50, "{a:?} {b:?} {c:?}: {all}");
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::count::{Kind, Sum};
 use super::surge;
 use crate::model::ids::{ImageName, Key, Name, ObjectId, ReplicaKey};
-use crate::model::observed::ContainerState;
+use crate::model::observed::{ContainerState, Reach};
 use crate::model::record::ReplicaRecord;
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::InstanceSpec;
@@ -130,8 +130,13 @@ fn is_made(
         let object = ObjectId::Replica(ReplicaKey::new(key.clone(), ordinal));
         snapshot.in_flight.contains_key(&object)
     };
+    // Whether a node that does not answer did what was asked for is not known.
+    let may_be = |record: &ReplicaRecord| {
+        let node = record.node.as_ref().and_then(|node| snapshot.nodes.get(node));
+        record.incarnation > 0 && node.is_none_or(|node| node.reach != Reach::Reachable)
+    };
     !held.is_empty()
-        || record.is_some_and(|record| record.incarnation > 0)
+        || record.is_some_and(|record| record.was_made() || may_be(record))
         || !snapshot.in_flight.is_empty() && is_under_way()
 }
 

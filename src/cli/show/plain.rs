@@ -201,7 +201,7 @@ pub fn describe(noun: &str, one: &PlainStatus, specs: &str) -> Vec<(String, Stri
         rows.push(("nodes".to_owned(), nodes(one)));
     }
     if !one.quota.is_empty() {
-        rows.push(("quota used".to_owned(), quota(one)));
+        rows.push(("admitted".to_owned(), quota(one)));
     }
     let used_by = match noun {
         // Nobody uses a binding or a waiver.

@@ -116,7 +116,7 @@ pub(crate) fn quotas(lab: &Lab) -> Result<Vec<Row>, Failure> {
                  quota: {quota} }}\n"
             )
         };
-        let calm = project("calm", "{ cpus: 1 }") + &*spec("calm", "spin", SPIN, "");
+        let calm = project("calm", "{ cpus: 1.5 }") + &*spec("calm", "spin", SPIN, "");
         up.write("calm", &calm)?;
         engine.when("start", "calm.spin.0.1").await.map_err(|failure| up.explain(failure))?;
         settle().await;

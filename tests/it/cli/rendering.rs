@@ -369,7 +369,7 @@ fn projects_show_what_is_used_of_their_quotas() {
     let listed = plain::projects(&[&shop], &pipe());
     assert!(listed.contains("cpus 1500m/4, memory 2Gi/4Gi"), "{listed}");
     let described = plain::describe("project", &shop, "specs");
-    let used = described.iter().find(|(head, _)| head == "quota used");
+    let used = described.iter().find(|(head, _)| head == "admitted");
     assert_eq!(used.map(|(_, text)| text.as_str()), Some("cpus 1500m/4, memory 2Gi/4Gi"));
 }
 

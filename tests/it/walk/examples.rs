@@ -265,3 +265,55 @@ fn three_tiers_talk_on_20_10() {
 fn three_tiers_talk_on_26_1() {
     three_tiers_talk(engine!(V26_1));
 }
+
+#[test]
+fn a_quota_holds_the_greedy() {
+    let room = Sandbox::new(engine!(V20_10));
+    example(&room, "quota", "greedy", "none");
+    // The other project needs a name of its own, too.
+    let path = room.specs().join("projects.yaml");
+    let text = fs::read_to_string(&path).expect("a spec");
+    let calm = format!("{}-calm", room.project());
+    room.spec("projects.yaml", &text.replace("name: calm", &format!("name: {calm}")));
+    let path = room.specs().join("calm.yaml");
+    let work = fs::read_to_string(&path).expect("a spec");
+    let work = work.replace("project: calm", &format!("project: {calm}"));
+    room.spec("calm.yaml", &work);
+    let held = Loop::hold(&room);
+    held.wait_until_settled();
+    let shown = room.windlass(&["describe", "project", room.project()]).stdout;
+    assert!(shown.contains("on node lab: cpus 500m, memory 64Mi, pids 40"), "{shown}");
+    let top = || -> Vec<String> {
+        let out = room.windlass(&["top", "projects"]);
+        let line =
+            out.stdout.lines().find(|line| line.starts_with(&format!("{} ", room.project())));
+        line.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+    };
+    eventually("they have all processes that they may", LONG, || {
+        top().get(6).is_some_and(|pids| pids == "40")
+    });
+    let mine = |room: &Sandbox<'_>| {
+        let all = super::room::seen_on(room.engine(), &calm).into_values();
+        all.filter(|seen| seen.label("instance") == "work").collect::<Vec<_>>()
+    };
+    let before = mine(&room)[0].life();
+
+    // The table of the README, row by row.
+    let since = held.now();
+    room.spec("calm.yaml", &work.replace("cpus: 500m", "cpus: 800m"));
+    assert_eq!(held.wait_for_step("work/0", "update", since), "cpus 500m -> 800m");
+    held.wait_until_settled();
+    assert_eq!(mine(&room)[0].life(), before);
+    let since = held.now();
+    docker(room.engine(), &["update", "--pids-limit", "5", &before.0]);
+    assert_eq!(held.wait_for_step("work/0", "update", since), "drift: pids 5 -> 10");
+    let (since, quota) = (held.now(), format!("quota of {}", room.project()));
+    room.spec(
+        "projects.yaml",
+        &text.replace("name: calm", &format!("name: {calm}")).replace("cpus: 500m", "cpus: 400m"),
+    );
+    assert_eq!(held.wait_for_step(&quota, "set quota", since), "cpus 500m -> 400m");
+    held.wait_until_settled();
+    assert!(held.down().is_good());
+    held.stop();
+}

@@ -44,5 +44,18 @@ fn who_runs_short_of_something_is_told() {
         let line = line.unwrap_or_else(|| panic!("no {word}: {events:?}"));
         assert!(line.contains(" pressure "), "{line}");
     }
+    let metrics = room.windlass(&["metrics"]);
+    let counted = |name: &str, instance: &str| {
+        let labels = format!("instance=\"{instance}\"");
+        let mut lines = metrics.stdout.lines();
+        let line = lines.find(|line| line.starts_with(name) && line.contains(&labels));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default()
+    };
+    for (name, instance) in
+        [("oom_kills", "hog"), ("pids_refused", "many"), ("throttled_seconds", "spin")]
+    {
+        let name = format!("windlass_instance_{name}_total");
+        assert!(counted(&name, instance) > 0.0, "{name} of {instance}: {metrics:?}");
+    }
     held.stop();
 }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::room::{HEARD, LIVE, LONG, Loop, apply_well, assert_settled, instance, one, seen};
+use crate::lab::engine::as_root;
 use crate::lab::{Sandbox, docker, eventually};
 
 /// Which control groups the kernel here has.
@@ -202,8 +203,9 @@ fn limits_change_while_containers_live(kernel: Kernel) {
 
     // By the quota of its project.
     with("{ cpus: 1, memory: 128Mi, pids: 50 }", "memory: 64Mi, pids: 20");
-    eventually("the project may use less", LONG, || cpus(group) == "100000");
-    assert_eq!(kernel.number(&room, group, PIDS), 50);
+    // What is written last.
+    eventually("the project may use less", LONG, || kernel.number(&room, group, PIDS) == 50);
+    assert_eq!(cpus(group), "100000");
     held.wait_until_settled();
     is_as_before("a quota");
 
@@ -241,4 +243,146 @@ fn limits_change_while_containers_live_on_version_one() {
 #[test]
 fn limits_change_while_containers_live_on_version_two() {
     limits_change_while_containers_live(version!(Two));
+}
+
+fn quotas_are_lowered_from_within(kernel: Kernel) {
+    let room = Sandbox::new(engine!(V20_10));
+    let inner = format!("{}-inner", room.project());
+    let with = |outer: &str, quota: &str, cpus: &str| {
+        let team = format!(
+            "---\napiVersion: windlass/v1\nkind: Project\nmetadata: {{ name: {inner} }}\nspec: {{ parent: $project, quota: {quota} }}\n"
+        );
+        let web = instance("web", &format!("{LIVE}\nresources: {{ cpus: {cpus} }}"));
+        let web = web.replace("project: $project", &format!("project: {inner}"));
+        room.spec("set.yaml", &(project(outer) + &*team + &*web));
+    };
+    let nested = format!("{}/{inner}", room.project());
+    let cpus = |group: &str| kernel.cpus(&room, group).unwrap_or_default();
+    // Version 1 lets no group have less than one in it, whoever is told first.
+    for (outer, quota, own, wanted) in [
+        ("{ cpus: 2 }", "{ cpus: 1.5 }", "1", ["200000", "150000"]),
+        ("{ cpus: 0.8 }", "{ cpus: 0.5 }", "0.2", ["80000", "50000"]),
+        ("{ cpus: 1.8 }", "{ cpus: 1.5 }", "1", ["180000", "150000"]),
+    ] {
+        with(outer, quota, own);
+        apply_well(&room);
+        assert_eq!([cpus(room.project()), cpus(&nested)], wanted);
+        assert_settled(&room);
+    }
+    let out = room.windlass(&["down", "-y"]);
+    assert_eq!(out.code, 0, "{out:?}");
+    assert_eq!([kernel.cpus(&room, &nested), kernel.cpus(&room, room.project())], [None, None]);
+}
+
+#[test]
+fn quotas_are_lowered_from_within_on_version_one() {
+    quotas_are_lowered_from_within(version!(One));
+}
+
+#[test]
+fn quotas_are_lowered_from_within_on_version_two() {
+    quotas_are_lowered_from_within(version!(Two));
+}
+
+/// Makes all control groups read-only for what it runs, as they are in most containers.
+const READ_ONLY: &str = r#"set -e
+awk '$5 ~ "^/sys/fs/cgroup" { print $5 }' /proc/self/mountinfo | sort -u >mounts
+while read -r mount; do mount -o remount,bind,ro "$mount"; done <mounts
+exec "$@""#;
+
+#[test]
+fn control_groups_that_are_read_only_are_told_of() {
+    let room = Sandbox::new(engine!(V20_10));
+    let quota = project("{ cpus: 0.5, memory: 64Mi }");
+    room.spec("set.yaml", &(quota + &*instance("web", LIVE)));
+    let apart = |args: &[&str], code: i32| {
+        let plain = room.command(args);
+        let mut command = as_root("unshare");
+        command.args(["--mount", "sh", "-c", READ_ONLY, "sh"]).arg(plain.get_program());
+        command.args(plain.get_args()).current_dir(room.path());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let out = command.output().expect("it runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {}", text(&out.stderr));
+        text(&out.stdout)
+    };
+    apart(&["apply"], 0);
+    let before = one(&room, "web", 0);
+    assert_eq!(before.state(), "running");
+    for what in [["project", room.project()], ["node", "lab"]] {
+        let shown = apart(&["describe", what[0], what[1]], 0);
+        let line = shown.lines().find(|line| line.contains("QuotaNotEnforced"));
+        let line = line.unwrap_or_else(|| panic!("{what:?}: {shown}"));
+        assert!(line.contains("read-only") && line.contains("/sys/fs/cgroup writable"), "{line}");
+    }
+    let listed = apart(&["get", "projects"], 0);
+    assert!(listed.contains("QuotaNotEnforced"), "{listed}");
+    // It is no difference: nobody tries again and again.
+    apart(&["plan", "--detailed-exitcode"], 0);
+
+    // Where they can be written the quota comes into force, and the container goes on.
+    let out = room.windlass(&["apply"]);
+    assert_eq!(out.code, 0, "{out:?}");
+    let shown = room.windlass(&["describe", "project", room.project()]).stdout;
+    assert!(shown.contains("InForce") && !shown.contains("QuotaNotEnforced"), "{shown}");
+    assert!(shown.contains("on node lab: cpus 500m, memory 64Mi"), "{shown}");
+    assert_eq!(one(&room, "web", 0).life(), before.life());
+
+    // What is in force stays so, and is not said to be gone for good: it only cannot be seen.
+    apart(&["plan", "--detailed-exitcode"], 0);
+    apart(&["down", "-y"], 0);
+    assert!(seen(&room).is_empty());
+}
+
+#[test]
+fn a_dedicated_cpu_is_nobody_elses() {
+    let room = Sandbox::new(engine!(V20_10));
+    let cpus: usize =
+        docker(room.engine(), &["info", "--format", "{{.NCPU}}"]).trim().parse().expect("a number");
+    if cpus < 2 {
+        skip!("a machine with one cpu has none to give away");
+    }
+    let shared = instance("shared", LIVE);
+    room.spec("set.yaml", &shared);
+    apply_well(&room);
+    let before = one(&room, "shared", 0);
+    let own = instance("own", &format!("{LIVE}\nresources: {{ cpus: 1, cpuPolicy: dedicated }}"));
+    room.spec("set.yaml", &(shared.clone() + &*own));
+    apply_well(&room);
+    assert_settled(&room);
+    // As the kernel says it, inside.
+    let may_use = |name: &str| -> Vec<usize> {
+        let id = one(&room, name, 0).id().to_owned();
+        let status = docker(room.engine(), &["exec", &id, "cat", "/proc/self/status"]);
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let ranges = line.expect("a line").trim().split(',').map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            first.parse().expect("a number")..=last.parse().expect("a number")
+        });
+        ranges.flatten().collect()
+    };
+    let (own_cpus, others) = (may_use("own"), may_use("shared"));
+    assert_eq!((own_cpus.len(), others.len()), (1, cpus - 1), "{own_cpus:?} {others:?}");
+    assert!(!others.contains(&own_cpus[0]), "{own_cpus:?} {others:?}");
+    assert_eq!(one(&room, "shared", 0).life(), before.life(), "it gave a cpu up while it ran");
+
+    // There is one left that nobody may have for itself.
+    let more =
+        instance("more", &format!("{LIVE}\nresources: {{ cpus: {cpus}, cpuPolicy: dedicated }}"));
+    room.spec("set.yaml", &(shared.clone() + &*own + &*more));
+    let held = Loop::hold(&room);
+    held.apply();
+    let why = held.replica("more").message.unwrap_or_default();
+    assert!(why.contains("whole cpus for itself"), "{why}");
+    room.spec("set.yaml", &shared);
+    assert!(held.apply().is_good());
+    assert_eq!(may_use("shared").len(), cpus, "what was given up comes back");
+    assert_eq!(one(&room, "shared", 0).life(), before.life());
+    held.stop();
+    assert_settled(&room);
 }

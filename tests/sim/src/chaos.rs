@@ -19,6 +19,9 @@ use crate::world::World;
 /// Who gives orders.
 const BY: &str = "ops@host";
 
+/// How names begin that another hand gives.
+pub const COPY: &str = "copy-";
+
 /// Where the specs directory is.
 fn root(path: &str, empty: bool) -> RootState {
     RootState::Present { identity: RootIdentity { path: path.to_owned(), device: 1 }, empty }
@@ -123,7 +126,7 @@ fn drift(world: &mut World) {
         .collect();
     let Some((node, id)) = world.dice.one(&all).cloned() else { return };
     let what = world.dice.index(14);
-    let copy = format!("copy-{}", world.dice.between(0, 1000));
+    let copy = format!("{COPY}{}", world.dice.between(0, 1000));
     world.say(&format!("another hand, {what} on {node}"));
     world.disturb(&node, |now, engine| {
         match what {

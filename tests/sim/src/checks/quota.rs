@@ -52,7 +52,9 @@ fn projects(name: &Name) -> impl Iterator<Item = usize> + use<> {
 pub(crate) fn used(world: &World) -> Used {
     let mut used = Used::default();
     let mut seen: BTreeSet<&ReplicaKey> = BTreeSet::new();
-    for found in world.nodes.values().flat_map(|engine| engine.containers.values()) {
+    let all = world.nodes.values().flat_map(|engine| engine.containers.values());
+    // Copies that another hand made are nobody's step, and keep nothing of ours from starting again.
+    for found in all.filter(|found| !found.name.starts_with(crate::chaos::COPY)) {
         let replica = &found.identity.replica;
         let limits = &found.config.limits;
         let runs =
