@@ -23,3 +23,12 @@ pub fn print(line: &str) {
     // Who closed the pipe does not want to read on.
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
+
+/// Why a seed is known to fail, if it is. Each is printed when it is played; one that no longer fails is
+/// to be taken off the list.
+#[must_use]
+pub fn known(seed: u64) -> Option<&'static str> {
+    let lines = include_str!("../known").lines().filter(|line| !line.starts_with('#'));
+    let mut pairs = lines.filter_map(|line| line.split_once(' '));
+    pairs.find(|(known, _)| known.parse() == Ok(seed)).map(|(_, reason)| reason)
+}

@@ -53,12 +53,13 @@ fn is_explained(world: &World, replica: &ReplicaKey, spec: &InstanceSpec) -> boo
             Reason::Stalled { .. } | Reason::Unplaced { .. } => {
                 waits || shape.dedicated || shape.quotas
             }
+            // One that was bad at first, and none to go back to.
+            Reason::RolloutFailed { .. } => shape.rollouts,
             Reason::Completed | Reason::Failed { .. } => spec.restart != Restart::Always,
             Reason::Stays { .. }
             | Reason::SetAside { .. }
             | Reason::Undone { .. }
             | Reason::RolloutPaused { .. }
-            | Reason::RolloutFailed { .. }
             | Reason::InFlight { .. }
             | Reason::Unknown { .. }
             | Reason::NodeNotDeclared
