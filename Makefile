@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help run test bench lint fmt ci clean
+.PHONY: help run test bench sim lint fmt ci clean
 .DEFAULT_GOAL := help
 
 help: ## lists these targets
@@ -26,6 +26,12 @@ bench: ## measures, and prints a table against the goals (NAMES="latency plan": 
 	@tests/lab/setup test
 	@$(if $(filter-out policy-peers,$(or $(NAMES),all)),$(CARGO) run --release --quiet -p bench -- $(filter-out policy-peers,$(NAMES)))
 	@$(if $(filter policy-peers,$(or $(NAMES),policy-peers)),$(PEERS))
+
+# Optimised, and with all assertions.
+SIM := $(CARGO) run --profile sim --quiet -p sim --
+
+sim: ## plays 2,000 random worlds (SEED=7: that one, as a log; MINUTES=30: hunts for so long)
+	@$(if $(SEED),$(SIM) --aloud --seed $(SEED),$(if $(MINUTES),$(SIM) --minutes $(MINUTES) --from $$(date +%s)000,$(SIM) --seeds 0..2000))
 
 lint: ## what CI asks for before it tests: formatting and clippy
 	@$(CARGO) fmt --all --check

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use reconciler::engine::{Effect, Event, Operator};
+use reconciler::model::desired::{DesiredSet, RootIdentity, RootState, SpecsReading};
 use reconciler::model::ids::{ContainerId, Name, ReplicaKey};
 use reconciler::model::observed::ContainerState;
 use reconciler::model::quantity::Bytes;
@@ -501,4 +502,47 @@ fn what_its_engine_starts_no_more_is_replaced() {
     let starts = world.actions.iter().filter(|line| line.contains("start")).count();
     let creates = world.actions.iter().filter(|line| line.contains("create")).count();
     assert_eq!((creates, starts), (2, 2), "{:?}", world.actions);
+}
+
+#[test]
+fn an_approval_ends_with_what_it_was_for() {
+    let mut world = world(&instance("web:1"));
+    let nodes = world.engine.snapshot().desired.nodes.clone();
+    let lost = || SpecsReading {
+        desired: DesiredSet { nodes: nodes.clone(), ..DesiredSet::default() },
+        root: RootState::Missing { reason: "no such directory".to_owned() },
+        ..SpecsReading::default()
+    };
+    world.read(lost());
+    world.run().unwrap();
+    let digest = world.engine.report().held.as_ref().unwrap().digest.to_string();
+    world.send(Event::Operator(Operator::Approve { digest }));
+    world.run().unwrap();
+    assert!(world.nodes[&n1()].containers.is_empty(), "{:?}", world.actions);
+    // It is declared again, and vanishes again before things have been settled for long.
+    world.declare(&[("web", instance("web:1"))]);
+    world.run().unwrap();
+    assert!(is_running(&world));
+    world.read(lost());
+    world.run().unwrap();
+    assert!(is_running(&world), "{:?}", world.actions);
+    assert!(world.engine.report().held.is_some());
+}
+
+#[test]
+fn another_directory_is_not_the_right_one_because_nobody_answers() {
+    let mut world = world(&instance("web:1"));
+    let nodes = world.engine.snapshot().desired.nodes.clone();
+    let identity = RootIdentity { path: "/other".to_owned(), device: 1 };
+    world.read(SpecsReading {
+        desired: DesiredSet { nodes, ..DesiredSet::default() },
+        root: RootState::Present { identity, empty: false },
+        ..SpecsReading::default()
+    });
+    world.set_reachable(&n1(), false);
+    run(&mut world, 60);
+    world.set_reachable(&n1(), true);
+    run(&mut world, 60);
+    assert!(is_running(&world), "{:?}", world.actions);
+    assert!(world.engine.report().held.is_some());
 }

@@ -5,7 +5,7 @@
 //! [`observe`] (what is seen of nodes), [`health`] (who is asked when), [`last_lines`], [`act`]
 //! (rounds, [chains](chain) of steps, and their ends), [`commits`] (what is durable), what policies say ([`policies`] of declarations, [`patches`] that they
 //! give to them, [`answers`] of actions and drift, [`scan`] and [`inside`] of what runs, [`facts`] by which they go, [`verdicts`] on record, [`replay`]), [`repeat`] (what is done again and again, and
-//! makes no difference), [`audit`] (what is only put on record), [`bound`] (only the steps of a saved plan), [`wake`] (when to go on).
+//! makes no difference), [`audit`] (what is only put on record), [`bound`] (only the steps of a saved plan), [`approval`] (of removals), [`wake`] (when to go on).
 //!
 //! # What the shell guarantees
 //! It performs effects in the order in which they are given; it answers each
@@ -14,6 +14,7 @@
 
 mod act;
 mod answers;
+mod approval;
 mod audit;
 mod bound;
 mod chain;
@@ -41,15 +42,15 @@ use crate::model::cordon::NodeOrder;
 use crate::model::desired::{RootState, SpecsChange, SpecsReading};
 use crate::model::ids::{Digest, Key, Name, ObjectId, OwnerId, ReplicaKey};
 use crate::model::journal::{Entry, PolicySetNote, Stamped, Told};
-use crate::model::record::{Approval, Records};
+use crate::model::record::Records;
 use crate::model::snapshot::{Config, Snapshot};
 use crate::model::spec::Endpoint;
 use crate::model::time::Timestamp;
 use crate::model::verdicts::Said;
-use crate::plan::{Memo, Plan, managed};
+use crate::plan::{Memo, Plan};
 use crate::policy::Policies;
 use crate::policy::evaluate::Evaluator;
-use crate::report::{HeldSet, Report};
+use crate::report::Report;
 use crate::rollout::overlay;
 
 pub use self::events::{Effect, Event, Happening, Operator};
@@ -350,6 +351,7 @@ impl Engine {
         self.patched.clear();
         self.note_protected(&desired);
         self.snapshot.desired = desired;
+        self.withdraw_approvals();
         self.unjudged = policies::Unjudged::All;
         self.forget_protected();
         self.lay();
@@ -392,21 +394,7 @@ impl Engine {
     fn operator(&mut self, operator: Operator) {
         self.memo.forget();
         match operator {
-            Operator::Approve { digest } => {
-                let held = self.report.held.as_ref();
-                let is_meant = |held: &&HeldSet| {
-                    digest.len() >= APPROVAL_DIGITS_MIN && held.digest.0.starts_with(&digest)
-                };
-                if let Some(held) = held.filter(is_meant) {
-                    let mut objects = held.objects.clone();
-                    if let Some(earlier) = &self.snapshot.records.guard.approval {
-                        objects.extend(earlier.objects.iter().cloned());
-                    }
-                    let digest = held.digest.clone();
-                    let approval = Approval { digest, objects, at: self.snapshot.now };
-                    self.record(Entry::Approved { approval });
-                }
-            }
+            Operator::Approve { digest } => self.approve(&digest),
             Operator::Down => self.snapshot.down = true,
             Operator::Conclude => self.conclude(),
             Operator::Retry => {
@@ -457,23 +445,6 @@ impl Engine {
             }
         }
         self.want_round();
-    }
-
-    /// Counts removals anew from here, and takes the directory that is there as the right one.
-    fn conclude(&mut self) {
-        let managed = managed(&self.snapshot);
-        if let RootState::Present { identity, empty: false } = &self.snapshot.root
-            && self.snapshot.records.guard.root.as_ref() != Some(identity)
-            && self.report.held.is_none()
-        {
-            let identity = identity.clone();
-            self.record(Entry::Root { identity });
-        }
-        let guard = &self.snapshot.records.guard;
-        if guard.managed != managed || !guard.removed.is_empty() || guard.approval.is_some() {
-            self.record(Entry::Settled { managed });
-        }
-        self.flush();
     }
 
     /// Changes records by an entry, which rides on the next commit.

@@ -6,7 +6,7 @@
 //! drift like any other. Where the groups cannot be had from here nothing is done, and the
 //! project's condition says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::needs::{Need, backing_off};
@@ -34,6 +34,8 @@ pub(super) struct GroupsOf {
     holdings: BTreeMap<Name, BTreeMap<Name, Holding>>,
     /// What was found out of each.
     needs: BTreeMap<ObjectId, Need>,
+    /// What this round gives to each.
+    given: BTreeMap<ObjectId, GroupLimits>,
 }
 
 impl<'a> Round<'a> {
@@ -161,8 +163,19 @@ impl<'a> Round<'a> {
         let known = &mut self.groups.holdings;
         let of = known.entry(project.clone()).or_insert_with(|| holdings(snapshot, project));
         let wanted = share(quota, of, node);
-        let others = of.keys().filter(|at| *at != node).cloned().collect::<Vec<_>>();
         let of_node = of.contains_key(node);
+        let mut others: BTreeSet<Name> = of.keys().cloned().collect();
+        // Who is placed in this very round is not on record yet.
+        others.extend(self.groups.given.keys().filter_map(|given| match given {
+            ObjectId::Group { node, project: of } if of == project => Some(node.clone()),
+            ObjectId::Group { .. }
+            | ObjectId::Image { .. }
+            | ObjectId::Volume { .. }
+            | ObjectId::Network { .. }
+            | ObjectId::Fence { .. }
+            | ObjectId::Replica(_) => None,
+        }));
+        others.remove(node);
         let free = self.at_most(&wanted, quota, project, &others);
         let is_there = self.seen_limits(node, project).is_some();
         // Who is placed just now is counted in the next round.
@@ -182,6 +195,21 @@ impl<'a> Round<'a> {
         group_seen(self.snapshot, node, project)
     }
 
+    /// What a group has, or is about to have: as it was seen; as it was asked for, where that step is
+    /// under way or nobody looked since a restart; and as this round gives it.
+    fn limits_of(&self, node: &Name, project: &Name) -> [Option<&GroupLimits>; 3] {
+        let snapshot = self.snapshot;
+        let object = ObjectId::Group { node: node.clone(), project: project.clone() };
+        let record = snapshot.records.nodes.get(node).and_then(|record| record.groups.get(project));
+        let is_unknown = match snapshot.nodes.get(node).map(|seen| &seen.groups) {
+            None | Some(Groups::Unknown { .. }) => true,
+            Some(Groups::Read { .. } | Groups::Elsewhere { .. }) => false,
+        };
+        let record = record.filter(|_| is_unknown || snapshot.in_flight.contains_key(&object));
+        let asked = record.map(|record| &record.asked);
+        [self.seen_limits(node, project), asked, self.groups.given.get(&object)]
+    }
+
     /// What of `wanted` can be had now: what other nodes still have is given up there before it is
     /// given here.
     fn at_most(
@@ -189,13 +217,15 @@ impl<'a> Round<'a> {
         wanted: &GroupLimits,
         quota: &Quota,
         project: &Name,
-        others: &[Name],
+        others: &BTreeSet<Name>,
     ) -> GroupLimits {
         let (mut cpus, mut memory, mut pids) = (0_u64, 0_u64, 0_u64);
-        for have in others.iter().filter_map(|node| self.seen_limits(node, project)) {
-            cpus = cpus.saturating_add(have.nano_cpus);
-            memory = memory.saturating_add(have.memory);
-            pids = pids.saturating_add(have.pids);
+        for node in others {
+            let all = self.limits_of(node, project);
+            let most = |of: fn(&GroupLimits) -> u64| all.into_iter().flatten().map(of).max();
+            cpus = cpus.saturating_add(most(|have| have.nano_cpus).unwrap_or(0));
+            memory = memory.saturating_add(most(|have| have.memory).unwrap_or(0));
+            pids = pids.saturating_add(most(|have| have.pids).unwrap_or(0));
         }
         let left = |quota: Option<u64>, taken: u64| quota.map(|all| all.saturating_sub(taken));
         let within = |wanted: u64, left: Option<u64>, least: u64| match left {
@@ -292,12 +322,15 @@ impl<'a> Round<'a> {
             Some(_) => (ChangeKind::InPlace, Cause::Changed { fields }),
         };
         let (object, node) = (object.clone(), node.clone());
+        let given = (object.clone(), wanted.clone());
         let change = Change { object, node, kind, cause, goal };
         let action = Action::SetGroup { group, limits: wanted };
+        let step = self.chain(change, vec![action], after);
+        self.groups.given.extend(step.map(|_| given));
         // Who may not be touched has been told so already.
         let what = format!("the quota of project {project}");
         let left = || Need::Blocked(Reason::WaitingOn { what });
-        self.chain(change, vec![action], after).map_or_else(left, Need::After)
+        step.map_or_else(left, Need::After)
     }
 }
 

@@ -77,7 +77,7 @@ impl<'a> Round<'a> {
     }
 
     /// The address that the variables of a link name: the one that they name already, as long as a
-    /// replica has it that is ready; else that of the first which is, and is up to date. While
+    /// replica has it that is ready, or may be; else that of the first which is, and is up to date. While
     /// there is none they stay as they are: an address that is gone is no worse than none.
     fn address_named(
         &self,
@@ -108,8 +108,13 @@ impl<'a> Round<'a> {
             let ready = self.containers_of(&link.to).filter(|at| at.is_ready());
             ready.filter_map(|at| Some((at, address_on(at, &networks)?)))
         };
+        // After a restart of windlass it takes a while until it knows again who is ready.
+        let may_be = |at: &&Located| at.may_be_ready() || at.starts();
         if let Some(Some(named)) = earlier
-            && ready().any(|(_, address)| address == named)
+            && self
+                .containers_of(&link.to)
+                .filter(may_be)
+                .any(|at| address_on(at, &networks) == Some(named))
         {
             return earlier;
         }

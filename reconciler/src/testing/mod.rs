@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 pub use engine::{FakeEngine, Fault, NEVER_WELL};
+pub use turns::{Before, Turns};
 
 use crate::engine::{Effect, Engine, Event};
 use crate::model::desired::{
@@ -72,7 +73,7 @@ pub struct World {
     queue: VecDeque<Event>,
     round_wanted: bool,
     policies: fn() -> Policies,
-    turns: turns::Turns,
+    turns: Turns,
 }
 
 /// What becomes of hints that engines give.
@@ -121,7 +122,7 @@ impl World {
             queue: VecDeque::new(),
             round_wanted: false,
             policies,
-            turns: turns::Turns::default(),
+            turns: Turns::default(),
         };
         world.engine.adopt_owner(now, OwnerId("0011223344556677".to_owned()));
         world
@@ -305,7 +306,7 @@ impl World {
             Effect::Run { object, node, action } => {
                 self.actions.push(format!("{node}: {} {object}", action.verb()));
                 let now = self.now;
-                let turn = turns::Turns::before(self.engine.snapshot(), &self.nodes, &object);
+                let turn = Turns::before(self.engine.snapshot(), &self.nodes, &object);
                 let Some(engine) = self.nodes.get_mut(&node) else {
                     return self.send(Event::Finished { object, result: Err(unreachable()) });
                 };
@@ -416,7 +417,8 @@ fn start(records: Records, last_seq: u64, policies: Policies) -> Engine {
 }
 
 /// What changed between two readings of which a shell would tell no more than that.
-fn change(before: &SpecsReading, after: &SpecsReading) -> Option<SpecsChange> {
+#[must_use]
+pub fn change(before: &SpecsReading, after: &SpecsReading) -> Option<SpecsChange> {
     let (old, new) = (&before.desired, &after.desired);
     let same_objects = old.instances.keys().eq(new.instances.keys())
         && old.images.keys().eq(new.images.keys())

@@ -17,7 +17,7 @@ type Nodes = BTreeMap<Name, FakeEngine>;
 
 /// What steps did to replicas so far.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub struct Turns {
     /// Replicas that a step took away, and that are not back.
     away: BTreeSet<ReplicaKey>,
     /// Replicas of which a step started a second container, while both run.
@@ -27,14 +27,15 @@ pub(super) struct Turns {
 }
 
 /// A replica before a step.
-pub(super) struct Before {
+#[derive(Debug)]
+pub struct Before {
     replica: ReplicaKey,
     was_ready: bool,
 }
 
 impl Turns {
     /// Looks at what is back, and at what is declared.
-    pub(super) fn look(&mut self, snapshot: &Snapshot, nodes: &Nodes) {
+    pub fn look(&mut self, snapshot: &Snapshot, nodes: &Nodes) {
         // What no longer serves, or is no longer declared, may be away.
         self.away.retain(|replica| {
             let declared = snapshot.desired.instances.get(&replica.instance);
@@ -67,7 +68,8 @@ impl Turns {
     }
 
     /// How a replica stands before a step.
-    pub(super) fn before(snapshot: &Snapshot, nodes: &Nodes, object: &ObjectId) -> Option<Before> {
+    #[must_use]
+    pub fn before(snapshot: &Snapshot, nodes: &Nodes, object: &ObjectId) -> Option<Before> {
         let ObjectId::Replica(replica) = object else { return None };
         let declared = snapshot.desired.instances.get(&replica.instance)?;
         if snapshot.down || replica.ordinal >= declared.spec.replicas {
@@ -80,7 +82,8 @@ impl Turns {
     }
 
     /// What a step broke, in words.
-    pub(super) fn after(
+    #[must_use]
+    pub fn after(
         &mut self,
         snapshot: &Snapshot,
         nodes: &Nodes,

@@ -408,3 +408,37 @@ fn who_can_be_told_nothing_holds_up_no_rollout() {
         }
     }
 }
+
+#[test]
+fn variables_outlive_a_restart_of_windlass() {
+    let mut world = World::new(&["n1"]);
+    let mut db = instance("web:1");
+    db.replicas = 2;
+    db.health = Some(Health {
+        check: HealthProbe::Tcp { port: 80 },
+        interval: Span::seconds(10),
+        timeout: Span::seconds(1),
+        retries: 1,
+        start_period: Span::seconds(0),
+    });
+    // The second one is ready first, so it is named.
+    let first = ReplicaKey::new("shop/db".parse().unwrap(), 0);
+    let n1 = Name::new("n1").unwrap();
+    let reason = "not yet".to_owned();
+    world.disturb(&n1, |_, engine| engine.feel(&first, Probed::Unknown { reason }));
+    let link = LinkSpec { env: true, ..link("shop/web", "shop/db", 80) };
+    world.declare_set(set(&[("shop/db", db), ("shop/web", instance("web:1"))], &[link]));
+    world.run().unwrap();
+    let named = container(&world, "shop/web", 0).config.env["DB_PORT_80_TCP_ADDR"].clone();
+    assert_eq!(named, address(&world, "shop/db", 1).to_string());
+    world.disturb(&n1, |_, engine| engine.feel(&first, Probed::Healthy));
+    world.run_for(Duration::from_secs(100)).unwrap();
+    world.actions.clear();
+    // Whether the named one is ready cannot be told for a while.
+    let (second, reason) = (ReplicaKey { ordinal: 1, ..first }, "no way there".to_owned());
+    world.disturb(&n1, |_, engine| engine.feel(&second, Probed::Unknown { reason }));
+    world.restart();
+    world.run_for(Duration::from_secs(100)).unwrap();
+    let still = container(&world, "shop/web", 0).config.env["DB_PORT_80_TCP_ADDR"].clone();
+    assert_eq!(still, named, "{:?}", world.actions);
+}

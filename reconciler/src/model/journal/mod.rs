@@ -227,7 +227,8 @@ pub enum Entry {
         /// Which replica.
         replica: ReplicaKey,
     },
-    /// An operator agreed to removals.
+    /// An operator agreed to removals; or some of what was agreed to is declared again, and this is
+    /// left of it.
     Approved {
         /// To which.
         approval: Approval,

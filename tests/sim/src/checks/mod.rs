@@ -1,0 +1,296 @@
+//! What never may be, whatever goes wrong. These checks look at what the loop asks for and at what
+//! nodes hold, and use nothing of the planner: not its reasons, not its counts.
+//!
+//! Checked with each event: an intent is durable before its effect; one object has one step in flight;
+//! what is not ours is not touched; what is declared is not removed, and nothing is where the specs
+//! directory is in doubt; what is on a node that does not answer is not made elsewhere; what is denied
+//! is not made; replicas keep to their turns ([`Turns`]); no step takes a project past its quota
+//! ([`quota`]), or its groups past it together. What holds at rest is in [`rest`].
+
+mod quota;
+pub mod rest;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use reconciler::engine::{Event, Operator};
+use reconciler::model::desired::{RootState, SpecsReading};
+use reconciler::model::ids::{Name, ObjectId, ReplicaKey};
+use reconciler::model::journal::{Deed, Entry, Stamped};
+use reconciler::model::observed::Reach;
+use reconciler::model::record::Records;
+use reconciler::model::time::Timestamp;
+use reconciler::step::Action;
+use reconciler::testing::{Before as Turn, Turns};
+
+use crate::specs::DENIED;
+use crate::world::World;
+
+/// What is known of a world, apart from what its loop knows.
+#[derive(Debug, Default)]
+pub struct Checks {
+    /// Rules that were broken, in words.
+    pub broken: Vec<String>,
+    turns: Turns,
+    quotas: quota::Quotas,
+    /// Intents that are durable, and were not asked for yet.
+    intents: BTreeMap<ObjectId, VecDeque<(Name, Deed)>>,
+    /// Objects that a step was asked for and has not come back.
+    running: BTreeSet<ObjectId>,
+    /// Where each replica was made last.
+    homes: BTreeMap<ReplicaKey, Name>,
+    /// Since when the specs directory is in doubt, as far as the loop was told.
+    doubtful_since: Option<Timestamp>,
+    /// What it was before the doubt.
+    root: Option<RootState>,
+    /// What an operator agreed to have removed, and nobody declared since.
+    approved: BTreeSet<ObjectId>,
+    /// What follows from all that was made durable.
+    folded: Records,
+}
+
+/// How things stood before a step.
+#[derive(Debug, Default)]
+pub struct Before {
+    turn: Option<Turn>,
+    used: quota::Used,
+    groups: quota::Used,
+}
+
+impl Checks {
+    fn broke(&mut self, what: String) {
+        self.broken.push(what);
+    }
+
+    /// Windlass starts.
+    pub fn started(&mut self, world: &World) {
+        self.intents.clear();
+        self.running.clear();
+        self.root = None;
+        self.doubtful_since = None;
+        // What was durable when it died need not have been told.
+        self.folded = world.engine.snapshot().records.clone();
+        self.quotas.renew(world);
+    }
+
+    /// Entries are durable now.
+    pub fn committed(&mut self, entries: &[Stamped]) {
+        for stamped in entries {
+            if let Entry::Intent { object, node, deed, .. } = &stamped.entry {
+                let row = self.intents.entry(object.clone()).or_default();
+                row.push_back((node.clone(), deed.clone()));
+            }
+            if let Entry::Checkpoint { records } = &stamped.entry
+                && **records != self.folded
+            {
+                let (mine, theirs) = (format!("{:#?}", self.folded), format!("{records:#?}"));
+                let differs =
+                    mine.lines().zip(theirs.lines()).find(|(mine, theirs)| mine != theirs);
+                self.broke(format!("a checkpoint is not what was journaled: {differs:?}"));
+            }
+            self.folded.apply(stamped.at, &stamped.entry);
+        }
+    }
+
+    /// The loop is about to hear of something.
+    pub fn hears(&mut self, world: &World, event: &Event) {
+        match event {
+            Event::Finished { object, .. } => {
+                self.running.remove(object);
+            }
+            Event::Operator(Operator::Approve { digest }) => {
+                let held = world.engine.report().held.as_ref();
+                let held = held.filter(|held| held.digest.to_string() == *digest);
+                self.approved.extend(held.into_iter().flat_map(|held| held.objects.clone()));
+            }
+            Event::Specs(_) | Event::SpecsChanged(_) => self.told(world, &world.handed),
+            Event::Policies(_)
+            | Event::Checkout(_)
+            | Event::Listed { .. }
+            | Event::Inspected { .. }
+            | Event::Hint { .. }
+            | Event::Lost { .. }
+            | Event::Committed { .. }
+            | Event::Probed { .. }
+            | Event::Pressed(_)
+            | Event::LogRead { .. }
+            | Event::LookedInside { .. }
+            | Event::WhoSigned { .. }
+            | Event::Operator(_)
+            | Event::Wake
+            | Event::Round => {}
+        }
+    }
+
+    fn told(&mut self, world: &World, reading: &SpecsReading) {
+        self.quotas.renew(world);
+        let is_good = match (&reading.root, &world.engine.snapshot().records.guard.root) {
+            (RootState::Missing { .. } | RootState::Present { empty: true, .. }, _) => false,
+            (RootState::Present { identity, .. }, Some(known)) => identity == known,
+            (RootState::Present { .. }, None) => true,
+        };
+        if is_good {
+            self.doubtful_since = None;
+        } else {
+            self.doubtful_since.get_or_insert(world.now());
+        }
+        self.root = Some(reading.root.clone());
+        let declared = &reading.desired;
+        self.approved.retain(|object| match object {
+            ObjectId::Replica(replica) => declared
+                .instances
+                .get(&replica.instance)
+                .is_none_or(|found| replica.ordinal >= found.spec.replicas),
+            ObjectId::Volume { volume, .. } => !declared.volumes.contains_key(volume),
+            ObjectId::Image { .. }
+            | ObjectId::Network { .. }
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => true,
+        });
+    }
+
+    /// The loop took an event in.
+    pub fn after(&mut self, world: &World) {
+        if let Some(why) = world.engine.degraded().filter(|why| why.contains("broke a rule")) {
+            self.broke(why);
+        }
+        self.turns.look(world.engine.snapshot(), &world.nodes);
+    }
+
+    /// The loop asks for a step.
+    pub fn asks(&mut self, world: &World, object: &ObjectId, node: &Name, action: &Action) {
+        let verb = action.verb();
+        // An intent that was given up is passed over: the steps of a row come in their order.
+        let deed = action.deed();
+        let row = self.intents.entry(object.clone()).or_default();
+        let at = row.iter().position(|(at, intent)| at == node && *intent == deed);
+        match at {
+            Some(at) => drop(row.drain(..=at)),
+            None => self.broke(format!("{verb} {object}: its intent is not durable")),
+        }
+        if !self.running.insert(object.clone()) {
+            self.broke(format!("{verb} {object}: another step of it is in flight"));
+        }
+        self.touches(world, node, action);
+        self.removes(world, object, action);
+        self.makes(world, object, node, action);
+    }
+
+    /// What is not ours is not touched.
+    fn touches(&mut self, world: &World, node: &Name, action: &Action) {
+        let Some(engine) = world.nodes.get(node) else { return };
+        let touched = action.container();
+        if touched.is_some_and(|name| engine.foreign.iter().any(|foreign| foreign == name)) {
+            self.broke(format!("touches what is not ours: {action:?}"));
+        }
+    }
+
+    /// What is declared is not removed, and nothing is while the directory is in doubt.
+    fn removes(&mut self, world: &World, object: &ObjectId, action: &Action) {
+        let declared = &world.handed.desired;
+        let snapshot = world.engine.snapshot();
+        let is_removal = match (object, action) {
+            (ObjectId::Replica(replica), Action::RemoveContainer { for_good: true, .. }) => {
+                let found = declared.instances.get(&replica.instance);
+                if found.is_some_and(|found| replica.ordinal < found.spec.replicas) {
+                    self.broke(format!("removes {replica}, which is declared"));
+                }
+                found.is_none()
+            }
+            (ObjectId::Volume { volume, .. }, Action::RemoveVolume { .. }) => {
+                if declared.volumes.contains_key(volume) {
+                    self.broke(format!("removes volume {volume}, which is declared"));
+                }
+                true
+            }
+            (
+                ObjectId::Replica(_)
+                | ObjectId::Volume { .. }
+                | ObjectId::Image { .. }
+                | ObjectId::Network { .. }
+                | ObjectId::Fence { .. }
+                | ObjectId::Group { .. },
+                _,
+            ) => false,
+        };
+        if let Some(since) =
+            self.doubtful_since.filter(|_| is_removal && !self.approved.contains(object))
+            && snapshot.in_flight.get(object).is_some_and(|flight| flight.since > since)
+        {
+            self.broke(format!("removes {object} while the specs directory is {:?}", self.root));
+        }
+    }
+
+    /// Nothing is made elsewhere while its node does not answer, and nothing that is denied.
+    fn makes(&mut self, world: &World, object: &ObjectId, node: &Name, action: &Action) {
+        let (ObjectId::Replica(replica), Action::CreateContainer { config, .. }) = (object, action)
+        else {
+            return;
+        };
+        let snapshot = world.engine.snapshot();
+        let begun = snapshot.in_flight.get(object).map(|flight| flight.since);
+        if let Some(home) = self.homes.get(replica).filter(|home| *home != node)
+            && let Some(Reach::Unreachable { since, .. }) =
+                snapshot.nodes.get(home).map(|seen| &seen.reach)
+            && begun.is_some_and(|begun| begun > *since)
+            && world.nodes.get(home).is_some_and(|engine| {
+                engine.containers.values().any(|found| found.identity.replica == *replica)
+            })
+        {
+            self.broke(format!("{replica} is made on {node}, and {home} does not answer"));
+        }
+        if config.env.contains_key(DENIED) {
+            self.broke(format!("{replica} is made, and it is denied"));
+        }
+    }
+
+    /// Another hand changed something.
+    pub fn disturbed(&mut self, world: &World) {
+        self.quotas.renew(world);
+    }
+
+    /// A node is about to do something. Of what an earlier windlass asked for the loop need not
+    /// know.
+    pub fn before(
+        &mut self,
+        world: &World,
+        known: bool,
+        object: &ObjectId,
+        _node: &Name,
+        action: &Action,
+    ) -> Before {
+        let snapshot = world.engine.snapshot();
+        self.turns.look(snapshot, &world.nodes);
+        let turn = known.then(|| Turns::before(snapshot, &world.nodes, object)).flatten();
+        let groups = match action {
+            Action::SetGroup { .. } => quota::groups(world),
+            _ => quota::Used::default(),
+        };
+        Before { turn, used: quota::used(world), groups }
+    }
+
+    /// It did it, or it did not.
+    pub fn done(&mut self, world: &World, before: Before, node: &Name, action: &Action) {
+        let snapshot = world.engine.snapshot();
+        if let Some(turn) = before.turn
+            && let Some(broken) = self.turns.after(snapshot, &world.nodes, turn, action)
+        {
+            self.broke(broken);
+        }
+        self.turns.look(snapshot, &world.nodes);
+        if let Action::CreateContainer { name, .. } = action {
+            let engine = world.nodes.get(node);
+            let all = engine.into_iter().flat_map(|engine| engine.containers.values());
+            for found in all.filter(|found| found.name == *name) {
+                self.homes.insert(found.identity.replica.clone(), node.clone());
+            }
+        }
+        if let Some(broken) = self.quotas.passed(world, &before.used) {
+            self.broke(format!("{} on {node}: {broken}", action.verb()));
+        }
+        if let Action::SetGroup { .. } = action
+            && let Some(broken) = self.quotas.passed_by_groups(world, &before.groups)
+        {
+            self.broke(broken);
+        }
+    }
+}
