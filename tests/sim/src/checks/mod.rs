@@ -261,10 +261,8 @@ impl Checks {
         let snapshot = world.engine.snapshot();
         self.turns.look(snapshot, &world.nodes);
         let turn = known.then(|| Turns::before(snapshot, &world.nodes, object)).flatten();
-        let groups = match action {
-            Action::SetGroup { .. } => quota::groups(world),
-            _ => quota::Used::default(),
-        };
+        let is_of_groups = matches!(action, Action::SetGroup { .. });
+        let groups = if is_of_groups { quota::groups(world) } else { quota::Used::default() };
         Before { turn, used: quota::used(world), groups }
     }
 
