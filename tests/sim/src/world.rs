@@ -519,7 +519,7 @@ impl World {
         let now = self.now();
         let mut checks = std::mem::take(&mut self.checks);
         let known = is_of_now && self.is_up;
-        let before = checks.before(self, known, &object, &node, action);
+        let before = checks.before(self, known, &object, action);
         let mut held = BTreeMap::new();
         let result = match self.nodes.get_mut(&node) {
             None => Err(unreachable()),
@@ -533,7 +533,7 @@ impl World {
         };
         let word = result.as_ref().map_or_else(|why| why.to_string(), |_| "done".to_owned());
         self.say(&format!("  {node}: {} {object}: {word}", action.verb()));
-        checks.done(self, before, &node, action);
+        checks.done(self, before, (&object, &node), action);
         self.checks = checks;
         self.hint(&node, &held);
         if known {

@@ -18,6 +18,7 @@ use reconciler::model::ids::{Name, ObjectId, ReplicaKey};
 use reconciler::model::journal::{Deed, Entry, Stamped};
 use reconciler::model::observed::Reach;
 use reconciler::model::record::Records;
+use reconciler::model::snapshot::{Located, Snapshot};
 use reconciler::model::time::Timestamp;
 use reconciler::step::Action;
 use reconciler::testing::{Before as Turn, Turns};
@@ -36,6 +37,8 @@ pub struct Checks {
     intents: BTreeMap<ObjectId, VecDeque<(Name, Deed)>>,
     /// Objects that a step was asked for and has not come back.
     running: BTreeSet<ObjectId>,
+    /// Those of them that were not declared when it was asked for: it may be by now.
+    ending: BTreeSet<ObjectId>,
     /// Where each replica was made last.
     homes: BTreeMap<ReplicaKey, Name>,
     /// Since when the specs directory is in doubt, as far as the loop was told.
@@ -170,6 +173,19 @@ impl Checks {
         if !self.running.insert(object.clone()) {
             self.broke(format!("{verb} {object}: another step of it is in flight"));
         }
+        let found = match object {
+            ObjectId::Replica(replica) => world.handed.desired.instances.get(&replica.instance),
+            ObjectId::Image { .. }
+            | ObjectId::Volume { .. }
+            | ObjectId::Network { .. }
+            | ObjectId::Fence { .. }
+            | ObjectId::Group { .. } => None,
+        };
+        if found.is_none() {
+            self.ending.insert(object.clone());
+        } else {
+            self.ending.remove(object);
+        }
         self.touches(world, node, action);
         self.removes(world, object, action);
         self.makes(world, object, node, action);
@@ -255,22 +271,29 @@ impl Checks {
         world: &World,
         known: bool,
         object: &ObjectId,
-        _node: &Name,
         action: &Action,
     ) -> Before {
         let snapshot = world.engine.snapshot();
         self.turns.look(snapshot, &world.nodes);
+        let known = known && !self.ending.contains(object);
         let turn = known.then(|| Turns::before(snapshot, &world.nodes, object)).flatten();
-        let is_of_groups = matches!(action, Action::SetGroup { .. });
-        let groups = if is_of_groups { quota::groups(world) } else { quota::Used::default() };
+        let sets_group = matches!(action, Action::SetGroup { .. });
+        let groups = if sets_group { quota::groups(world) } else { quota::Used::default() };
         Before { turn, used: quota::used(world), groups }
     }
 
     /// It did it, or it did not.
-    pub fn done(&mut self, world: &World, before: Before, node: &Name, action: &Action) {
+    pub fn done(
+        &mut self,
+        world: &World,
+        before: Before,
+        (object, node): (&ObjectId, &Name),
+        action: &Action,
+    ) {
         let snapshot = world.engine.snapshot();
         if let Some(turn) = before.turn
             && let Some(broken) = self.turns.after(snapshot, &world.nodes, turn, action)
+            && !another_looks_ready(snapshot, object, action)
         {
             self.broke(broken);
         }
@@ -291,4 +314,14 @@ impl Checks {
             self.broke(broken);
         }
     }
+}
+
+/// Whether the loop has to take another container of the replica for ready: what happened to that one
+/// meanwhile is news.
+fn another_looks_ready(snapshot: &Snapshot, object: &ObjectId, action: &Action) -> bool {
+    let ObjectId::Replica(replica) = object else { return false };
+    let all = snapshot.containers.get(replica).into_iter().flatten();
+    let is_touched =
+        |id: &str, name: &str| action.container().is_some_and(|of| of == id || of == name);
+    all.filter(|at| !is_touched(&at.id.0, &at.container.name)).any(Located::may_be_ready)
 }

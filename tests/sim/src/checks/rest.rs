@@ -169,7 +169,8 @@ fn differs(
     let (mut have, mut asked) = (found.config.limits.clone(), want::limits(&spec.resources));
     // Which cpus depends on who else is there: that has a check of its own.
     (have.cpuset, asked.cpuset) = Default::default();
-    if have != asked {
+    // What was never started, and shall not run, may wait for its limits until it shall.
+    if have != asked && spec.power != Power::Stopped {
         return Some(format!("limits are {have:?}, and {asked:?} are declared"));
     }
     let has_env = spec.env.iter().all(|(name, value)| found.config.env.get(name) == Some(value));
