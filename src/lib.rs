@@ -17,6 +17,7 @@ mod files;
 pub mod hint;
 pub mod journal;
 pub mod manifest;
+mod pass_on;
 mod peer;
 pub mod policies;
 pub mod probe;

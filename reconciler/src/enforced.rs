@@ -7,7 +7,7 @@ use crate::model::groups::{GroupLimits, Groups};
 use crate::model::ids::{Key, Name, ReplicaKey};
 use crate::model::observed::{ContainerState, EngineInfo, Limits, Missing, ObservedContainer};
 use crate::model::snapshot::{Located, Snapshot};
-use crate::model::spec::{InstanceSpec, LinkSpec, Quota};
+use crate::model::spec::{InstanceSpec, LinkSpec};
 use crate::plan::{group_seen, is_on, link_network, not_yet_held, ways_of};
 use crate::status::{Condition, Truth};
 use crate::want::is_on_own_network;
@@ -41,7 +41,7 @@ pub fn not_enforced(snapshot: &Snapshot, key: &Key) -> Vec<String> {
 #[must_use]
 pub fn quota_not_enforced(snapshot: &Snapshot, project: &Name) -> Option<Condition> {
     let declared = snapshot.desired.projects.get(project)?;
-    let asked = group_limits(&declared.spec.quota);
+    let asked = GroupLimits::of(&declared.spec.quota);
     if asked.is_empty() {
         return None;
     }
@@ -118,7 +118,7 @@ pub fn node_without_quotas(snapshot: &Snapshot, node: &Name) -> Option<Condition
     };
     let mut projects = snapshot.desired.projects.iter();
     let has_quota = projects.any(|(project, declared)| {
-        !group_limits(&declared.spec.quota).is_empty() && is_on(snapshot, project, node)
+        !GroupLimits::of(&declared.spec.quota).is_empty() && is_on(snapshot, project, node)
     });
     has_quota.then(|| Condition {
         kind: QUOTA_NOT_ENFORCED.to_owned(),
@@ -127,17 +127,6 @@ pub fn node_without_quotas(snapshot: &Snapshot, node: &Name) -> Option<Condition
         message: reason.clone(),
         last_transition_time: None,
     })
-}
-
-/// What of a quota is for kernels.
-fn group_limits(quota: &Quota) -> GroupLimits {
-    let Quota { cpus, memory, pids, io, instances: _, ports: _, images: _, volumes: _ } = quota;
-    GroupLimits {
-        nano_cpus: cpus.map_or(0, |cpus| cpus.0),
-        memory: memory.map_or(0, |bytes| bytes.0),
-        pids: pids.unwrap_or(0),
-        io: io.clone(),
-    }
 }
 
 /// The condition of a link whose rules are all there, and of a project whose quota is.

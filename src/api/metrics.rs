@@ -113,7 +113,7 @@ fn instances(page: &mut Page, rows: &[UsageRow]) {
             }
             std::collections::btree_map::Entry::Occupied(mut entry) => {
                 let both = entry.get_mut();
-                both.counters = sum(&both.counters, &counters);
+                both.counters = both.counters.and(&counters);
                 both.memory_limit += row.limits.memory;
                 both.nano_cpus_limit += row.limits.nano_cpus;
             }
@@ -196,41 +196,6 @@ fn instances(page: &mut Page, rows: &[UsageRow]) {
         "Time in which something of it waited for block devices.",
         &each(&|of| stalled(of.counters.io_stalled_us)),
     );
-}
-
-fn sum(one: &Counters, other: &Counters) -> Counters {
-    let Counters {
-        cpu_ns,
-        memory,
-        pids,
-        read_bytes,
-        written_bytes,
-        reads,
-        writes,
-        throttled_periods,
-        throttled_ns,
-        oom_kills,
-        periods,
-        pids_refused,
-        memory_stalled_us,
-        io_stalled_us,
-    } = *other;
-    Counters {
-        cpu_ns: one.cpu_ns + cpu_ns,
-        memory: one.memory + memory,
-        pids: one.pids + pids,
-        read_bytes: one.read_bytes + read_bytes,
-        written_bytes: one.written_bytes + written_bytes,
-        reads: one.reads + reads,
-        writes: one.writes + writes,
-        throttled_periods: one.throttled_periods + throttled_periods,
-        throttled_ns: one.throttled_ns + throttled_ns,
-        oom_kills: one.oom_kills + oom_kills,
-        periods: one.periods + periods,
-        pids_refused: one.pids_refused.map(|refused| refused + pids_refused.unwrap_or(0)),
-        memory_stalled_us: one.memory_stalled_us + memory_stalled_us,
-        io_stalled_us: one.io_stalled_us + io_stalled_us,
-    }
 }
 
 fn of_projects(page: &mut Page, projects: &[ProjectUse]) {

@@ -14,6 +14,7 @@ mod logs_of;
 pub mod metrics;
 mod node;
 pub mod noted;
+mod object;
 mod others;
 pub mod protocol;
 pub mod scrape;

@@ -14,10 +14,7 @@ use reconciler::model::observed::{
 };
 use reconciler::model::sparse::Sparse;
 use reconciler::model::spec::{BlockIo, Endpoint};
-use reconciler::ports::{
-    Answer, Done, Driver, DriverError, DriverErrorKind, ExecCommand, ExecEnd, ExecTalk, Inside,
-    LogLine, LogQuery, NodeEvent, Progress, Usage,
-};
+use reconciler::ports::{Answer, Done, Driver, DriverError, DriverErrorKind, NodeEvent, Progress};
 use reconciler::step::Action;
 use tokio::sync::Notify;
 
@@ -162,7 +159,8 @@ impl Governed {
 
     fn set_group(&self, name: &str, limits: &GroupLimits) -> Result<(), Refused> {
         let of_host = |message: String| Refused { message, at_odds: false };
-        let driver = self.known().driver.unwrap_or(CgroupDriver::Cgroupfs);
+        let unseen = || of_host("who makes its engine's groups was not looked at yet".to_owned());
+        let driver = self.known().driver.ok_or_else(unseen)?;
         let trees = reach(&self.socket, driver).map_err(|lack| of_host(lack.why))?;
         let path = parent_group(name, driver);
         let group = Group::new(&trees, &path);
@@ -418,37 +416,5 @@ impl Driver for Governed {
         })
     }
 
-    fn pid<'a>(&'a self, container: &'a str) -> Answer<'a, Option<u32>> {
-        self.inner.pid(container)
-    }
-
-    fn hosts_path<'a>(&'a self, container: &'a str) -> Answer<'a, Option<Arc<str>>> {
-        self.inner.hosts_path(container)
-    }
-
-    fn logs<'a>(
-        &'a self,
-        container: &'a str,
-        query: LogQuery,
-        sink: &'a (dyn Fn(LogLine) + Send + Sync),
-    ) -> Answer<'a, ()> {
-        self.inner.logs(container, query, sink)
-    }
-
-    fn exec<'a>(
-        &'a self,
-        container: &'a str,
-        command: &'a ExecCommand,
-        talk: &'a dyn ExecTalk,
-    ) -> Answer<'a, ExecEnd> {
-        self.inner.exec(container, command, talk)
-    }
-
-    fn usage<'a>(&'a self, container: &'a str) -> Answer<'a, Usage> {
-        self.inner.usage(container)
-    }
-
-    fn inside<'a>(&'a self, container: &'a str) -> Answer<'a, Inside> {
-        self.inner.inside(container)
-    }
+    crate::pass_on::pass_on!();
 }

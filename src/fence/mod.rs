@@ -22,10 +22,7 @@ use reconciler::model::ids::{ContainerId, Key, OwnerId};
 use reconciler::model::observed::{ContainerState, NodeListing, ObservedContainer};
 use reconciler::model::spec::Endpoint;
 use reconciler::plan::bridge;
-use reconciler::ports::{
-    Answer, Done, Driver, DriverError, DriverErrorKind, ExecCommand, ExecEnd, ExecTalk, Inside,
-    LogLine, LogQuery, NodeEvent, Progress, Usage,
-};
+use reconciler::ports::{Answer, Done, Driver, DriverError, DriverErrorKind, NodeEvent, Progress};
 use reconciler::step::Action;
 use tokio::net::UnixDatagram;
 use tokio::sync::watch;
@@ -311,37 +308,5 @@ impl Driver for Fenced {
         })
     }
 
-    fn pid<'a>(&'a self, container: &'a str) -> Answer<'a, Option<u32>> {
-        self.inner.pid(container)
-    }
-
-    fn hosts_path<'a>(&'a self, container: &'a str) -> Answer<'a, Option<Arc<str>>> {
-        self.inner.hosts_path(container)
-    }
-
-    fn logs<'a>(
-        &'a self,
-        container: &'a str,
-        query: LogQuery,
-        sink: &'a (dyn Fn(LogLine) + Send + Sync),
-    ) -> Answer<'a, ()> {
-        self.inner.logs(container, query, sink)
-    }
-
-    fn exec<'a>(
-        &'a self,
-        container: &'a str,
-        command: &'a ExecCommand,
-        talk: &'a dyn ExecTalk,
-    ) -> Answer<'a, ExecEnd> {
-        self.inner.exec(container, command, talk)
-    }
-
-    fn usage<'a>(&'a self, container: &'a str) -> Answer<'a, Usage> {
-        self.inner.usage(container)
-    }
-
-    fn inside<'a>(&'a self, container: &'a str) -> Answer<'a, Inside> {
-        self.inner.inside(container)
-    }
+    crate::pass_on::pass_on!();
 }

@@ -13,10 +13,10 @@ use reconciler::engine::Event;
 use reconciler::model::ids::Name;
 use reconciler::model::time::Timestamp;
 use reconciler::ports::{Sampler, StoreError, UsageStore};
+use reconciler::pressure::{Gauges, Looked};
 use reconciler::usage::{Account, Counters, Meter, Query, Tally, Target};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::gauges::Gauges;
 use super::{Input, now};
 
 /// How often what was used is written. What a crash loses of it is still in the kernel's counters, but
@@ -232,7 +232,12 @@ impl Work {
         }
         self.away = &tried - &here;
         if self.keeps {
-            let news = self.gauges.see(&mut all, now(), self.sampler.host());
+            let news = {
+                let looked = all.iter_mut().filter_map(|Seen { target, at, counters, .. }| {
+                    Some(Looked { target, at: *at, counters: counters.as_mut()? })
+                });
+                self.gauges.see(looked.collect(), now(), self.sampler.host())
+            };
             if !news.is_empty() {
                 // Once the loop has ended nobody needs any.
                 let _ = self.inputs.send(Input::Event(Event::Pressed(news)));

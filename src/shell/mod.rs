@@ -7,7 +7,6 @@
 
 #[cfg(test)]
 mod exec_tests;
-mod gauges;
 mod health;
 mod meter;
 mod nodes;

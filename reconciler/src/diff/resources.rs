@@ -7,11 +7,12 @@ use crate::model::quantity::{Bytes, Cpus};
 use crate::model::spec::BlockIo;
 use crate::step::FieldChange;
 
-/// The limit on cpu time: lowered and raised in place, lifted only by another container.
+/// The limit on cpu time: lowered and raised in place; lifted in place where the kernel can be told,
+/// else by another container.
 pub const CPUS: &str = "cpus";
 
 /// The cpus that may be used: changed in place, all of them given back by their numbers; what another
-/// hand set is lifted only by another container.
+/// hand set is lifted as a limit on cpu time is.
 pub const CPUSET: &str = "cpuset";
 
 pub(super) fn cpus(want: &Want<'_>, have: &ObservedContainer, found: &mut dyn FnMut(FieldChange)) {

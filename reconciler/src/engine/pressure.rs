@@ -24,7 +24,8 @@ impl Engine {
             if going_on.is_empty() {
                 self.snapshot.pressures.remove(&whose);
             }
-            self.note(Entry::Pressed { replica, node, pressure, message }, true);
+            self.record(Entry::Pressed { replica, node, pressure, message });
         }
+        self.flush();
     }
 }

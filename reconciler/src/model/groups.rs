@@ -10,7 +10,7 @@ use super::ids::Digest;
 use super::observed::Limits;
 use super::quantity::{Bytes, Cpus};
 use super::sparse::Sparse;
-use super::spec::BlockIo;
+use super::spec::{BlockIo, Quota};
 
 /// What a group may use. 0 means no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,18 @@ pub struct GroupLimits {
 }
 
 impl GroupLimits {
+    /// What of a quota is for kernels: all that a project may use, on all nodes together.
+    #[must_use]
+    pub fn of(quota: &Quota) -> Self {
+        let Quota { cpus, memory, pids, io, instances: _, ports: _, images: _, volumes: _ } = quota;
+        Self {
+            nano_cpus: cpus.map_or(0, |cpus| cpus.0),
+            memory: memory.map_or(0, |bytes| bytes.0),
+            pids: pids.unwrap_or(0),
+            io: io.clone(),
+        }
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -118,7 +130,8 @@ impl std::fmt::Display for GroupLimits {
 /// is one of them.
 pub const CPU_STEP: u64 = 10_000;
 
-/// The kernel counts memory in pages. None is larger than this, in bytes.
+/// The kernel counts memory in pages. None is larger than this, in bytes; so a limit that is raised by
+/// less than this is taken for the one that is there.
 pub const PAGE_MAX: u64 = 64 << 10;
 
 /// Whether a limit on cpu time is as it was asked for, as far as the kernel can say it.

@@ -51,7 +51,7 @@ impl<'a> Round<'a> {
             if seen.reach != Reach::Reachable || !seen.groups.are_ours() {
                 continue;
             }
-            let has_quota = |project: &&Name| !self.quota(project).is_none_or(is_of_no_group);
+            let has_quota = |project: &&Name| self.quota(project).is_some();
             let declared = snapshot.desired.projects.keys().filter(has_quota);
             let held: Vec<&Name> =
                 declared.filter(|project| shares::is_on(snapshot, project, node)).collect();
@@ -143,8 +143,10 @@ impl<'a> Round<'a> {
         })
     }
 
+    /// The quota of a project, if it says anything that a kernel could hold.
     fn quota(&self, project: &Name) -> Option<&'a Quota> {
-        self.snapshot.desired.projects.get(project).map(|declared| &declared.spec.quota)
+        let declared = self.snapshot.desired.projects.get(project)?;
+        Some(&declared.spec.quota).filter(|quota| !GroupLimits::of(quota).is_empty())
     }
 
     fn group(&mut self, node: &'a Name, project: &'a Name, after: Option<StepId>) -> Need {
@@ -153,7 +155,7 @@ impl<'a> Round<'a> {
         if let Some(known) = self.groups.needs.get(&object) {
             return known.clone();
         }
-        let Some(quota) = self.quota(project).filter(|quota| !is_of_no_group(quota)) else {
+        let Some(quota) = self.quota(project) else {
             return Need::Ready;
         };
         if snapshot.desired.nodes.len() == 1 {
@@ -438,12 +440,6 @@ fn is_directly_in(group: &str, outer: &str, project: &Name) -> bool {
             rest.and_then(|rest| rest.strip_suffix(".slice")) == Some(part.as_str())
         }
     }
-}
-
-/// Whether a quota says nothing that the kernel could hold.
-fn is_of_no_group(quota: &Quota) -> bool {
-    let Quota { cpus, memory, pids, io, instances: _, ports: _, images: _, volumes: _ } = quota;
-    cpus.is_none() && memory.is_none() && pids.is_none() && io.is_empty()
 }
 
 fn changes(have: &GroupLimits, wanted: &GroupLimits) -> Vec<FieldChange> {

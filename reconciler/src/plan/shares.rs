@@ -62,21 +62,24 @@ pub(super) fn share(quota: &Quota, holdings: &BTreeMap<Name, Holding>, node: &Na
     let own = holdings.get(node).copied().unwrap_or_default();
     let others = holdings.iter().filter(|(at, _)| *at != node).map(|(_, holding)| holding);
     let others: Vec<&Holding> = others.collect();
-    let alone = others.is_empty();
-    let of = |quota: Option<u64>, kind: fn(&Holding) -> Sum, floor: u64| match quota {
-        None => 0,
-        Some(quota) if alone => quota.max(1),
-        Some(quota) => {
+    let all = GroupLimits::of(quota);
+    if others.is_empty() {
+        return all;
+    }
+    let of = |quota: u64, kind: fn(&Holding) -> Sum, floor: u64| match quota {
+        0 => 0,
+        quota => {
             let others = others.iter().map(|holding| kind(holding));
             part(quota, kind(&own), &others.collect::<Vec<_>>(), floor)
         }
     };
     let (cpus, memory, pids) = FLOORS;
     GroupLimits {
-        nano_cpus: of(quota.cpus.map(|cpus| cpus.0), |holding| holding.cpus, cpus),
-        memory: of(quota.memory.map(|bytes| bytes.0), |holding| holding.memory, memory),
-        pids: of(quota.pids, |holding| holding.pids, pids),
-        io: quota.io.clone(),
+        nano_cpus: of(all.nano_cpus, |holding| holding.cpus, cpus),
+        memory: of(all.memory, |holding| holding.memory, memory),
+        pids: of(all.pids, |holding| holding.pids, pids),
+        // A device is one node's.
+        io: all.io,
     }
 }
 

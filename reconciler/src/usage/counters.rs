@@ -54,6 +54,46 @@ impl Counters {
         }
     }
 
+    /// Together with those of another container.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        // Everything is named: a figure that is forgotten here does not compile.
+        let Self {
+            cpu_ns,
+            memory,
+            pids,
+            read_bytes,
+            written_bytes,
+            reads,
+            writes,
+            throttled_periods,
+            throttled_ns,
+            oom_kills,
+            periods,
+            pids_refused,
+            memory_stalled_us,
+            io_stalled_us,
+        } = *self;
+        let refused = [pids_refused, other.pids_refused].into_iter().flatten();
+        Self {
+            cpu_ns: cpu_ns.saturating_add(other.cpu_ns),
+            memory: memory.saturating_add(other.memory),
+            pids: pids.saturating_add(other.pids),
+            read_bytes: read_bytes.saturating_add(other.read_bytes),
+            written_bytes: written_bytes.saturating_add(other.written_bytes),
+            reads: reads.saturating_add(other.reads),
+            writes: writes.saturating_add(other.writes),
+            throttled_periods: throttled_periods.saturating_add(other.throttled_periods),
+            throttled_ns: throttled_ns.saturating_add(other.throttled_ns),
+            oom_kills: oom_kills.saturating_add(other.oom_kills),
+            periods: periods.saturating_add(other.periods),
+            // Known of one of them, it is at least that.
+            pids_refused: refused.reduce(u64::saturating_add),
+            memory_stalled_us: memory_stalled_us.saturating_add(other.memory_stalled_us),
+            io_stalled_us: io_stalled_us.saturating_add(other.io_stalled_us),
+        }
+    }
+
     /// Whether these can be later figures of the same run: nothing that only grows is less.
     #[must_use]
     pub fn follow(&self, before: &Self) -> bool {

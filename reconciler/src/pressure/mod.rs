@@ -2,13 +2,17 @@
 //! hear.
 //!
 //! Counters only say that something happened since the last look. A [`Gauge`] says when that begins to
-//! matter and when it is over, so that what goes on for hours is told twice and not every ten seconds.
+//! matter and when it is over, so that what goes on for hours is told twice and not every ten seconds. [`Gauges`] are those of all containers
+//! and nodes.
+
+mod gauges;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::gauges::{AllNews, Gauges, Looked};
 use crate::model::time::Timestamp;
 
 /// Something that there is too little of.
