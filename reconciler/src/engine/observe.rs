@@ -37,6 +37,8 @@ pub(super) struct NodeState {
     /// When it was connected to, or stopped answering: what was asked for before was asked of another
     /// endpoint, or misses what was done since and is looked at by nobody any more.
     trusted_since: Timestamp,
+    /// When the last list was asked for that was taken in.
+    listed_at: Timestamp,
     /// Containers that are being inspected because of a hint.
     inspecting: BTreeSet<String>,
     /// Of these, those for which another hint came meanwhile.
@@ -46,6 +48,7 @@ pub(super) struct NodeState {
 impl NodeState {
     pub(super) fn clock_was_put_back(&mut self, now: Timestamp) {
         self.trusted_since = self.trusted_since.min(now);
+        self.listed_at = self.listed_at.min(now);
         self.relist_at = self.relist_at.min(now + RELIST_AFTER);
     }
 
@@ -74,6 +77,7 @@ impl Engine {
             failures: 0,
             latencies: VecDeque::new(),
             trusted_since: self.snapshot.now,
+            listed_at: Timestamp(0),
             inspecting: BTreeSet::new(),
             inspect_again: BTreeSet::new(),
         };
@@ -231,6 +235,7 @@ impl Engine {
         self.scans.touch_all();
         let latency = self.nodes.get_mut(node).and_then(|state| {
             state.failures = 0;
+            state.listed_at = asked_at;
             state.latency()
         });
         let Some(seen) = self.snapshot.nodes.get_mut(node) else { return };
@@ -415,7 +420,9 @@ impl Engine {
             let id =
                 found.as_ref().map_or_else(|| container.to_owned(), |found| found.0.to_string());
             let key = (node.clone(), id);
-            let is_older = self.looked_at.get(&key).is_some_and(|looked| asked_at < *looked);
+            let listed_at = self.nodes.get(node).map(|state| state.listed_at);
+            let looked_at = self.looked_at.get(&key).copied().max(listed_at);
+            let is_older = looked_at.is_some_and(|looked| asked_at < looked);
             if is_older {
                 // What is known says more already. So whoever waits for this look has it: a hint's
                 // look, by the id, may overtake the one at the end of a chain, by the name.

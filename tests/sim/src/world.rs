@@ -455,7 +455,8 @@ impl World {
             }
             Effect::Run { object, node, action } => {
                 self.steps += 1;
-                self.say(&format!("  {node}: {} {object}", action.verb()));
+                let limits = say::limits(&action);
+                self.say(&format!("  {node}: {} {object}{limits}", action.verb()));
                 let mut checks = std::mem::take(&mut self.checks);
                 checks.asks(self, &object, &node, &action);
                 self.checks = checks;

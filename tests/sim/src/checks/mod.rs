@@ -216,7 +216,8 @@ impl Checks {
             };
             let mut made = self.made.iter().filter(|(_, object)| **object == change.object);
             if let Some((name, object)) = made.find(|(name, _)| is_there(name)) {
-                let what = format!("{object} is made since it is {:?}, and {name} is there", change.cause);
+                let what =
+                    format!("{object} is made since it is {:?}, and {name} is there", change.cause);
                 self.broke(what);
             }
         }
@@ -275,7 +276,9 @@ impl Checks {
         };
         let snapshot = world.engine.snapshot();
         let begun = snapshot.in_flight.get(object).map(|flight| flight.since);
+        // What leaves a drained node is made before it stops there, and starts after that.
         if let Some(home) = self.homes.get(replica).filter(|home| *home != node)
+            && !snapshot.is_drained(home)
             && let Some(Reach::Unreachable { since, .. }) =
                 snapshot.nodes.get(home).map(|seen| &seen.reach)
             && begun.is_some_and(|begun| begun > *since)
