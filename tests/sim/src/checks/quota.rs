@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reconciler::model::groups::Groups;
 use reconciler::model::ids::{Name, ReplicaKey};
-use reconciler::model::observed::ContainerState;
+use reconciler::model::observed::{ContainerState, ObservedNode, Reach};
 use reconciler::model::quantity::{Bytes, Cpus};
 use reconciler::model::time::Timestamp;
 
@@ -150,7 +150,10 @@ impl Quotas {
             let earlier = most(&earlier, &most(&self.allowed, &self.quotas));
             self.before = Some((world.now(), earlier));
         }
-        self.allowed = most(&quotas, &most(&used(world), &recorded(world)));
+        // What was there with these very quotas may be there again: what another hand takes away is
+        // made anew.
+        let kept = if quotas == self.quotas { self.allowed } else { Used::default() };
+        self.allowed = most(&most(&quotas, &kept), &most(&used(world), &recorded(world)));
         self.quotas = quotas;
         self.disturbed |= groups(world) != self.groups;
     }
@@ -164,6 +167,11 @@ impl Quotas {
 
     /// Whether a step took a project past its quota.
     pub(super) fn passed(&self, world: &World, before: &Used) -> Option<String> {
+        // What runs twice on a node that is silent is nowhere on record.
+        let is_silent = |seen: &ObservedNode| seen.reach != Reach::Reachable;
+        if world.engine.snapshot().nodes.values().any(is_silent) {
+            return None;
+        }
         past(before, &used(world), &self.of_now(world, &self.allowed))
     }
 

@@ -53,8 +53,8 @@ fn is_explained(world: &World, replica: &ReplicaKey, spec: &InstanceSpec) -> boo
             Reason::Stalled { .. } | Reason::Unplaced { .. } => {
                 waits || shape.dedicated || shape.quotas
             }
-            // One that was bad at first, and none to go back to.
-            Reason::RolloutFailed { .. } => shape.rollouts,
+            // One that was bad at first, and none to go back to; a job is never gone back to.
+            Reason::RolloutFailed { .. } => shape.rollouts || spec.restart != Restart::Always,
             Reason::Completed | Reason::Failed { .. } => spec.restart != Restart::Always,
             Reason::Stays { .. }
             | Reason::SetAside { .. }
