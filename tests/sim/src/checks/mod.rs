@@ -312,6 +312,9 @@ impl Checks {
         let known = known && !self.ending.contains(object);
         let turn = known.then(|| Turns::before(snapshot, &world.nodes, object)).flatten();
         let sets_group = matches!(action, Action::SetGroup { .. });
+        if sets_group && !known {
+            self.quotas.came_late();
+        }
         let groups = if sets_group { quota::groups(world) } else { quota::Used::default() };
         Before { turn, used: quota::used(world), groups }
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reconciler::model::groups::Groups;
 use reconciler::model::ids::{Name, ReplicaKey};
-use reconciler::model::observed::{ContainerState, ObservedNode, Reach};
+use reconciler::model::observed::{ContainerState, ObservedContainer, ObservedNode, Reach};
 use reconciler::model::quantity::{Bytes, Cpus};
 use reconciler::model::time::Timestamp;
 
@@ -57,8 +57,7 @@ pub(crate) fn used(world: &World) -> Used {
     for found in all.filter(|found| !found.name.starts_with(crate::chaos::COPY)) {
         let replica = &found.identity.replica;
         let limits = &found.config.limits;
-        let runs =
-            matches!(found.state, ContainerState::Running { .. } | ContainerState::Paused { .. });
+        let runs = runs(found);
         let is_new = seen.insert(replica);
         for at in projects(&replica.instance.project) {
             if runs {
@@ -71,19 +70,36 @@ pub(crate) fn used(world: &World) -> Used {
     used
 }
 
-/// What was made, as records have it.
-fn recorded(world: &World) -> Used {
-    let mut made = Used::default();
+/// What was made: of each replica what runs or what is on record, whichever is more.
+fn made(world: &World) -> Used {
+    let mut all: BTreeMap<ReplicaKey, [u64; 2]> = BTreeMap::new();
+    let running = world.nodes.values().flat_map(|engine| engine.containers.values());
+    for found in running.filter(|found| runs(found)) {
+        let has = all.entry(found.identity.replica.clone()).or_default();
+        has[0] += found.config.limits.memory;
+        has[1] += found.config.limits.nano_cpus;
+    }
     for (key, record) in &world.engine.snapshot().records.instances {
-        for replica in record.replicas.values().filter(|replica| replica.incarnation > 0) {
-            for at in projects(&key.project) {
-                made[at][0] += replica.applied.memory;
-                made[at][1] += replica.applied.nano_cpus;
-                made[at][2] += 1;
+        for (ordinal, replica) in &record.replicas {
+            if replica.incarnation > 0 {
+                let has = all.entry(ReplicaKey::new(key.clone(), *ordinal)).or_default();
+                has[0] = has[0].max(replica.applied.memory);
+                has[1] = has[1].max(replica.applied.nano_cpus);
             }
         }
     }
-    made
+    let mut sums = Used::default();
+    for (replica, [memory, cpus]) in all {
+        for at in projects(&replica.instance.project) {
+            let [sum_memory, sum_cpus, count] = &mut sums[at];
+            (*sum_memory, *sum_cpus, *count) = (*sum_memory + memory, *sum_cpus + cpus, *count + 1);
+        }
+    }
+    sums
+}
+
+fn runs(found: &ObservedContainer) -> bool {
+    matches!(found.state, ContainerState::Running { .. } | ContainerState::Paused { .. })
 }
 
 /// What the groups of each project may use, on all nodes together that hold a container of it: the
@@ -153,9 +169,14 @@ impl Quotas {
         // What was there with these very quotas may be there again: what another hand takes away is
         // made anew.
         let kept = if quotas == self.quotas { self.allowed } else { Used::default() };
-        self.allowed = most(&most(&quotas, &kept), &most(&used(world), &recorded(world)));
+        self.allowed = most(&most(&quotas, &kept), &most(&used(world), &made(world)));
         self.quotas = quotas;
         self.disturbed |= groups(world) != self.groups;
+    }
+
+    /// A step of an earlier windlass changed a group.
+    pub(super) fn came_late(&mut self) {
+        self.disturbed = true;
     }
 
     fn of_now(&self, world: &World, now: &Used) -> Used {
