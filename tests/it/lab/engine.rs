@@ -237,13 +237,34 @@ impl Engine {
         self.obey("start");
     }
 
+    /// The same, and whether it did: what was killed with it may keep it from starting at once.
+    pub(crate) fn try_start(&self) -> bool {
+        self.ask("start") == "ok"
+    }
+
+    /// The processes of this engine besides containers: dockerd, containerd, its shims.
+    pub(crate) fn helpers(&self) -> Vec<u32> {
+        let mounts = std::fs::read_to_string(format!("{}/mounts", self.dir())).unwrap_or_default();
+        let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let ours = |pid: &u32| {
+            std::fs::read_link(format!("/proc/{pid}/ns/mnt"))
+                .is_ok_and(|link| link.to_string_lossy() == mounts.trim())
+        };
+        pids.filter(ours).collect()
+    }
+
     fn obey(&self, verb: &str) {
+        assert_eq!(self.ask(verb), "ok", "engine: {verb}");
+    }
+
+    fn ask(&self, verb: &str) -> String {
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let stdin = control.stdin.as_mut().expect("the engine was not ended");
         writeln!(stdin, "{verb}").expect("the engine's script lives");
         let mut answer = String::new();
         control.stdout.read_line(&mut answer).expect("the engine's script answers");
-        assert_eq!(answer.trim(), "ok", "engine: {verb}");
+        answer.trim().to_owned()
     }
 
     /// Removes the containers whose control group is below `cgroup_root`, and that group.
