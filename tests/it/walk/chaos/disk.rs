@@ -139,6 +139,7 @@ fn what_was_not_synced_is_lost_and_what_was_is_not() {
         let synced = fs::File::create(at.join("synced")).expect("a file");
         std::io::Write::write_all(&mut &synced, &[7; 5000]).expect("written");
         synced.sync_all().expect("synced");
+        drop(synced);
         fs::write(at.join("not"), [8; 5000]).expect("written");
         let image = disk.image();
         disk.power_cut(&image);

@@ -25,6 +25,9 @@ const STARTS_MAX: usize = 3;
 /// times waits for up to a minute before it is started again, and so does what depends on it.
 const CALM_WITHIN: Duration = Duration::from_secs(300);
 
+/// A pause before it is asked again.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
 /// Lines of a `windlass up` that are told when something is wrong.
 const LINES_TOLD: usize = 60;
 
@@ -140,8 +143,13 @@ impl<'s, 'e> Site<'s, 'e> {
         self.room.windlass(args)
     }
 
+    /// Starts `windlass up`, and waits until it holds the state, so that it is not taken away from it.
     pub(super) fn start_windlass(&mut self) {
-        self.up = Some(self.room.spawn_up(&[]));
+        let mut up = self.room.spawn_up(&[]);
+        eventually("windlass holds the specs, or says why not", LONG, || {
+            up.lines().iter().any(|line| line.contains(" holds ")) || !up.runs()
+        });
+        self.up = Some(up);
     }
 
     /// Kills `windlass up`, and keeps what it said last.
@@ -254,6 +262,7 @@ impl<'s, 'e> Site<'s, 'e> {
             assert!(!late, "{}", self.told(&format!("not settled: {out:#?}")));
             let approved = self.windlass(&["approve", "--yes", "--timeout", "60s"]);
             self.note(&format!("apply: {}, approve: {}", out.code, approved.code));
+            std::thread::sleep(LOOK_EVERY);
         }
         self.note("all is done");
     }
@@ -278,12 +287,11 @@ impl<'s, 'e> Site<'s, 'e> {
         }
         for (args, text) in [
             (&["audit", "verify"][..], "whole: "),
-            (&["plan", "--detailed-exitcode"], "0 to add, 0 to change in place, 0 to replace"),
+            (&["plan", "--detailed-exitcode"], "No changes."),
             (&["get", "instances"], ""),
         ] {
             let out = self.windlass(args);
-            if out.code != 0 || !(out.stdout.contains(text) || out.stdout.contains("Nothing to do"))
-            {
+            if out.code != 0 || !(out.stdout.contains(text)) {
                 faults.push(format!("windlass {args:?}: {out:#?}"));
             }
         }

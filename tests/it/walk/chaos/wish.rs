@@ -92,7 +92,7 @@ impl Wish {
             )
         };
         let quota = "{ quota: { cpus: 40, memory: 4Gi, pids: 4000, instances: 60 } }";
-        let link = "{ from: cache, to: db, alias: store, condition: started }";
+        let link = "{ from: cache, to: db, alias: store, ports: [5432], condition: started }";
         let all = [
             document("Project", "name: $project", quota),
             document("Link", "name: cache-db, project: $project", link),
