@@ -100,6 +100,31 @@ impl Engine {
         Self::launch(version, &["--live-restore"])
     }
 
+    /// One whose data are on a disk of their own, of so many MiB.
+    ///
+    /// # Errors
+    /// As for [`Engine::private`].
+    pub(crate) fn private_on_a_small_disk(version: Version, mib: u32) -> Result<Self, String> {
+        Self::launch(version, &[&format!("--data-mib={mib}")])
+    }
+
+    /// Takes all room that is left on the disk of its data, or gives that back.
+    pub(crate) fn fill_disk(&self, is_full: bool) {
+        let mounts = self.netns().replace("/ns/net", "/ns/mnt");
+        let ballast = format!("{}/data/ballast", self.dir());
+        // What is left in the end is less than a block; each write ends with the room.
+        let script = match is_full {
+            true => {
+                "for size in 1M 64k 4k; do dd if=/dev/zero bs=$size >>$0 || true; done; sync $0"
+            }
+            false => "rm -f $0",
+        };
+        let mut command = as_root("nsenter");
+        command.arg(format!("--mount={mounts}")).args(["sh", "-c", script, &ballast]);
+        let out = command.stdin(Stdio::null()).output().expect("nsenter starts");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+
     fn launch(version: Version, options: &[&str]) -> Result<Self, String> {
         if let Some(reason) = version.missing() {
             return Err(reason);

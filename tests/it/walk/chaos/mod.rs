@@ -4,12 +4,15 @@
 //! Two engines are two nodes. The near one's host is ours; the far one is reached through a cable and
 //! a valve. The state is on a small disk of its own. What was run and found is in `README.md` beside
 //! this. Reading order: [`dice`], [`wish`] (what is declared), [`disk`], [`cable`], [`site`],
-//! [`troubles`], [`power`], [`strangers`], [`verdict`].
+//! [`troubles`], [`power`], [`strangers`], [`verdict`]. Beside it, with one thing at a time: [`full`] (disks),
+//! [`scarce`] (files and watches).
 
 mod cable;
 mod dice;
 mod disk;
+mod full;
 mod power;
+mod scarce;
 mod site;
 mod strangers;
 mod troubles;
@@ -29,6 +32,9 @@ use crate::lab::{Engine, Sandbox, Version, skipped};
 
 /// How long troubles go on before all is looked at.
 const ROUND: Duration = Duration::from_secs(60);
+
+/// Power cuts in a row.
+const CUTS: usize = 6;
 
 /// One run.
 struct Run {
@@ -85,6 +91,7 @@ impl Run {
                 site.judge();
                 *counts.entry("rounds".to_owned()).or_default() += 1;
             }
+            site.judge_the_judge();
             site.leave_nothing();
             counts
         });
@@ -124,6 +131,38 @@ fn say(line: &str) {
 #[test]
 fn a_minute_of_chaos() {
     Run::from_environment(1, Duration::from_secs(30), true).go();
+}
+
+#[test]
+fn the_power_is_cut_while_specs_change() {
+    let engines = Run { seed: 7, lasts: Duration::ZERO, lives_on: true }.engines();
+    let [near, far] = match engines {
+        Ok(engines) => engines,
+        Err(reason) => skip!("{reason}"),
+    };
+    for order in [Order::Ordered, Order::Writeback] {
+        let room = Sandbox::new(&near);
+        let mut dice = Dice::new(7);
+        thread::scope(|scope| {
+            let mut site = match Site::new(scope, &room, [&near, &far], true, order) {
+                Ok(site) => site,
+                Err(reason) => return skipped(&reason),
+            };
+            for _ in 0..CUTS {
+                for _ in 0..3 {
+                    let what = Trouble::Edit.strike(&mut site, &mut dice).unwrap_or_default();
+                    site.note(&what);
+                }
+                thread::sleep(dice.time(0, 600));
+                let what = Trouble::PowerIsCut.strike(&mut site, &mut dice).unwrap_or_default();
+                site.note(&what);
+                site.heal(true);
+            }
+            site.calm();
+            site.judge();
+            site.leave_nothing();
+        });
+    }
 }
 
 #[test]

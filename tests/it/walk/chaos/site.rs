@@ -304,6 +304,41 @@ impl<'s, 'e> Site<'s, 'e> {
         assert!(faults.is_empty(), "{}", self.told(&faults.join("\n")));
     }
 
+    /// Breaks what is judged, with nobody there to mend it, and asserts that each fault is seen. All is
+    /// as it was afterwards.
+    pub(super) fn judge_the_judge(&mut self) {
+        self.kill_windlass();
+        let one = self.found().into_iter().find(|one| one.instance == "db").expect("it is there");
+        let engine = self.engines[one.node];
+        let labels: Vec<String> = ["owner", "project", "instance", "ordinal", "incarnation"]
+            .map(|label| {
+                let format = format!("{{{{index .Config.Labels \"io.windlass.{label}\"}}}}");
+                let value = docker(engine, &["inspect", "--format", &format, &one.id]);
+                format!("--label=io.windlass.{label}={value}")
+            })
+            .into();
+        let mut copy: Vec<&str> = vec!["run", "-d", "--net", "none", "--name", "copy"];
+        copy.extend(labels.iter().map(String::as_str));
+        copy.extend([IMAGES[0], "sleep", "100000"]);
+        docker(engine, &copy);
+        let told = self.faults().join("\n");
+        assert!(told.contains("db/0: 2 containers"), "{}", self.told(&told));
+        docker(engine, &["rm", "-f", "copy"]);
+        docker(engine, &["pause", &one.id]);
+        let told = self.faults().join("\n");
+        for part in ["db/0: wrong state", "windlass [\"plan\", \"--detailed-exitcode\"]"] {
+            assert!(told.contains(part), "{}", self.told(&told));
+        }
+        docker(engine, &["unpause", &one.id]);
+        self.strangers[0].be_touched(self.engines[0]);
+        let told = self.faults().join("\n");
+        assert!(told.contains("not ours, and touched"), "{}", self.told(&told));
+        self.strangers[0].come_back(self.engines[0]);
+        self.start_windlass();
+        self.calm();
+        self.judge();
+    }
+
     /// Removes all that is ours, and asserts that nothing is left but what is not.
     pub(super) fn leave_nothing(&mut self) {
         let mut up = self.up.take().expect("it runs");

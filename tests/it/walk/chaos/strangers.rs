@@ -54,6 +54,11 @@ impl Strangers {
         faults
     }
 
+    /// Has one of them touched, as a windlass that confuses what is its own would do it.
+    pub(super) fn be_touched(&self, engine: &Engine) {
+        docker(engine, &["restart", "--time", "0", &self.containers[0].0]);
+    }
+
     /// Starts those again that ended with their engine, and knows them as they are then.
     pub(super) fn come_back(&mut self, engine: &Engine) {
         for known in &mut self.containers {
