@@ -1,6 +1,7 @@
 //! Where it happens: two engines with a cable between them, a small disk for the state, `windlass up`
 //! as a process, and what is not ours.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -64,6 +65,8 @@ pub(super) struct Site<'s, 'e> {
     pub(super) valve: std::sync::Arc<Valve>,
     pub(super) wish: Wish,
     pub(super) healings: Vec<(Instant, Healing)>,
+    /// What may be suspended.
+    pub(super) suspended: BTreeSet<String>,
     strangers: [Strangers; 2],
     images: Vec<String>,
     began: Instant,
@@ -112,6 +115,7 @@ impl<'s, 'e> Site<'s, 'e> {
             valve,
             wish,
             healings,
+            suspended: BTreeSet::new(),
             strangers,
             images,
             began,
@@ -245,6 +249,13 @@ impl<'s, 'e> Site<'s, 'e> {
         self.healings.iter().any(|(_, lasting)| *lasting == healing)
     }
 
+    /// Lets go on what was suspended, as far as that can be put on record just now.
+    pub(super) fn resume(&mut self) {
+        let names = std::mem::take(&mut self.suspended);
+        let stays = |name: &String| self.windlass(&["resume", name, "--timeout", "30s"]).code != 0;
+        self.suspended = names.into_iter().filter(stays).collect();
+    }
+
     /// Ends all troubles, and waits until nothing is left to do. What is held back is let go.
     pub(super) fn calm(&mut self) {
         self.heal(true);
@@ -252,6 +263,7 @@ impl<'s, 'e> Site<'s, 'e> {
         self.heal(true);
         self.wish.write(self.room);
         self.note("calm");
+        self.resume();
         let deadline = Instant::now() + CALM_WITHIN;
         loop {
             let out = self.windlass(&["apply", "--timeout", "60s"]);
