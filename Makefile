@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help run test bench sim lint fmt ci clean
+.PHONY: help run test bench sim chaos lint fmt ci clean
 .DEFAULT_GOAL := help
 
 help: ## lists these targets
@@ -32,6 +32,12 @@ SIM := $(CARGO) run --profile sim --quiet -p sim --
 
 sim: ## plays 2,000 random worlds (SEED=7: that one, as a log; MINUTES=30: hunts for so long)
 	@$(if $(SEED),$(SIM) --aloud --seed $(SEED),$(if $(MINUTES),$(SIM) --minutes $(MINUTES) --from $$(date +%s)000,$(SIM) --seeds 0..2000))
+
+# Both at once: they mostly wait. Each change and trouble is a line.
+chaos: ## has all go wrong on real engines for ten minutes, with live-restore and without (SEED=7 MINUTES=30)
+	@tests/lab/setup test
+	@WINDLASS_CHAOS_ALOUD=1 WINDLASS_CHAOS_SEED=$(or $(SEED),$$(date +%s)) WINDLASS_CHAOS_MINUTES=$(or $(MINUTES),10) \
+		$(CARGO) test --test it -- --ignored --nocapture walk::chaos::chaos_with
 
 lint: ## what CI asks for before it tests: formatting and clippy
 	@$(CARGO) fmt --all --check

@@ -111,7 +111,8 @@ fn is_missing(failure: &Error) -> bool {
 async fn cut_off_the_gone(docker: &Docker, network: &str) -> Result<usize, Error> {
     let found = docker.inspect_network(network, None).await?;
     let mut cut_off = 0;
-    for (id, place) in found.containers.unwrap_or_default() {
+    let places: BTreeMap<_, _> = found.containers.into_iter().flatten().collect();
+    for (id, place) in places {
         let Some(name) = place.name.filter(|name| !name.is_empty()) else { continue };
         let mut is_gone = true;
         for known_as in [&id, &name] {
