@@ -201,7 +201,7 @@ impl<'s, 'e> Site<'s, 'e> {
 
     /// Takes note of engines that have started; waits for them if asked to.
     pub(super) fn notice_starts(&mut self, waits: bool) {
-        for at in 0..2 {
+        for (at, node) in NODES.into_iter().enumerate() {
             let Power::Starting(starting) = &self.power[at] else { continue };
             if !waits && !starting.is_finished() {
                 continue;
@@ -217,7 +217,7 @@ impl<'s, 'e> Site<'s, 'e> {
             if !self.lives_on {
                 self.strangers[at].come_back(self.engines[at]);
             }
-            self.note(&format!("engine {} is there again", NODES[at]));
+            self.note(&format!("engine {node} is there again"));
         }
     }
 
@@ -396,7 +396,7 @@ impl<'s, 'e> Site<'s, 'e> {
             let last = &lines[lines.len().saturating_sub(LINES_TOLD)..];
             let _ = write!(text, "\nwindlass said last:\n{}", last.join("\n"));
         }
-        let kept = std::path::Path::new("/proc").exists() && keep_state(self.room);
+        let kept = keep_state(self.room);
         format!("{text}\n\n{failure}\n(state kept: {kept})")
     }
 }

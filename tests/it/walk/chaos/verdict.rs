@@ -172,6 +172,8 @@ pub(super) fn unknown_to_engines(group: &str, known: &BTreeSet<String>) -> Vec<S
 mod tests {
     use super::{Found, Wish, faults};
 
+    type Break<'b> = &'b dyn Fn(&mut Vec<Found>);
+
     fn as_declared(wish: &Wish) -> Vec<Found> {
         let one = |(name, ask): (&String, &super::super::wish::Ask)| Found {
             node: usize::from(ask.rest.contains("node: far")),
@@ -200,7 +202,7 @@ mod tests {
             faults(&wish, &images, "us", "t", &all)
         };
         assert_eq!(said(&|_| {}), Vec::<String>::new());
-        let breaks: [(&str, &dyn Fn(&mut Vec<Found>)); 12] = [
+        let breaks: [(&str, Break<'_>); 12] = [
             ("0 containers", &|all| drop(all.remove(2))),
             ("2 containers", &|all| all.push(all[1].clone())),
             ("nobody declares", &|all| all.push(Found { ordinal: 1, ..all[1].clone() })),
