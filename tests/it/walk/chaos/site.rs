@@ -131,8 +131,8 @@ impl<'s, 'e> Site<'s, 'e> {
     pub(super) fn note(&mut self, what: &str) {
         let line = format!("{:7.1} s  {what}", self.began.elapsed().as_secs_f64());
         if self.is_aloud {
-            let _ =
-                std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
+            let whose = if self.lives_on { "with   " } else { "without" };
+            super::say(&format!("{whose} {line}"));
         }
         self.diary.push(line);
     }
