@@ -34,8 +34,11 @@ pub(super) struct NodeState {
     failures: u32,
     /// How long the last lists took, in milliseconds, the latest one last.
     latencies: VecDeque<u64>,
-    /// When it was connected to: what was asked for before was asked of another endpoint.
-    connected_at: Timestamp,
+    /// When it was connected to, or stopped answering: what was asked for before was asked of another
+    /// endpoint, or misses what was done since and is looked at by nobody any more.
+    trusted_since: Timestamp,
+    /// When the last list was asked for that was taken in.
+    listed_at: Timestamp,
     /// Containers that are being inspected because of a hint.
     inspecting: BTreeSet<String>,
     /// Of these, those for which another hint came meanwhile.
@@ -44,7 +47,8 @@ pub(super) struct NodeState {
 
 impl NodeState {
     pub(super) fn clock_was_put_back(&mut self, now: Timestamp) {
-        self.connected_at = self.connected_at.min(now);
+        self.trusted_since = self.trusted_since.min(now);
+        self.listed_at = self.listed_at.min(now);
         self.relist_at = self.relist_at.min(now + RELIST_AFTER);
     }
 
@@ -72,7 +76,8 @@ impl Engine {
             relist_at: self.snapshot.now + RELIST_AFTER,
             failures: 0,
             latencies: VecDeque::new(),
-            connected_at: self.snapshot.now,
+            trusted_since: self.snapshot.now,
+            listed_at: Timestamp(0),
             inspecting: BTreeSet::new(),
             inspect_again: BTreeSet::new(),
         };
@@ -160,6 +165,9 @@ impl Engine {
         seen.reach = Reach::Unreachable { since, reason: error.message.clone() };
         // Its event stream may be alive, and tell nothing of its being back.
         if let Some(state) = self.nodes.get_mut(node) {
+            state.trusted_since = now;
+            state.inspecting.clear();
+            state.inspect_again.clear();
             let attempt = state.failures.max(1);
             let span = backoff::span(RETRY_NODE_AFTER, RETRY_NODE_AFTER_MAX, attempt);
             // Half of it is jitter: nodes that were lost together are not asked together.
@@ -183,9 +191,9 @@ impl Engine {
         let now = self.snapshot.now;
         let Some(state) = self.nodes.get_mut(node) else { return };
         state.listing = false;
-        // Asked of an earlier endpoint, or by a clock that has been put back since: it cannot be
+        // Asked of an earlier endpoint, before it stopped answering, or by a clock that has been put back since: it cannot be
         // told how old this is.
-        if asked_at <= state.connected_at || asked_at > now {
+        if asked_at <= state.trusted_since || asked_at > now {
             state.list_again = false;
             self.list(node);
             return;
@@ -227,6 +235,7 @@ impl Engine {
         self.scans.touch_all();
         let latency = self.nodes.get_mut(node).and_then(|state| {
             state.failures = 0;
+            state.listed_at = asked_at;
             state.latency()
         });
         let Some(seen) = self.snapshot.nodes.get_mut(node) else { return };
@@ -382,7 +391,7 @@ impl Engine {
             self.effects.push(Effect::Inspect { node, container });
             return;
         }
-        if self.nodes.get(node).is_some_and(|state| asked_at < state.connected_at) {
+        if self.nodes.get(node).is_some_and(|state| asked_at < state.trusted_since) {
             return;
         }
         if let Some(state) = self.nodes.get_mut(node)
@@ -411,7 +420,9 @@ impl Engine {
             let id =
                 found.as_ref().map_or_else(|| container.to_owned(), |found| found.0.to_string());
             let key = (node.clone(), id);
-            let is_older = self.looked_at.get(&key).is_some_and(|looked| asked_at < *looked);
+            let listed_at = self.nodes.get(node).map(|state| state.listed_at);
+            let looked_at = self.looked_at.get(&key).copied().max(listed_at);
+            let is_older = looked_at.is_some_and(|looked| asked_at < looked);
             if is_older {
                 // What is known says more already. So whoever waits for this look has it: a hint's
                 // look, by the id, may overtake the one at the end of a chain, by the name.

@@ -112,8 +112,16 @@ impl Turns {
             })
         {
             self.twice.insert(replica.clone());
-            if of_it(&self.twice) > twice {
-                let all = &self.twice;
+            // After a restart nothing is known of what is on a node that is silent.
+            let is_known = |of: &&ReplicaKey| {
+                let seen = snapshot.containers.get(*of);
+                **of == replica
+                    || seen.is_some_and(|all| {
+                        all.iter().filter(|at| runs(&at.container.state)).count() > 1
+                    })
+            };
+            let all: BTreeSet<ReplicaKey> = self.twice.iter().filter(is_known).cloned().collect();
+            if of_it(&all) > twice {
                 return Some(format!("{replica} runs twice: {all:?}, and {twice} may"));
             }
         }

@@ -13,6 +13,7 @@ use reconciler::model::journal::Entry;
 use reconciler::model::observed::{ContainerState, Limits};
 use reconciler::model::suspend::Target;
 
+use crate::law::Mood;
 use crate::specs::{IMAGES, Wishes};
 use crate::world::World;
 
@@ -36,7 +37,7 @@ pub fn declare(world: &mut World, set: DesiredSet) {
 
 /// Something happens.
 pub fn strike(world: &mut World, wishes: &mut Wishes) {
-    match world.dice.index(34) {
+    match world.dice.index(36) {
         0..=7 => {
             for _ in 0..1 + world.dice.index(3) {
                 wishes.edit(&mut world.dice);
@@ -70,6 +71,7 @@ pub fn strike(world: &mut World, wishes: &mut Wishes) {
         30 => catch_up(world),
         31 => groups(world),
         32 => approve(world),
+        33 | 34 if world.shape.policies => policies(world),
         _ => rollout(world),
     }
 }
@@ -280,6 +282,9 @@ pub fn approve(world: &mut World) {
 pub fn heal(world: &mut World) {
     world.say("nothing goes wrong any more");
     world.odds = crate::odds::Odds::default();
+    if world.shape.policies {
+        world.read_policies(Mood::Well.reading());
+    }
     world.commits_to_fail = 0;
     world.dies_after = None;
     for node in world.nodes.keys().cloned().collect::<Vec<_>>() {
@@ -295,6 +300,13 @@ pub fn heal(world: &mut World) {
             }
         });
     }
+}
+
+/// The policy is another one, or cannot be read.
+fn policies(world: &mut World) {
+    let mood = Mood::of(&mut world.dice);
+    world.say(&format!("the policy is {mood:?}"));
+    world.read_policies(mood.reading());
 }
 
 /// All orders are taken back; to be given while windlass runs.

@@ -9,6 +9,7 @@
 pub mod chaos;
 pub mod checks;
 pub mod dice;
+pub mod law;
 pub mod odds;
 pub mod play;
 mod say;

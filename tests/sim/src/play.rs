@@ -1,19 +1,13 @@
 //! The two phases of a seed.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use reconciler::engine::{Event, PolicyReading};
 use reconciler::model::groups::Groups;
-use reconciler::model::policies::{Origin, PolicySource, PolicySources, PolicyStanding};
-use reconciler::policy::Policies;
-use reconciler::policy::library::Library;
 
 use crate::chaos;
 use crate::checks::rest;
 use crate::dice::Dice;
+use crate::law::Mood;
 use crate::odds::Odds;
-use crate::specs::{IMAGES, POLICY, Shape, Wishes};
+use crate::specs::{IMAGES, Shape, Wishes};
 use crate::world::World;
 
 /// So much happens in the first phase.
@@ -58,7 +52,7 @@ pub fn play(seed: u64, aloud: bool) -> Outcome {
     let shape = Shape::of(&mut dice);
     let odds = Odds::of(&mut dice);
     let mut wishes = Wishes::of(&shape, &mut dice);
-    let policies = shape.policies.then(policies).flatten();
+    let policies = shape.policies.then(|| Mood::Well.reading());
     let mut world = World::new(shape, odds, dice, policies);
     world.trace.aloud = aloud;
     let settled_after = both(&mut world, &mut wishes);
@@ -131,23 +125,6 @@ fn stays(world: &mut World, steps: u64, when: &str) -> Result<(), String> {
     world.run_for(STAYS_MS)?;
     let more = world.steps - steps;
     if more > 0 { Err(format!("{when} there were {more} more steps")) } else { Ok(()) }
-}
-
-/// The policy of worlds with policies.
-fn policies() -> Option<Event> {
-    let text = format!(
-        "// @id {POLICY} @version 1.0.0 @title nothing that is denied @level hard\n\
-         // @match kinds=Instance\n\
-         fn check(o) {{ for name in o.env.keys() {{ require(name != \"DENIED\", \"denied\"); }} }}\n"
-    );
-    let policies = vec![PolicySource::new(Origin::Own, "denied/policy.rhai", &text)];
-    let sources = PolicySources { policies, profiles: BTreeMap::new() };
-    let library = Library::new(&sources).ok()?;
-    Some(Event::Policies(Box::new(PolicyReading {
-        policies: Some(Arc::new(Policies::of(Arc::new(library)))),
-        standing: PolicyStanding { count: 1, digest: Some(sources.digest()), broken: None },
-        texts: BTreeMap::new(),
-    })))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use reconciler::engine::Event;
 use reconciler::ports::NodeEvent;
+use reconciler::step::Action;
 
 /// What an event is, in one line.
 #[must_use]
@@ -54,4 +55,16 @@ pub(crate) fn event(event: &Event) -> String {
         Event::Wake => "wake".to_owned(),
         Event::Round => "round".to_owned(),
     }
+}
+
+/// What a step gives its container.
+pub(crate) fn limits(action: &Action) -> String {
+    let limits = if let Action::CreateContainer { config, .. } = action {
+        &config.limits
+    } else if let Action::UpdateContainer { limits, .. } = action {
+        limits
+    } else {
+        return String::new();
+    };
+    format!(" ({} Mi, {} m)", limits.memory >> 20, limits.nano_cpus / 1_000_000)
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reconciler::engine::{Effect, Engine, Event};
+use reconciler::engine::{Effect, Engine, Event, PolicyReading};
 use reconciler::model::desired::SpecsReading;
 use reconciler::model::health::Probed;
 use reconciler::model::ids::{ContainerId, Name, ObjectId, OwnerId};
@@ -79,7 +79,7 @@ pub struct World {
     /// What the loop was told of it last.
     pub handed: Arc<SpecsReading>,
     /// The policies that are in force from the start on.
-    pub policies: Option<Event>,
+    pub policies: Option<PolicyReading>,
     /// What happened.
     pub trace: Trace,
     /// What is checked.
@@ -112,7 +112,7 @@ pub struct World {
 impl World {
     /// The world of a seed, before anything happened.
     #[must_use]
-    pub fn new(shape: Shape, odds: Odds, dice: Dice, policies: Option<Event>) -> Self {
+    pub fn new(shape: Shape, odds: Odds, dice: Dice, policies: Option<PolicyReading>) -> Self {
         let nodes = shape.node_names().map(|node| {
             let mut engine = FakeEngine::new(node.as_str());
             engine.foreign = vec!["somebody".to_owned(), "team.i-0.0.2".to_owned()];
@@ -247,6 +247,17 @@ impl World {
         }
         let down_ms = self.dice.between(1, 20_000);
         self.start(down_ms);
+    }
+
+    /// The directory of policies is read. While it is not good, those that were go on, through
+    /// restarts too.
+    pub fn read_policies(&mut self, reading: PolicyReading) {
+        if reading.policies.is_some() {
+            self.policies = Some(reading.clone());
+        }
+        if self.is_up {
+            self.send(Event::Policies(Box::new(reading)));
+        }
     }
 
     /// A node stops answering, or answers again.
@@ -395,7 +406,7 @@ impl World {
         checks.started(self);
         self.checks = checks;
         if let Some(policies) = self.policies.clone() {
-            self.push(0, Due::Event(policies));
+            self.push(0, Due::Event(Event::Policies(Box::new(policies))));
         }
         let reading = Arc::clone(&self.reading);
         let event = Event::Specs(Box::new((*reading).clone()));
@@ -416,6 +427,9 @@ impl World {
         if is_round && !self.engine.plan().is_empty() {
             let plan = self.engine.plan().to_string();
             self.trace.plan(self.instant_ms, &plan);
+            let mut checks = std::mem::take(&mut self.checks);
+            checks.planned(self);
+            self.checks = checks;
         }
         for effect in effects {
             if self.dies_after == Some(0) {
@@ -441,7 +455,8 @@ impl World {
             }
             Effect::Run { object, node, action } => {
                 self.steps += 1;
-                self.say(&format!("  {node}: {} {object}", action.verb()));
+                let limits = say::limits(&action);
+                self.say(&format!("  {node}: {} {object}{limits}", action.verb()));
                 let mut checks = std::mem::take(&mut self.checks);
                 checks.asks(self, &object, &node, &action);
                 self.checks = checks;

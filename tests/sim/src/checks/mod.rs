@@ -4,7 +4,7 @@
 //! Checked with each event: an intent is durable before its effect; one object has one step in flight;
 //! what is not ours is not touched; what is declared is not removed, and nothing is where the specs
 //! directory is in doubt; what is on a node that does not answer is not made elsewhere; what is denied
-//! is not made; replicas keep to their turns ([`Turns`]); no step takes a project past its quota
+//! is not made; what is made is not made twice; replicas keep to their turns ([`Turns`]); no step takes a project past its quota
 //! ([`quota`]), or its groups past it together. What holds at rest is in [`rest`].
 
 mod quota;
@@ -16,11 +16,11 @@ use reconciler::engine::{Event, Operator};
 use reconciler::model::desired::{RootState, SpecsReading};
 use reconciler::model::ids::{Name, ObjectId, ReplicaKey};
 use reconciler::model::journal::{Deed, Entry, Stamped};
-use reconciler::model::observed::Reach;
+use reconciler::model::observed::{ContainerState, Reach};
 use reconciler::model::record::Records;
 use reconciler::model::snapshot::{Located, Snapshot};
 use reconciler::model::time::Timestamp;
-use reconciler::step::Action;
+use reconciler::step::{Action, Cause};
 use reconciler::testing::{Before as Turn, Turns};
 
 use crate::specs::DENIED;
@@ -41,6 +41,10 @@ pub struct Checks {
     ending: BTreeSet<ObjectId>,
     /// Where each replica was made last.
     homes: BTreeMap<ReplicaKey, Name>,
+    /// What this windlass was told is made, by the names of containers.
+    made: BTreeMap<String, ObjectId>,
+    /// What is being made.
+    making: BTreeMap<ObjectId, String>,
     /// Since when the specs directory is in doubt, as far as the loop was told.
     doubtful_since: Option<Timestamp>,
     /// What it was before the doubt.
@@ -68,6 +72,8 @@ impl Checks {
     pub fn started(&mut self, world: &World) {
         self.intents.clear();
         self.running.clear();
+        self.made.clear();
+        self.making.clear();
         self.root = None;
         self.doubtful_since = None;
         // What was durable when it died need not have been told.
@@ -97,8 +103,11 @@ impl Checks {
     /// The loop is about to hear of something.
     pub fn hears(&mut self, world: &World, event: &Event) {
         match event {
-            Event::Finished { object, .. } => {
+            Event::Finished { object, result } => {
                 self.running.remove(object);
+                if let Some(name) = self.making.remove(object).filter(|_| result.is_ok()) {
+                    self.made.insert(name, object.clone());
+                }
             }
             Event::Operator(Operator::Approve { digest }) => {
                 let held = world.engine.report().held.as_ref();
@@ -186,9 +195,32 @@ impl Checks {
         } else {
             self.ending.remove(object);
         }
+        if let Action::CreateContainer { name, .. } = action {
+            self.making.insert(object.clone(), name.clone());
+        }
         self.touches(world, node, action);
         self.removes(world, object, action);
         self.makes(world, object, node, action);
+    }
+
+    /// The loop has a plan: what it was told is there is not made a second time.
+    pub fn planned(&mut self, world: &World) {
+        for change in &world.engine.plan().changes {
+            if !matches!(change.cause, Cause::Declared | Cause::Missing) {
+                continue;
+            }
+            let Some(engine) = world.nodes.get(&change.node) else { continue };
+            let is_there = |name: &str| {
+                let mut all = engine.containers.values();
+                all.any(|found| found.name == name && found.state != ContainerState::Removing)
+            };
+            let mut made = self.made.iter().filter(|(_, object)| **object == change.object);
+            if let Some((name, object)) = made.find(|(name, _)| is_there(name)) {
+                let what =
+                    format!("{object} is made since it is {:?}, and {name} is there", change.cause);
+                self.broke(what);
+            }
+        }
     }
 
     /// What is not ours is not touched.
@@ -244,7 +276,9 @@ impl Checks {
         };
         let snapshot = world.engine.snapshot();
         let begun = snapshot.in_flight.get(object).map(|flight| flight.since);
+        // What leaves a drained node is made before it stops there, and starts after that.
         if let Some(home) = self.homes.get(replica).filter(|home| *home != node)
+            && !snapshot.is_drained(home)
             && let Some(Reach::Unreachable { since, .. }) =
                 snapshot.nodes.get(home).map(|seen| &seen.reach)
             && begun.is_some_and(|begun| begun > *since)
