@@ -177,11 +177,12 @@ impl Governed {
             return Ok(());
         }
         trees.make(&path, &limits::controllers(limits)).map_err(of_host)?;
-        match limits::set_group(&group, limits) {
-            Err(refused) if refused.at_odds && remains::clear(&trees, &path, EMPTY_FOR) > 0 => {
-                limits::set_group(&group, limits)?;
+        if let Err(refused) = limits::set_group(&group, limits) {
+            if refused.at_odds {
+                // The kernel forgets a group a moment after it was removed, so this helps the next try.
+                let _ = remains::clear(&trees, &path, EMPTY_FOR);
             }
-            done => done?,
+            return Err(refused);
         }
         self.known().groups.insert(Arc::from(name), limits.io.clone());
         Ok(())
