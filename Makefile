@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help run test bench sim hunt lint fmt ci clean
+.PHONY: help run test bench sim hunt chaos lint fmt ci clean
 .DEFAULT_GOAL := help
 
 help: ## lists these targets
@@ -35,6 +35,12 @@ sim: ## plays 2,000 random worlds (SEED=7: that one, as a log; MINUTES=30: hunts
 
 hunt: ## asks properties of the core new questions (CASES=3000: so many each)
 	@PROPTEST_CASES=$(or $(CASES),3000) $(CARGO) test --quiet -p reconciler --features testing --test properties --test usage
+
+# Both at once: they mostly wait. Each change and trouble is a line.
+chaos: ## has all go wrong on real engines for ten minutes, with live-restore and without (SEED=7 MINUTES=30)
+	@tests/lab/setup test
+	@WINDLASS_CHAOS_ALOUD=1 WINDLASS_CHAOS_SEED=$(or $(SEED),$$(date +%s)) WINDLASS_CHAOS_MINUTES=$(or $(MINUTES),10) \
+		$(CARGO) test --test it -- --ignored --nocapture walk::chaos::chaos_with
 
 lint: ## what CI asks for before it tests: formatting and clippy
 	@$(CARGO) fmt --all --check

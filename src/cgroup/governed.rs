@@ -23,6 +23,7 @@ use super::files::{Above, Group, Refused};
 use super::hierarchy::{Hierarchy, Version, container_group, parent_group};
 use super::limits;
 use super::reach::{outer, reach};
+use super::remains::{self, EMPTY_FOR};
 use crate::peer::Lack;
 
 /// A command that looks once, or does one thing, has ended by then.
@@ -168,13 +169,21 @@ impl Governed {
             if group.exists() {
                 limits::set_group(&group, limits)?;
                 // It stays while anything is in it, and then it limits nothing.
-                let _ = trees.remove(&path);
+                if trees.remove(&path).is_err() && remains::clear(&trees, &path, EMPTY_FOR) > 0 {
+                    let _ = trees.remove(&path);
+                }
             }
             self.known().groups.remove(name);
             return Ok(());
         }
         trees.make(&path, &limits::controllers(limits)).map_err(of_host)?;
-        limits::set_group(&group, limits)?;
+        if let Err(refused) = limits::set_group(&group, limits) {
+            if refused.at_odds {
+                // The kernel forgets a group a moment after it was removed, so this helps the next try.
+                let _ = remains::clear(&trees, &path, EMPTY_FOR);
+            }
+            return Err(refused);
+        }
         self.known().groups.insert(Arc::from(name), limits.io.clone());
         Ok(())
     }

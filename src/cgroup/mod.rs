@@ -4,7 +4,7 @@
 //! engine believes, sets what the engine has no word for, and hears of what another hand writes. Read in
 //! this order: [`hierarchy`] (where the groups are), [`files`] (how they are read and written), one
 //! controller a file ([`cpu`], [`memory`], [`pids`], [`cpuset`], [`io`]: values to files and back),
-//! [`limits`] (those of a project, and of a container), [`Governed`] (who asks for all that), then
+//! [`limits`] (those of a project, and of a container), `remains` (groups of containers that are gone), [`Governed`] (who asks for all that), then
 //! [`sample`] (what containers use).
 
 pub mod cpu;
@@ -20,6 +20,7 @@ pub mod limits;
 pub mod memory;
 pub mod pids;
 mod reach;
+mod remains;
 pub mod sample;
 
 pub use governed::Governed;

@@ -80,12 +80,18 @@ impl Attester {
         }
     }
 
-    /// States something. All of it is durable in the journal already.
+    /// States something. All of it is durable in the journal already. So is the statement, where one
+    /// that a power cut took away would look like one that somebody removed: the first one of all,
+    /// and one that is due because of so many entries. The others are made anew at the next start.
     pub(super) fn state(&mut self, stated: Stated) -> Result<(), StoreError> {
+        let is_missed = self.bytes == 0 || stated.why == Why::Entries;
         let written = statement::signed(&self.key, &self.owner, stated)
             .map_err(std::io::Error::from)
             .and_then(|(_, line)| {
                 self.file.write_all(&line)?;
+                if is_missed {
+                    self.file.sync_data()?;
+                }
                 Ok(line.len() as u64)
             });
         match written {

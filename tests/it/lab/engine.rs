@@ -100,6 +100,31 @@ impl Engine {
         Self::launch(version, &["--live-restore"])
     }
 
+    /// One whose data are on a disk of their own, of so many MiB.
+    ///
+    /// # Errors
+    /// As for [`Engine::private`].
+    pub(crate) fn private_on_a_small_disk(version: Version, mib: u32) -> Result<Self, String> {
+        Self::launch(version, &[&format!("--data-mib={mib}")])
+    }
+
+    /// Takes all room that is left on the disk of its data, or gives that back.
+    pub(crate) fn fill_disk(&self, is_full: bool) {
+        let mounts = self.netns().replace("/ns/net", "/ns/mnt");
+        let ballast = format!("{}/data/ballast", self.dir());
+        // What is left in the end is less than a block; each write ends with the room.
+        let script = match is_full {
+            true => {
+                "for size in 1M 64k 4k; do dd if=/dev/zero bs=$size >>$0 || true; done; sync $0"
+            }
+            false => "rm -f $0",
+        };
+        let mut command = as_root("nsenter");
+        command.arg(format!("--mount={mounts}")).args(["sh", "-c", script, &ballast]);
+        let out = command.stdin(Stdio::null()).output().expect("nsenter starts");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+
     fn launch(version: Version, options: &[&str]) -> Result<Self, String> {
         if let Some(reason) = version.missing() {
             return Err(reason);
@@ -237,13 +262,34 @@ impl Engine {
         self.obey("start");
     }
 
+    /// The same, and whether it did: what was killed with it may keep it from starting at once.
+    pub(crate) fn try_start(&self) -> bool {
+        self.ask("start") == "ok"
+    }
+
+    /// The processes of this engine besides containers: dockerd, containerd, its shims.
+    pub(crate) fn helpers(&self) -> Vec<u32> {
+        let mounts = std::fs::read_to_string(format!("{}/mounts", self.dir())).unwrap_or_default();
+        let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let ours = |pid: &u32| {
+            std::fs::read_link(format!("/proc/{pid}/ns/mnt"))
+                .is_ok_and(|link| link.to_string_lossy() == mounts.trim())
+        };
+        pids.filter(ours).collect()
+    }
+
     fn obey(&self, verb: &str) {
+        assert_eq!(self.ask(verb), "ok", "engine: {verb}");
+    }
+
+    fn ask(&self, verb: &str) -> String {
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let stdin = control.stdin.as_mut().expect("the engine was not ended");
         writeln!(stdin, "{verb}").expect("the engine's script lives");
         let mut answer = String::new();
         control.stdout.read_line(&mut answer).expect("the engine's script answers");
-        assert_eq!(answer.trim(), "ok", "engine: {verb}");
+        answer.trim().to_owned()
     }
 
     /// Removes the containers whose control group is below `cgroup_root`, and that group.

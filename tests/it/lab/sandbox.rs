@@ -173,10 +173,15 @@ impl<'e> Sandbox<'e> {
 
     /// The same, with options of `setpriv`: `["--bounding-set", "-sys_admin"]`.
     pub(crate) fn spawn_with(&self, privileges: &[&str], args: &[&str]) -> Up {
+        self.spawn_by(privileges, &[], args)
+    }
+
+    /// The same, as what another program runs: `["prlimit", "--nofile=32"]`.
+    pub(crate) fn spawn_by(&self, privileges: &[&str], program: &[&str], args: &[&str]) -> Up {
         // The kernel ends it if this process is killed, when nothing is dropped.
         let mut command = Command::new("setpriv");
-        command.args(privileges);
-        command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_windlass")]);
+        command.args(privileges).args(["--pdeathsig", "KILL"]).args(program);
+        command.arg(env!("CARGO_BIN_EXE_windlass"));
         self.prepare(&mut command, args);
         Up::spawn(command)
     }

@@ -9,10 +9,12 @@
 //! [`nodes`] (several engines as one), [`outage`] (what may happen to one of them), [`surge`] (new ones start
 //! first), [`rollout`] (those that fail go back), [`requests`] (nobody notices), [`quota`] (what projects may use),
 //! [`audit`] (what is on record), [`usage`] (what is used).
+//! [`chaos`] has all of it go wrong at once, at random.
 //! [`proxy`] stands between a test's loop and an engine.
 
 mod apply;
 mod audit;
+mod chaos;
 mod crash;
 mod daemon;
 mod drift;

@@ -1,4 +1,4 @@
-//! A socket in front of an engine's: it can fall silent, lead elsewhere, and tell another time.
+//! A socket in front of an engine's: it can fall silent, be slow, lead elsewhere, and tell another time.
 //!
 //! The time is a matter of what is told, since no engine can be given a clock of its own: a time
 //! namespace shifts the clocks that count from the start of a machine and not the one that says what
@@ -8,9 +8,10 @@
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
@@ -26,6 +27,8 @@ pub(super) struct Valve {
     open: Mutex<Vec<UnixStream>>,
     /// How far ahead the engine's clock seems to be, in seconds.
     ahead_s: AtomicI64,
+    /// How late each piece of an answer comes, in milliseconds.
+    late_ms: AtomicU64,
 }
 
 impl Valve {
@@ -37,6 +40,11 @@ impl Valve {
     /// The engine's clock is so many seconds ahead from now on, or behind.
     pub(super) fn shift_clock(&self, ahead_s: i64) {
         self.ahead_s.store(ahead_s, Ordering::Relaxed);
+    }
+
+    /// Answers come so late from now on, piece by piece.
+    pub(super) fn slow(&self, late: Duration) {
+        self.late_ms.store(u64::try_from(late.as_millis()).unwrap_or(0), Ordering::Relaxed);
     }
 
     /// Leads to another engine from now on; what is connected is cut.
@@ -79,6 +87,9 @@ fn pass_on(mut from: UnixStream, mut to: UnixStream, whom: To, valve: &Valve) {
     while let Ok(length @ 1..) = from.read(&mut bytes[held..]) {
         let length = held + length;
         valve.pass();
+        if whom == To::Client {
+            thread::sleep(Duration::from_millis(valve.late_ms.load(Ordering::Relaxed)));
+        }
         let ahead_s = valve.ahead_s.load(Ordering::Relaxed);
         // A time may come in two pieces. No message ends within one.
         let whole = if ahead_s == 0 { length } else { length - unfinished(&bytes[..length]) };

@@ -284,6 +284,32 @@ fn quotas_are_lowered_from_within_on_version_two() {
     quotas_are_lowered_from_within(version!(Two));
 }
 
+#[test]
+fn what_a_killed_engine_left_keeps_no_quota_up() {
+    let kernel = version!(One);
+    let room = Sandbox::new(engine!(V20_10));
+    let with = |quota: &str, cpus: &str| {
+        let web = instance("web", &format!("{LIVE}\nresources: {{ cpus: {cpus} }}"));
+        room.spec("set.yaml", &(project(quota) + &*web));
+    };
+    with("{ cpus: 2 }", "1.5");
+    apply_well(&room);
+    // The group of a container that is gone, with its limit.
+    let group = format!("{}/{}", room.project(), "0".repeat(64));
+    let file = kernel.file(&room, &group, CPUS);
+    std::fs::create_dir(file.parent().expect("a group")).expect("made");
+    std::fs::write(&file, "150000").expect("written");
+    let held = Loop::hold(&room);
+    with("{ cpus: 1 }", "0.5");
+    drop(held.reread());
+    let cpus = || kernel.cpus(&room, room.project()).unwrap_or_default();
+    eventually("the quota is in force", LONG, || cpus() == "100000");
+    held.wait_until_settled();
+    assert!(!file.exists(), "what was left is gone");
+    held.stop();
+    assert_settled(&room);
+}
+
 /// Makes all control groups read-only for what it runs, as they are in most containers.
 const READ_ONLY: &str = r#"set -e
 awk '$5 ~ "^/sys/fs/cgroup" { print $5 }' /proc/self/mountinfo | sort -u >mounts
