@@ -309,8 +309,8 @@ impl Checks {
     ) -> Before {
         let snapshot = world.engine.snapshot();
         self.turns.look(snapshot, &world.nodes);
-        let known = known && !self.ending.contains(object);
-        let turn = known.then(|| Turns::before(snapshot, &world.nodes, object)).flatten();
+        let is_of_turns = known && !self.ending.contains(object);
+        let turn = is_of_turns.then(|| Turns::before(snapshot, &world.nodes, object)).flatten();
         let sets_group = matches!(action, Action::SetGroup { .. });
         if sets_group && !known {
             self.quotas.came_late();
