@@ -14,7 +14,7 @@ use super::replica::{Replica, Work};
 use super::slots::bound;
 use super::turns::serves;
 use super::{ChangeKind, Round};
-use crate::model::ids::Name;
+use crate::model::ids::{Name, ReplicaKey};
 use crate::model::observed::{ContainerState, HealthState};
 use crate::model::quantity::Span;
 use crate::model::rollout::Outcome;
@@ -140,15 +140,27 @@ impl<'a> Round<'a> {
         self.try_commit(replica, Work { kind, cause, actions, after: vec![] })
     }
 
-    /// Whether the container in force cannot start beside the one that goes on, since both have one
-    /// host port: nobody knew that the other one runs when it was made.
+    /// Whether the container in force cannot start, since one that goes on has one of its host ports:
+    /// nobody knew that the other one runs when it was made. That may be another replica's, too.
     pub(super) fn collides(&self, replica: &Replica<'a, '_>, target: &Located) -> bool {
-        let spec = &replica.instance.declared.spec;
-        let Some(best) = best(&replica.others).filter(|_| starts_first(spec)) else { return false };
-        let taken = &best.container.config.ports;
-        !is_running(target)
-            && bound(&target.container.config.ports)
-                .any(|port| bound(taken).any(|other| other == port))
+        let instance = replica.instance.key;
+        let own = &target.container.config.ports;
+        if is_running(target) || bound(own).next().is_none() {
+            return false;
+        }
+        let first = ReplicaKey::new(instance.clone(), 0);
+        let of_it = self.snapshot.containers.range(first..);
+        let others = of_it
+            .take_while(|(key, _)| key.instance == *instance)
+            .filter(|(key, _)| *key != replica.key)
+            .flat_map(|(_, located)| located)
+            .filter(|at| at.node == target.node && is_running(at));
+        let goes_on = best(&replica.others);
+        let goes_on = goes_on.filter(|_| starts_first(&replica.instance.declared.spec));
+        others.chain(goes_on).any(|at| {
+            let taken = &at.container.config.ports;
+            bound(own).any(|port| bound(taken).any(|other| other == port))
+        })
     }
 
     /// Stops what the replica left on another node and what does not go on, before another one

@@ -14,7 +14,7 @@ use super::containers::is_running;
 use super::exchange::starts_first;
 use super::replica::{Instance, Replica};
 use crate::model::ids::{Key, ObjectId, ReplicaKey};
-use crate::model::observed::{ContainerState, HealthState};
+use crate::model::observed::{ContainerState, HealthState, Reach};
 use crate::model::snapshot::{Located, Snapshot};
 use crate::model::spec::{InstanceSpec, Power, Restart};
 use crate::report::Reason;
@@ -47,7 +47,12 @@ impl Standing {
                 beside.insert(replica.clone(), live);
                 continue;
             }
-            if !works && located.iter().any(Located::may_be_ready) {
+            // What is on a node that is silent may have gone since.
+            let answers = |at: &&Located| {
+                let seen = snapshot.nodes.get(&at.node);
+                seen.is_some_and(|seen| seen.reach == Reach::Reachable)
+            };
+            if !works && located.iter().filter(answers).any(Located::may_be_ready) {
                 away.remove(replica);
             }
             // Who knows what comes of what is under way.

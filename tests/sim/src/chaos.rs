@@ -142,6 +142,9 @@ fn drift(world: &mut World) {
             _ => {}
         }
         let Some(found) = engine.containers.get_mut(&id) else { return };
+        if found.state == ContainerState::Removing {
+            return;
+        }
         match what {
             7 => found.state = ContainerState::Paused { since: now },
             8 => found.state = ContainerState::Running { since: now },
