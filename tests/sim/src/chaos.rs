@@ -10,7 +10,7 @@ use reconciler::model::groups::Groups;
 use reconciler::model::health::Probed;
 use reconciler::model::ids::{ContainerId, ImageId, Key, Name, ReplicaKey};
 use reconciler::model::journal::Entry;
-use reconciler::model::observed::{ContainerState, Limits};
+use reconciler::model::observed::{ContainerState, Limits, ObservedContainer};
 use reconciler::model::suspend::Target;
 
 use crate::law::Mood;
@@ -131,6 +131,11 @@ fn drift(world: &mut World) {
     let number = world.dice.between(0, 1000);
     world.say(&format!("another hand, {what} on {node}"));
     world.disturb(&node, |now, engine| {
+        // What is being removed does not come back.
+        let is_going = |found: &ObservedContainer| found.state == ContainerState::Removing;
+        if engine.containers.get(&id).is_some_and(is_going) {
+            return;
+        }
         match what {
             0..=2 => return engine.end(now, &id, 137),
             3 => return engine.end(now, &id, 0),
@@ -142,9 +147,6 @@ fn drift(world: &mut World) {
             _ => {}
         }
         let Some(found) = engine.containers.get_mut(&id) else { return };
-        if found.state == ContainerState::Removing {
-            return;
-        }
         match what {
             7 => found.state = ContainerState::Paused { since: now },
             8 => found.state = ContainerState::Running { since: now },
