@@ -25,6 +25,8 @@
 mod attest;
 pub mod export;
 mod file;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod key;
 mod line;
 mod mask;

@@ -6,6 +6,8 @@
 //! told and left out.
 
 mod code;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,4 @@
+//! See `windlass::fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| windlass::fuzzing::archives(data));
