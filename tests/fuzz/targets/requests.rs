@@ -1,4 +1,4 @@
-//! See `windlass::fuzzing`.
+//! The target `requests`: see `windlass::fuzzing`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| windlass::fuzzing::requests(data));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| windlass::fuzzing::run("requests", input));

@@ -79,7 +79,8 @@ fn play(target: &str) {
     let kept = repository().join("target/fuzz-found");
     fs::create_dir_all(&kept).expect("a directory");
     let kept = kept.join(target);
-    fs::copy(&input, &kept).expect("the input");
+    // There is none if it did not come to the first one.
+    let _ = fs::copy(&input, &kept);
     let said = String::from_utf8_lossy(&out.stderr);
     let said: Vec<&str> = said.lines().collect();
     let said = said[said.len().saturating_sub(20)..].join("\n");
@@ -107,7 +108,7 @@ fn child() {
 
     let dir = repository().join("tests/fuzz/corpus").join(&target);
     let corpus = files(&dir);
-    assert!(corpus.len() >= 3, "{} has {} inputs", dir.display(), corpus.len());
+    assert!(!corpus.is_empty(), "{} has no inputs", dir.display());
     for input in &corpus {
         one(&target, input, &at);
     }
