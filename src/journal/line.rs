@@ -10,13 +10,13 @@
 use std::fmt;
 
 use reconciler::model::ids::hex;
-use reconciler::model::journal::Stamped;
+use reconciler::model::journal::{SCHEMA_VERSION, Stamped};
 use serde::Deserialize;
 use sha2::Digest as _;
 
-/// Version of the layout. A higher one is refused: it was written by a newer windlass. Version 1 had
-/// neither salts nor signed checkpoints.
-pub const FORMAT_VERSION: u32 = 2;
+/// Version of the layout and of what entries say. A higher one is refused: it was written by a newer
+/// windlass. Version 1 had neither salts nor signed checkpoints.
+pub const FORMAT_VERSION: u32 = SCHEMA_VERSION as u32;
 
 /// The first version with signed checkpoints.
 pub(super) const SIGNED_SINCE: u32 = 2;

@@ -20,3 +20,6 @@ pub use self::touched::{RecordKey, Touched, diff, touched, writes};
 pub use self::usage::SledUsage;
 pub use self::values::RECORD_VERSION;
 pub use self::writer::StoreWriter;
+
+#[cfg(test)]
+pub(crate) use self::usage::tests::sample as used_sample;

@@ -5,16 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use reconciler::model::ids::{ContainerId, ImageName, Key, Name};
+use reconciler::model::journal::SCHEMA_VERSION;
 use reconciler::model::record::Records;
 use reconciler::ports::Write;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-use crate::files::{Trouble, failed};
+use crate::files::{Trouble, failed, newer};
 
-/// Version of the form of values. A higher one is refused: it was written by a newer windlass.
-pub const RECORD_VERSION: u8 = 1;
+/// Version of what values say. A higher one is refused: it was written by a newer windlass.
+pub const RECORD_VERSION: u8 = SCHEMA_VERSION;
 
 const COMMON: &str = "common";
 pub(super) const HEAD: &str = "head";
@@ -83,14 +84,14 @@ impl Values<'_> {
 
     pub(super) fn decode<T: DeserializeOwned>(&self, key: &[u8], value: &[u8]) -> Result<T, Trouble> {
         match value.split_first() {
-            Some((&RECORD_VERSION, json)) => {
+            Some((&(1..=RECORD_VERSION), json)) => {
                 serde_json::from_slice(json).map_err(|error| self.unreadable(key, error))
             }
             Some((&version, _)) if version > RECORD_VERSION => {
                 let message = format!(
-                    "record `{}` has version {version}, this windlass reads up to \
-                     {RECORD_VERSION}: it was written by a newer windlass, use that one",
-                    String::from_utf8_lossy(key)
+                    "record `{}` has version {version}; {}",
+                    String::from_utf8_lossy(key),
+                    newer(RECORD_VERSION.into())
                 );
                 Err(failed("read store", self.path, message).into())
             }
