@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help run test bench sim lint fmt ci clean
+.PHONY: help run test bench sim fuzz lint fmt ci clean
 .DEFAULT_GOAL := help
 
 help: ## lists these targets
@@ -33,14 +33,19 @@ SIM := $(CARGO) run --profile sim --quiet -p sim --
 sim: ## plays 2,000 random worlds (SEED=7: that one, as a log; MINUTES=30: hunts for so long)
 	@$(if $(SEED),$(SIM) --aloud --seed $(SEED),$(if $(MINUTES),$(SIM) --minutes $(MINUTES) --from $$(date +%s)000,$(SIM) --seeds 0..2000))
 
+fuzz: ## hunts for inputs that windlass cannot bear (TARGET=specs: that one; MINUTES=30: each so long)
+	@tests/fuzz/run $(or $(TARGET),all) $(or $(MINUTES),5)
+
 lint: ## what CI asks for before it tests: formatting and clippy
 	@$(CARGO) fmt --all --check
 	@$(CARGO) fmt --manifest-path tests/peers/Cargo.toml --check
+	@$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 fmt: ## formats the sources
 	@$(CARGO) fmt --all
 	@$(CARGO) fmt --manifest-path tests/peers/Cargo.toml
+	@$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml
 
 ci: ## all that CI does
 	@.ci/run

@@ -35,7 +35,11 @@ pub(super) fn compose(input: &[u8]) {
         match import(text, "compose.yaml", &world) {
             Ok(made) => {
                 for (name, text) in made.files {
-                    assert!(written(&text).is_ok(), "{name} is no YAML: {:?}\n{text}", written(&text));
+                    assert!(
+                        written(&text).is_ok(),
+                        "{name} is no YAML: {:?}\n{text}",
+                        written(&text)
+                    );
                 }
                 made.notes.iter().for_each(|note| assert!(!note.to_string().is_empty()));
             }

@@ -37,18 +37,21 @@ pub(crate) fn specs(input: &[u8]) {
         })
         .collect();
     // A restart knows what was in force before, though no file can be read.
-    let restored = held.iter().map(|held| {
-        held.as_ref().map(|held| Held::restore(&held.stored, Path::new("/specs")))
-    });
+    let restored = held
+        .iter()
+        .map(|held| held.as_ref().map(|held| Held::restore(&held.stored, Path::new("/specs"))));
     let restored: Vec<_> = restored.collect();
     let before = settled(&names, names.iter().map(|_| Now::Unknown("gone")), borrowed(&held));
     let after = settled(&names, names.iter().map(|_| Now::Unknown("gone")), borrowed(&restored));
     assert_eq!(before.desired, after.desired, "a restart changes what is in force");
 
     let next = versions.iter().cycle().skip(1).zip(&names);
-    let next = next.enumerate().map(|(index, (version, _))| {
-        if index + 1 == names.len() { Now::Gone } else { Now::Read(version) }
-    });
+    let next =
+        next.enumerate().map(
+            |(index, (version, _))| {
+                if index + 1 == names.len() { Now::Gone } else { Now::Read(version) }
+            },
+        );
     settled(&names, next, borrowed(&held));
 }
 

@@ -121,10 +121,13 @@ fn state_directories_of_each_version_are_taken_up() {
             assert_eq!(opened.seq, seq + u64::from(version < SCHEMA_VERSION), "{attempt}");
             assert_eq!(opened.store.load().unwrap(), (opened.records, opened.seq));
         }
-        let newest = fs::read_dir(dir.path().join("journal")).unwrap().map(|file| {
-            file.unwrap().path()
-        });
-        let newest = newest.filter(|path| path.extension().is_some_and(|end| end == "jsonl")).max();
+        let newest =
+            fs::read_dir(dir.path().join("journal")).unwrap().map(|file| file.unwrap().path());
+        // Signed checkpoints stand beside the segments.
+        let is_segment = |path: &PathBuf| {
+            path.file_stem().is_some_and(|name| name.to_string_lossy().parse::<u64>().is_ok())
+        };
+        let newest = newest.filter(is_segment).max();
         let text = fs::read_to_string(newest.unwrap()).unwrap();
         assert!(text.contains(&format!("\"version\":{SCHEMA_VERSION}")), "{text}");
     }
@@ -176,7 +179,8 @@ fn what_a_newer_windlass_wrote_is_refused_and_stays_as_it_is() {
     let segment = "journal/0000000000000001.jsonl";
     let (by_file, by_journal) = (today(), today());
     let file = by_file.path().join("version");
-    fs::write(&file, format!("{{\"version\":{later},\"windlass\":\"7.5.3\",\"more\":[]}}")).unwrap();
+    fs::write(&file, format!("{{\"version\":{later},\"windlass\":\"7.5.3\",\"more\":[]}}"))
+        .unwrap();
     let path = by_journal.path().join(segment);
     let text = fs::read_to_string(&path).unwrap();
     let header = format!("\"version\":{ours}");
@@ -226,7 +230,9 @@ fn records_of_a_later_version_are_refused() {
     let rebuilt = rebuild(dir.path(), None).map(drop).unwrap_err().to_string();
     for said in [opened, rebuilt] {
         let (later, ours) = (SCHEMA_VERSION + 1, SCHEMA_VERSION);
-        let what = format!("record `instance/shop/new` has version {later}; this windlass reads 1 to {ours}");
+        let what = format!(
+            "record `instance/shop/new` has version {later}; this windlass reads 1 to {ours}"
+        );
         assert!(said.contains(&what) && said.contains("use that one"), "{said}");
     }
     assert_eq!(others(dir.path()), before);
@@ -257,7 +263,8 @@ fn what_is_written_today_is_what_its_version_says() {
     };
     assert_eq!(entries(room.path()), entries(&kept), "{advice}");
     let raw = |dir: &Path| {
-        let text = fs::read_to_string(dir.join("journal/0000000000000001.jsonl")).unwrap_or_default();
+        let text =
+            fs::read_to_string(dir.join("journal/0000000000000001.jsonl")).unwrap_or_default();
         let entry = |line: &str| line.split_once("\"entry\":").map(|(_, rest)| rest.to_owned());
         let without_sum = |rest: String| rest.rsplit_once(",\"sum\":").map(|(e, _)| e.to_owned());
         text.lines().filter_map(entry).filter_map(without_sum).collect::<Vec<_>>()

@@ -13,7 +13,6 @@ use super::diff;
 use super::usage::fuzzing::{block, marks};
 use super::values::{Changes, Gathered, Values};
 
-
 /// Reads the lines of an input as keys with their values: `instance/shop/web`, a tabulator, the version, a
 /// tabulator, JSON. A key that begins with `usage/` has a value of what was used, in hexadecimal digits.
 pub(crate) fn records(input: &[u8]) {
@@ -49,7 +48,10 @@ pub(crate) fn records(input: &[u8]) {
     }
     for (key, value) in changes.0 {
         let value = value.expect("nothing is removed");
-        store.gather(&key, &value, &mut again).map_err(|trouble| trouble.error).expect("as written");
+        store
+            .gather(&key, &value, &mut again)
+            .map_err(|trouble| trouble.error)
+            .expect("as written");
     }
     assert_eq!(again.records, records, "what is written is what is read");
     let json = serde_json::to_vec(&records).expect("a checkpoint");

@@ -82,7 +82,11 @@ impl Values<'_> {
         Trouble::damage(failed("read store", self.path, message))
     }
 
-    pub(super) fn decode<T: DeserializeOwned>(&self, key: &[u8], value: &[u8]) -> Result<T, Trouble> {
+    pub(super) fn decode<T: DeserializeOwned>(
+        &self,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<T, Trouble> {
         match value.split_first() {
             Some((&(1..=RECORD_VERSION), json)) => {
                 serde_json::from_slice(json).map_err(|error| self.unreadable(key, error))
