@@ -17,12 +17,15 @@ use windlass::fuzzing::{TARGETS, run};
 use self::mutate::Mutator;
 use crate::lab::repository;
 
-/// Mutations of each target, in all: some seconds in a debug build.
+/// Mutations of a target: some seconds in a debug build.
 const MUTATIONS: u32 = 2_500;
 
-/// Targets whose inputs cost more get fewer: a script is run about a dozen objects, a request has a
-/// daemon begun for it, a journal is files.
+/// For a request a daemon is begun, and a journal is files.
 const MUTATIONS_COSTLY: u32 = 600;
+
+/// A script is run about several objects, twice and with a trace, and some use up all of their
+/// operations.
+const MUTATIONS_OF_SCRIPTS: u32 = 200;
 
 /// The seed. Another one is no better; that it is always the same makes a failure appear twice.
 const SEED: u64 = 0x77_69_6e_64_6c_61_73_73;
@@ -114,8 +117,12 @@ fn child() {
     }
     let words = fs::read_to_string(repository().join("tests/fuzz/words").join(&target));
     let mut mutator = Mutator::new(SEED, &corpus, &words.unwrap_or_default());
-    let costly = ["journal", "policies", "requests"].contains(&&*target);
-    for _ in 0..if costly { MUTATIONS_COSTLY } else { MUTATIONS } {
+    let mutations = match &*target {
+        "policies" => MUTATIONS_OF_SCRIPTS,
+        "journal" | "requests" => MUTATIONS_COSTLY,
+        _ => MUTATIONS,
+    };
+    for _ in 0..mutations {
         one(&target, &mutator.next(), &at);
     }
 }
