@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help run test bench sim fuzz lint fmt ci clean
+.PHONY: help run test bench sim hunt fuzz lint fmt ci clean
 .DEFAULT_GOAL := help
 
 help: ## lists these targets
@@ -32,6 +32,9 @@ SIM := $(CARGO) run --profile sim --quiet -p sim --
 
 sim: ## plays 2,000 random worlds (SEED=7: that one, as a log; MINUTES=30: hunts for so long)
 	@$(if $(SEED),$(SIM) --aloud --seed $(SEED),$(if $(MINUTES),$(SIM) --minutes $(MINUTES) --from $$(date +%s)000,$(SIM) --seeds 0..2000))
+
+hunt: ## asks properties of the core new questions (CASES=3000: so many each)
+	@PROPTEST_CASES=$(or $(CASES),3000) $(CARGO) test --quiet -p reconciler --features testing --test properties --test usage
 
 fuzz: ## hunts for inputs that windlass cannot bear (TARGET=specs: that one; MINUTES=30: each so long)
 	@tests/fuzz/run $(or $(TARGET),all) $(or $(MINUTES),5)

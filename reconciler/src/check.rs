@@ -12,6 +12,7 @@ use crate::model::desired::{Declared, RootState};
 use crate::model::fence::{Rules, Way};
 use crate::model::ids::{Key, Name, ObjectId, ReplicaKey};
 use crate::model::observed::{ContainerState, MountFrom, Reach};
+use crate::model::record::Life;
 use crate::model::snapshot::Snapshot;
 use crate::model::spec::{InstanceSpec, Order, Power, Restart};
 use crate::plan::{Plan, address_of};
@@ -281,7 +282,10 @@ impl<'a> Check<'a> {
             Action::RemoveContainer { for_good: false, .. } => {
                 if declared.is_none() {
                     self.violation(step, "nothing comes in its place, and it is not counted so");
-                } else if !others && !held.get(index).is_some_and(|found| found.is_going) {
+                } else if !others
+                    && !held.get(index).is_some_and(|found| found.is_going)
+                    && !self.has_ended(&step.object)
+                {
                     self.violation(step, "nothing is there to take its place");
                 }
             }
@@ -326,6 +330,20 @@ impl<'a> Check<'a> {
             | Action::CreateNetwork { .. }
             | Action::RemoveNetwork { .. }
             | Action::RemoveCopy { .. } => {}
+        }
+    }
+
+    /// Whether what the replica was declared to do is done: what is left of it may go, and nothing
+    /// comes.
+    fn has_ended(&self, object: &ObjectId) -> bool {
+        let ObjectId::Replica(replica) = object else { return false };
+        let record = self.snapshot.records.instances.get(&replica.instance);
+        let record = record.and_then(|record| record.replicas.get(&replica.ordinal));
+        let restart = self.declared(replica).map(|declared| declared.spec.restart);
+        match record.map(|record| &record.life) {
+            Some(Life::Completed { .. }) => restart.is_some_and(|it| it != Restart::Always),
+            Some(Life::Failed { .. }) => restart == Some(Restart::Never),
+            Some(Life::New | Life::Started | Life::Stopped) | None => false,
         }
     }
 

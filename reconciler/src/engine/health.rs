@@ -59,6 +59,8 @@ struct Track {
     reason: String,
     /// How it is asked, if windlass asks.
     asked: Option<Asked>,
+    /// Whether a check of this run came to an end, however it did.
+    answered: bool,
 }
 
 /// A check that windlass runs.
@@ -84,7 +86,13 @@ enum Next {
 
 impl Track {
     fn new(run: Timestamp, state: HealthState, now: Timestamp) -> Self {
-        Self { run, state, since: now, reason: String::new(), asked: None }
+        let (reason, asked, answered) = (String::new(), None, false);
+        Self { run, state, since: now, reason, asked, answered }
+    }
+
+    fn note(&self) -> HealthNote {
+        let (since, reason) = (self.since, self.reason.clone());
+        HealthNote { since, reason, is_awaited: self.asked.is_some() && !self.answered }
     }
 
     /// Notes another state, and whether it is news.
@@ -255,12 +263,13 @@ impl Engine {
                         track.turn(now, at.container.health, String::new());
                     }
                 }
+                let note = track.note();
+                let told = |note: &HealthNote| (note.since, note.is_awaited);
                 if std::mem::replace(&mut at.container.health, track.state) != track.state
-                    || notes_before.get(&place).map(|note| note.since) != Some(track.since)
+                    || notes_before.get(&place).map(told) != Some(told(&note))
                 {
                     self.memo.touch(&replica.instance);
                 }
-                let note = HealthNote { since: track.since, reason: track.reason.clone() };
                 notes.insert(place.clone(), note);
                 watched.tracks.insert(place, track);
             }
@@ -324,7 +333,8 @@ impl Engine {
         }
         let came_up = |track: &Track| track.asked.as_ref().is_some_and(|asked| asked.came_up);
         let before = came_up(track);
-        let news = track.take(now, result);
+        let is_first = !std::mem::replace(&mut track.answered, true);
+        let news = track.take(now, result) || is_first;
         let came_up_now = !before && came_up(track);
         if let Some(asked) = &mut track.asked {
             let at = asked.next_at(now, came_up_now, &place);

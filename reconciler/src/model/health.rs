@@ -54,6 +54,9 @@ pub struct HealthNote {
     pub since: Timestamp,
     /// Why, where that is known: `GET / answered 500 (3 of 3)`. Empty if not.
     pub reason: String,
+    /// Whether nothing was found out about this run yet: windlass runs its check, and has just begun
+    /// to look. What is not known to be ready is not known to be away either.
+    pub is_awaited: bool,
 }
 
 /// The last that a container printed before it ended.

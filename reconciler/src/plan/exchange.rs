@@ -184,6 +184,34 @@ impl<'a> Round<'a> {
         if let Some(reason) = going.iter().find_map(|at| self.is_named(key, at)) {
             return self.wait(replica.object, Some(replica.node), reason);
         }
+        let row = self.ends_of(replica, going);
+        self.tidy(replica, row);
+    }
+
+    /// While the replica waits for its next container, one of those that run is enough: the others
+    /// are another hand's copies, or what an unfinished replacement left. They count as second
+    /// containers, so replicas that have some would wait for each other for ever. Returns whether
+    /// that takes a step.
+    pub(super) fn thin_out(&mut self, replica: &Replica<'a, '_>) -> bool {
+        let runs = || replica.all.iter().filter(|at| is_running(at));
+        let all: Vec<&Located> = runs().collect();
+        let newest = runs().max_by_key(|at| at.container.identity.incarnation);
+        let Some(stays) = best(&all).or(newest) else { return false };
+        let answers = |at: &&&Located| self.blocked_node(&at.node).is_none();
+        let mut goes: Vec<&Located> =
+            all.iter().filter(|at| at.id != stays.id).filter(answers).copied().collect();
+        goes.sort_by_key(|at| (at.node != *replica.node, &at.node, &at.id));
+        let Some(first) = goes.first() else { return false };
+        let node = &first.node;
+        let going: Vec<&Located> = goes.iter().copied().filter(|at| at.node == *node).collect();
+        let (cause, actions) = (self.why_gone(node), self.ends_of(replica, &going));
+        let work = Work { kind: ChangeKind::Tidy, cause, actions, after: vec![] };
+        self.try_commit_on(replica, node, work).is_ok()
+    }
+
+    /// What ends and removes these containers; those that serve have time to finish what they do.
+    fn ends_of(&self, replica: &Replica<'a, '_>, going: &[&'a Located]) -> Vec<Action> {
+        let key = replica.instance.key;
         let spec = &replica.instance.declared.spec;
         let is_asked = self.snapshot.desired.links.values().any(|link| link.spec.to == *key);
         let row = going.iter().flat_map(|at| {
@@ -196,7 +224,7 @@ impl<'a> Round<'a> {
             }
             stop.into_iter().chain([remove(at)])
         });
-        self.tidy(replica, row.collect());
+        row.collect()
     }
 }
 

@@ -29,6 +29,7 @@ impl<'a> Round<'a> {
             self.successor(replica, kind, cause).and_then(|work| self.try_commit(replica, work));
         if let Err(reason) = done
             && !self.keep_alive(replica)
+            && !self.thin_out(replica)
         {
             self.wait_to(kind, replica.object, Some(replica.node), reason);
         }

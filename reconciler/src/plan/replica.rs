@@ -357,6 +357,7 @@ impl<'a> Round<'a> {
                 if power.starts {
                     match self.goes_on(replica, &replica.others, true) {
                         Ok(goes_on) => kept = goes_on.or(ended),
+                        Err(_) if self.thin_out(replica) => return,
                         Err(reason) => {
                             return self.wait(replica.object, Some(replica.node), reason);
                         }

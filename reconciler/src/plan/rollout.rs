@@ -268,6 +268,8 @@ impl<'a> Round<'a> {
                     Some(reason).filter(|why| !why.is_empty()).unwrap_or_else(plain),
                 );
             }
+            // Its time may be over; first it is asked.
+            HealthState::Starting if self.is_awaited(at) => return Doing::Starting,
             HealthState::Starting => return self.before_deadline(spec, record),
             HealthState::None | HealthState::Unknown => {}
         }

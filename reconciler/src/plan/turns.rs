@@ -141,6 +141,13 @@ impl Round<'_> {
         if !serves(&replica.instance.declared.spec) {
             return Ok(());
         }
+        let ends = |at: &&Located| actions.iter().any(|action| ends(action, at));
+        let serves_on = |at: &Located| at.may_be_ready() && !ends(&at);
+        let awaited = replica.all.iter().filter(ends).find(|at| self.is_awaited(at));
+        if let Some(at) = awaited.filter(|_| !replica.all.iter().any(serves_on)) {
+            let what = format!("the first check of {}", at.container.name);
+            return Err(Reason::WaitingOn { what });
+        }
         if takes_away(replica.all, actions) {
             self.room_to_be_away(replica.instance, replica.key)?;
         }
@@ -164,6 +171,15 @@ impl Round<'_> {
         if beside {
             let planned = standing.beside.entry(replica.key.clone()).or_default();
             *planned = (*planned).max(1);
+        }
+    }
+
+    /// Whether windlass has just begun to look at a container, so that its check says nothing yet: it
+    /// may serve.
+    pub(super) fn is_awaited(&self, at: &Located) -> bool {
+        at.starts() && {
+            let note = self.snapshot.health.get(&(at.node.clone(), at.id.clone()));
+            note.is_some_and(|note| note.is_awaited)
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::FakeEngine;
+use super::{FakeEngine, NEVER_WELL};
 use crate::model::health::Probed;
 use crate::model::ids::{ContainerId, Key, Name, ObjectId, ReplicaKey};
 use crate::model::observed::{ContainerState, ObservedContainer};
@@ -137,7 +137,8 @@ fn is_ready(snapshot: &Snapshot, nodes: &Nodes, replica: &ReplicaKey) -> bool {
     containers(nodes, replica).any(|(_, id, engine, container)| {
         let runs = matches!(container.state, ContainerState::Running { .. });
         let felt = engine.health.get(replica);
-        let is_well = !matches!(felt, Some(Probed::Unhealthy { .. }));
+        let is_bad = container.config.env.contains_key(NEVER_WELL);
+        let is_well = !is_bad && !matches!(felt, Some(Probed::Unhealthy { .. }));
         let looks_so = known.into_iter().flatten().any(|at| at.id == *id && at.may_be_ready());
         runs && (is_well || looks_so)
     })

@@ -410,6 +410,7 @@ fn add_container(snapshot: &mut Snapshot, of: &Container) -> Result<(), String> 
     let note = HealthNote {
         since: NOW - Duration::from_secs(of.health_s),
         reason: of.health_reason.clone(),
+        is_awaited: of.awaited,
     };
     snapshot.health.insert((of.node.clone(), id.clone()), note);
     let located = Located { node: of.node.clone(), id, container };

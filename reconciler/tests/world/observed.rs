@@ -85,6 +85,9 @@ pub(super) struct Container {
     pub(super) health_reason: String,
     #[serde(default = "hour")]
     pub(super) health_s: u64,
+    /// Whether its check is still to say something for the first time.
+    #[serde(default)]
+    pub(super) awaited: bool,
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,
     /// Its group below its node's own, if not that of its project.

@@ -126,7 +126,7 @@ fn drift(world: &mut World) {
         .collect();
     let Some((node, id)) = world.dice.one(&all).cloned() else { return };
     let what = world.dice.index(14);
-    let copy = format!("{COPY}{}", world.dice.between(0, 1000));
+    let number = world.dice.between(0, 1000);
     world.say(&format!("another hand, {what} on {node}"));
     world.disturb(&node, |now, engine| {
         match what {
@@ -136,14 +136,14 @@ fn drift(world: &mut World) {
                 engine.containers.remove(&id);
                 return;
             }
-            6 => return engine.copy(&id, &copy),
+            6 => return engine.copy(&id, &format!("{COPY}{number}")),
             _ => {}
         }
         let Some(found) = engine.containers.get_mut(&id) else { return };
         match what {
             7 => found.state = ContainerState::Paused { since: now },
             8 => found.state = ContainerState::Running { since: now },
-            9 => found.name = copy,
+            9 => found.name = format!("renamed-{number}"),
             10 => found.config.limits = Limits { memory: 7 << 20, ..Limits::default() },
             11 => "always".clone_into(&mut found.config.restart_policy),
             12 => found.image = ImageId(Arc::from("sha256:other")),
