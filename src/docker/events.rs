@@ -133,11 +133,11 @@ fn tell(
 /// What an event means to us, if it means anything.
 pub(super) fn meant(owner: &OwnerId, event: EventMessage) -> Option<NodeEvent> {
     let actor = event.actor.unwrap_or_default();
-    match event.typ? {
-        EventMessageTypeEnum::CONTAINER if event.action.as_deref() == Some(COMMIT) => {
+    match event.typ {
+        Some(EventMessageTypeEnum::CONTAINER) if event.action.as_deref() == Some(COMMIT) => {
             Some(NodeEvent::Images)
         }
-        EventMessageTypeEnum::CONTAINER => {
+        Some(EventMessageTypeEnum::CONTAINER) => {
             // An event filter by label would hold for images and volumes too, which have none.
             let attributes = actor.attributes.unwrap_or_default();
             if attributes.get(labels::OWNER) != Some(&owner.0) {
@@ -146,9 +146,9 @@ pub(super) fn meant(owner: &OwnerId, event: EventMessage) -> Option<NodeEvent> {
             let id = ContainerId(Arc::from(actor.id?));
             Some(NodeEvent::Container { id, replica: labels::replica(&attributes) })
         }
-        EventMessageTypeEnum::IMAGE => Some(NodeEvent::Images),
-        EventMessageTypeEnum::VOLUME => Some(NodeEvent::Volumes),
-        EventMessageTypeEnum::NETWORK => Some(NodeEvent::Networks),
+        Some(EventMessageTypeEnum::IMAGE) => Some(NodeEvent::Images),
+        Some(EventMessageTypeEnum::VOLUME) => Some(NodeEvent::Volumes),
+        Some(EventMessageTypeEnum::NETWORK) => Some(NodeEvent::Networks),
         _ => None,
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn specs(input: &[u8]) {
     let versions: Vec<_> = parts.iter().map(|part| Arc::new(version(part, &beside))).collect();
 
     let none = || versions.iter().map(|_| None);
-    let first = settled(&names, versions.iter().map(|v| Now::Read(v)), none().collect());
+    let first = settled(&names, versions.iter().map(Now::Read), none().collect());
     let held: Vec<Option<Held>> = versions
         .iter()
         .zip(first.choices.iter().zip(&first.images))

@@ -27,7 +27,7 @@ const MUTATIONS_COSTLY: u32 = 600;
 /// operations.
 const MUTATIONS_OF_SCRIPTS: u32 = 200;
 
-/// The seed. Another one is no better; that it is always the same makes a failure appear twice.
+/// The seed, if [`OTHER_SEED`] says no other one. That it is always the same makes a failure appear twice.
 const SEED: u64 = 0x77_69_6e_64_6c_61_73_73;
 
 /// Address space, in bytes. Without any input the process has about 400 MB, mostly of stacks and of
@@ -40,6 +40,9 @@ const CPU_S_MAX: u64 = 150;
 /// Processor time of one input, in seconds. The worst ones are scripts that use all of their
 /// operations on each object, a second in a debug build.
 const INPUT_CPU_S_MAX: i64 = 15;
+
+/// Has other mutations played: `WINDLASS_FUZZ_SEED=7 cargo test --test it -- fuzz::`.
+const OTHER_SEED: &str = "WINDLASS_FUZZ_SEED";
 
 /// Says to the process for a target which one, and where it keeps the input that it is at.
 const TARGET: &str = "WINDLASS_FUZZ_TARGET";
@@ -116,7 +119,8 @@ fn child() {
         one(&target, input, &at);
     }
     let words = fs::read_to_string(repository().join("tests/fuzz/words").join(&target));
-    let mut mutator = Mutator::new(SEED, &corpus, &words.unwrap_or_default());
+    let seed = std::env::var(OTHER_SEED).ok().and_then(|digits| digits.parse().ok());
+    let mut mutator = Mutator::new(seed.unwrap_or(SEED), &corpus, &words.unwrap_or_default());
     let mutations = match &*target {
         "policies" => MUTATIONS_OF_SCRIPTS,
         "journal" | "requests" => MUTATIONS_COSTLY,
