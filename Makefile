@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help run test bench sim hunt chaos lint fmt ci clean
+.PHONY: help run test bench sim hunt chaos fuzz lint fmt ci clean
 .DEFAULT_GOAL := help
 
 help: ## lists these targets
@@ -42,14 +42,19 @@ chaos: ## has all go wrong on real engines for ten minutes, with live-restore an
 	@WINDLASS_CHAOS_ALOUD=1 WINDLASS_CHAOS_SEED=$(or $(SEED),$$(date +%s)) WINDLASS_CHAOS_MINUTES=$(or $(MINUTES),10) \
 		$(CARGO) test --test it -- --ignored --nocapture walk::chaos::chaos_with
 
+fuzz: ## hunts for inputs that windlass cannot bear (TARGET=specs: that one; MINUTES=30: each so long)
+	@tests/fuzz/run $(or $(TARGET),all) $(or $(MINUTES),5)
+
 lint: ## what CI asks for before it tests: formatting and clippy
 	@$(CARGO) fmt --all --check
 	@$(CARGO) fmt --manifest-path tests/peers/Cargo.toml --check
+	@$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 fmt: ## formats the sources
 	@$(CARGO) fmt --all
 	@$(CARGO) fmt --manifest-path tests/peers/Cargo.toml
+	@$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml
 
 ci: ## all that CI does
 	@.ci/run

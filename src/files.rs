@@ -44,6 +44,14 @@ pub(crate) fn failed(operation: &str, path: &Path, cause: impl ToString) -> Stor
     StoreError { operation: format!("{operation} {}", path.display()), message: cause.to_string() }
 }
 
+/// What to do about something of a later version than `known`: it reads after that version.
+pub(crate) fn newer(known: u32) -> String {
+    format!(
+        "this windlass reads 1 to {known}: it was written by a newer windlass, use that one, or a copy \
+         of the state directory from before it"
+    )
+}
+
 /// Makes a directory, and those above it, for the owner alone. One that is there stays as it is.
 pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
     DirBuilder::new()

@@ -14,6 +14,9 @@ pub mod crash_point;
 pub mod docker;
 pub mod fence;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hint;
 pub mod journal;
 pub mod manifest;

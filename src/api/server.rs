@@ -76,7 +76,7 @@ pub fn listen(path: &Path, asker: Asker) -> Result<Server, ListenError> {
 }
 
 /// Answers the requests of one client, one after the other.
-async fn serve(stream: UnixStream, asker: Asker) {
+pub(crate) async fn serve(stream: UnixStream, asker: Asker) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {

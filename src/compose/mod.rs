@@ -144,6 +144,9 @@ pub fn import(text: &str, file: &str, world: &World<'_>) -> Result<Imported, Ref
     Ok(Imported { files: write::files(documents, &notes, file), notes })
 }
 
+/// So many services may extend each other in a row: people stop at three, and each costs stack.
+const EXTENDS_MAX: usize = 32;
+
 /// What is known of a whole file while its parts are translated.
 struct Set<'s> {
     world: &'s World<'s>,
@@ -268,6 +271,11 @@ fn extended(
         let why =
             "it is in another file; copy it over, or import what `docker compose config` prints";
         set.notes.lost(Some(name), "extends", extends.line, why);
+        return item.clone();
+    }
+    if above.len() > EXTENDS_MAX {
+        let why = format!("more than {EXTENDS_MAX} services extend each other in a row");
+        set.notes.lost(Some(name), "extends", extends.line, &why);
         return item.clone();
     }
     let found = services.field(base).filter(|_| !above.iter().any(|name| name == base));

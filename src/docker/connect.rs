@@ -265,7 +265,7 @@ struct Answered {
     version: Arc<OnceLock<String>>,
 }
 
-fn engine_info(info: SystemInfo, version: ClientVersion) -> EngineInfo {
+pub(super) fn engine_info(info: SystemInfo, version: ClientVersion) -> EngineInfo {
     let cgroup_driver = match info.cgroup_driver {
         Some(SystemInfoCgroupDriverEnum::SYSTEMD) => CgroupDriver::Systemd,
         Some(

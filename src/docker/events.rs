@@ -123,25 +123,33 @@ fn tell(
     event: EventMessage,
     sink: &(dyn Fn(NodeEvent) + Send + Sync),
 ) {
+    let Some(event) = meant(owner, event) else { return };
+    if let NodeEvent::Container { id, .. } = &event {
+        driver.cache.drop_one(id);
+    }
+    sink(event);
+}
+
+/// What an event means to us, if it means anything.
+pub(super) fn meant(owner: &OwnerId, event: EventMessage) -> Option<NodeEvent> {
     let actor = event.actor.unwrap_or_default();
     match event.typ {
         Some(EventMessageTypeEnum::CONTAINER) if event.action.as_deref() == Some(COMMIT) => {
-            sink(NodeEvent::Images);
+            Some(NodeEvent::Images)
         }
         Some(EventMessageTypeEnum::CONTAINER) => {
             // An event filter by label would hold for images and volumes too, which have none.
             let attributes = actor.attributes.unwrap_or_default();
             if attributes.get(labels::OWNER) != Some(&owner.0) {
-                return;
+                return None;
             }
-            let Some(id) = actor.id.map(|id| ContainerId(Arc::from(id))) else { return };
-            driver.cache.drop_one(&id);
-            sink(NodeEvent::Container { id, replica: labels::replica(&attributes) });
+            let id = ContainerId(Arc::from(actor.id?));
+            Some(NodeEvent::Container { id, replica: labels::replica(&attributes) })
         }
-        Some(EventMessageTypeEnum::IMAGE) => sink(NodeEvent::Images),
-        Some(EventMessageTypeEnum::VOLUME) => sink(NodeEvent::Volumes),
-        Some(EventMessageTypeEnum::NETWORK) => sink(NodeEvent::Networks),
-        _ => {}
+        Some(EventMessageTypeEnum::IMAGE) => Some(NodeEvent::Images),
+        Some(EventMessageTypeEnum::VOLUME) => Some(NodeEvent::Volumes),
+        Some(EventMessageTypeEnum::NETWORK) => Some(NodeEvent::Networks),
+        _ => None,
     }
 }
 

@@ -229,12 +229,12 @@ async fn inspect(
         .await
 }
 
-fn id_of(image: &ImageInspect) -> ImageId {
+pub(super) fn id_of(image: &ImageInspect) -> ImageId {
     ImageId(Arc::from(image.id.as_deref().unwrap_or_default()))
 }
 
 /// The reference with the digest that the registry knows the image by.
-fn pinned(reference: &str, image: &ImageInspect) -> Option<Arc<str>> {
+pub(super) fn pinned(reference: &str, image: &ImageInspect) -> Option<Arc<str>> {
     let wanted = repository(reference);
     let digests = image.repo_digests.as_deref().unwrap_or_default();
     let found = digests.iter().find(|digest| repository(digest) == wanted)?;
@@ -242,7 +242,7 @@ fn pinned(reference: &str, image: &ImageInspect) -> Option<Arc<str>> {
 }
 
 /// The part before tag and digest, without what engines leave out of it.
-fn repository(reference: &str) -> &str {
+pub(super) fn repository(reference: &str) -> &str {
     let (name, _) = reference.split_once('@').unwrap_or((reference, ""));
     let name = split_tag(name).0;
     let name = name.strip_prefix("docker.io/").unwrap_or(name);
@@ -258,7 +258,7 @@ fn split_tag(reference: &str) -> (&str, &str) {
 }
 
 /// The reference in the line that says what was loaded.
-fn loaded_reference(line: &str) -> Option<&str> {
+pub(super) fn loaded_reference(line: &str) -> Option<&str> {
     let line = line.trim();
     line.strip_prefix("Loaded image ID: ").or_else(|| line.strip_prefix("Loaded image: "))
 }

@@ -69,17 +69,17 @@ fn seconds_ago(span_ms: u64) -> i32 {
 
 /// Puts lines together again that come in pieces, and takes those apart that come together.
 #[derive(Debug)]
-struct Lines {
+pub(super) struct Lines {
     stderr: bool,
     begun: Vec<u8>,
 }
 
 impl Lines {
-    fn new(stderr: bool) -> Self {
+    pub(super) fn new(stderr: bool) -> Self {
         Self { stderr, begun: Vec::new() }
     }
 
-    fn take(&mut self, bytes: &[u8], sink: &(dyn Fn(LogLine) + Send + Sync)) {
+    pub(super) fn take(&mut self, bytes: &[u8], sink: &(dyn Fn(LogLine) + Send + Sync)) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.begun.extend_from_slice(piece);
             if piece.ends_with(b"\n") || self.begun.len() >= LINE_BYTES_MAX {
@@ -89,7 +89,7 @@ impl Lines {
     }
 
     /// Hands on what there is, if there is something.
-    fn end(&mut self, sink: &(dyn Fn(LogLine) + Send + Sync)) {
+    pub(super) fn end(&mut self, sink: &(dyn Fn(LogLine) + Send + Sync)) {
         if self.begun.is_empty() {
             return;
         }

@@ -19,6 +19,8 @@ mod events;
 mod exec;
 mod execute;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod images;
 mod inside;
 mod logs;

@@ -141,7 +141,7 @@ async fn ask(
     }
 }
 
-fn name_of(container: &ContainerSummary) -> Option<String> {
+pub(super) fn name_of(container: &ContainerSummary) -> Option<String> {
     let names = container.names.as_deref().unwrap_or_default();
     // Beside its own name a container is listed under those of classic links, with more slashes.
     let own = names.iter().find(|name| !name.trim_start_matches('/').contains('/'))?;

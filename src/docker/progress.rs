@@ -112,8 +112,9 @@ impl Layers {
             match layer {
                 Layer::Announced => all_told = false,
                 Layer::Told(Progress { done, total }) => {
-                    sum.done += done;
-                    sum.total += total;
+                    // An engine may say anything.
+                    sum.done = sum.done.saturating_add(*done);
+                    sum.total = sum.total.saturating_add(*total);
                 }
             }
         }
@@ -143,5 +144,9 @@ mod tests {
         assert_eq!(layers.take("a", "Extracting", Some(&detail(1, Some(100)))), None);
         assert_eq!(layers.take("c", "Download complete", None), sum(120, 120));
         assert_eq!(layers.take("c", "Pull complete", None), None);
+        for layer in ["e", "f", "g"] {
+            layers.take(layer, "Downloading", Some(&detail(i64::MAX, Some(i64::MAX))));
+        }
+        assert_eq!(layers.sum(), Progress { done: u64::MAX, total: u64::MAX });
     }
 }

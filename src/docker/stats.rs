@@ -24,7 +24,7 @@ pub(super) async fn usage(driver: &DockerDriver, container: &str) -> Result<Usag
 }
 
 /// `None` if it does not run: then its control group is gone, and the engine tells nothing of it.
-fn read(stats: &ContainerStatsResponse) -> Option<Usage> {
+pub(super) fn read(stats: &ContainerStatsResponse) -> Option<Usage> {
     let at: jiff::Timestamp = stats.read.as_deref()?.parse().ok()?;
     let memory = stats.memory_stats.as_ref();
     let in_use = memory.and_then(|memory| memory.usage);

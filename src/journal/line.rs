@@ -10,13 +10,13 @@
 use std::fmt;
 
 use reconciler::model::ids::hex;
-use reconciler::model::journal::Stamped;
+use reconciler::model::journal::{SCHEMA_VERSION, Stamped};
 use serde::Deserialize;
 use sha2::Digest as _;
 
-/// Version of the layout. A higher one is refused: it was written by a newer windlass. Version 1 had
-/// neither salts nor signed checkpoints.
-pub const FORMAT_VERSION: u32 = 2;
+/// Version of the layout and of what entries say. A higher one is refused: it was written by a newer
+/// windlass. Version 1 had neither salts nor signed checkpoints.
+pub const FORMAT_VERSION: u32 = SCHEMA_VERSION as u32;
 
 /// The first version with signed checkpoints.
 pub(super) const SIGNED_SINCE: u32 = 2;
@@ -187,15 +187,21 @@ pub(super) enum HeaderFlaw {
 
 /// Appends a header to `out`, and gives its sum.
 pub(super) fn write_header(out: &mut Vec<u8>, first: u64, prev: Sum) -> Sum {
+    header_of_version(out, FORMAT_VERSION, first, prev)
+}
+
+/// [`write_header`], of any version.
+pub(super) fn header_of_version(out: &mut Vec<u8>, version: u32, first: u64, prev: Sum) -> Sum {
     let begin = out.len();
     let head = format!(
-        "{{\"format\":\"{FORMAT}\",\"version\":{FORMAT_VERSION},\"first\":{first},\"prev\":\"{prev}\""
+        "{{\"format\":\"{FORMAT}\",\"version\":{version},\"first\":{first},\"prev\":\"{prev}\""
     );
     out.extend_from_slice(head.as_bytes());
     seal(out, begin)
 }
 
-fn seal(out: &mut Vec<u8>, begin: usize) -> Sum {
+/// Ends a line that began at `begin` with its sum.
+pub(super) fn seal(out: &mut Vec<u8>, begin: usize) -> Sum {
     let sum = Sum::of(&out[begin..]);
     out.extend_from_slice(SUM_KEY);
     out.extend_from_slice(sum.to_string().as_bytes());

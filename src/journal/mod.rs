@@ -25,6 +25,8 @@
 mod attest;
 pub mod export;
 mod file;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod key;
 mod line;
 mod mask;
@@ -47,6 +49,6 @@ pub use line::FORMAT_VERSION;
 pub use memory::MemoryJournal;
 pub use retention::{BadRetention, Retention};
 pub(crate) use scan::replay_or_trouble;
-pub use scan::{Replayed, check, exists, history, records_from, replay};
+pub use scan::{Replayed, check, exists, history, records_from, refuse_newer, replay};
 pub use statement::{FILE as CHECKPOINTS_FILE, Statement, Why};
 pub use writer::{JournalWriter, QUEUED_BATCHES_MAX, Written};

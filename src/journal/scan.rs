@@ -1,7 +1,7 @@
 //! Reading segments: strictly read-only, tolerant of a torn tail, and of nothing else.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use reconciler::model::journal::{Entry, Stamped};
@@ -11,10 +11,13 @@ use reconciler::ports::StoreError;
 
 use super::attest::Found;
 use super::line::{FORMAT_VERSION, Header, HeaderFlaw, Line, Sum};
-use crate::files::{Trouble, failed};
+use crate::files::{Trouble, failed, newer};
 
 /// Bytes read at a time: a few dozen entries a call, and little memory.
 const READ_BYTES: usize = 64 * 1024;
+
+/// Longest first line of a segment, in bytes: ours have 200, and a later version may say more.
+const HEADER_BYTES_MAX: u64 = 4096;
 
 /// What the names of segments end with.
 const SUFFIX: &str = ".jsonl";
@@ -317,7 +320,7 @@ fn begin(
     let Segment { first, path } = segment;
     let (header, prev, sum) = Header::read(bytes).map_err(|flaw| match flaw {
         HeaderFlaw::Damaged(what) => damage(path, 1, what),
-        HeaderFlaw::Newer(version) => Trouble::from(failed("read journal", path, newer(version))),
+        HeaderFlaw::Newer(version) => Trouble::from(failed("read journal", path, later(version))),
     })?;
     if header.first != *first {
         return Err(damage(path, 1, "the header does not match the name of the file"));
@@ -341,11 +344,29 @@ fn damage(path: &Path, line: u64, what: &str) -> Trouble {
     Trouble::damage(failed("read journal", path, format!("line {line}: {what}; {ADVICE}")))
 }
 
-fn newer(version: u32) -> String {
-    format!(
-        "it has format {version}, this windlass reads up to {FORMAT_VERSION}: it was written by a \
-         newer windlass, use that one"
-    )
+fn later(version: u32) -> String {
+    format!("it has version {version}; {}", newer(FORMAT_VERSION))
+}
+
+/// Refuses a journal of which a segment has a later version than ours. Reads their first lines, and
+/// changes nothing.
+///
+/// # Errors
+/// [`StoreError`] names the segment and its version.
+pub fn refuse_newer(dir: &Path) -> Result<(), StoreError> {
+    for Segment { path, .. } in segments(dir)? {
+        let file = File::open(&path).map_err(|error| failed("open journal", &path, error))?;
+        let mut header = Vec::new();
+        BufReader::new(file)
+            .take(HEADER_BYTES_MAX)
+            .read_until(b'\n', &mut header)
+            .map_err(|error| failed("read journal", &path, error))?;
+        // What else may be wrong with it is for those who read it.
+        if let Err(HeaderFlaw::Newer(version)) = Header::read(&header) {
+            return Err(failed("read journal", &path, later(version)));
+        }
+    }
+    Ok(())
 }
 
 fn stamped(path: &Path, number: u64, line: &Line<'_>) -> Result<Stamped, StoreError> {

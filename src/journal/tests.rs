@@ -195,7 +195,10 @@ fn a_newer_format_is_refused() {
     let dir = TempDir::new().unwrap();
     journal_of(dir.path(), &[vec![small(1)]]);
     let path = newest(dir.path());
-    let newer = fs::read_to_string(&path).unwrap().replacen("\"version\":2", "\"version\":3", 1);
+    let version = |version: u32| format!("\"version\":{version}");
+    let text = fs::read_to_string(&path).unwrap();
+    let newer =
+        text.replacen(&version(super::FORMAT_VERSION), &version(super::FORMAT_VERSION + 1), 1);
     fs::write(&path, newer).unwrap();
     let error = records_from(dir.path()).unwrap_err().to_string();
     assert!(error.contains("newer windlass") && !error.contains("rebuild"), "{error}");

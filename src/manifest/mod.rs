@@ -13,6 +13,8 @@ mod checks;
 mod decode;
 pub mod diagnostic;
 mod digests;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub mod grammar;
 pub(crate) mod inside;
 mod links;

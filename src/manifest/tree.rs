@@ -142,7 +142,7 @@ pub(crate) fn parse(text: &str) -> Parsed<'_> {
 /// Where the next document begins, at line `line` or after it, as bytes, lines and characters before it.
 fn next_document(text: &str, line: u32) -> Option<(usize, u32, u32)> {
     let (mut bytes, mut lines, mut chars) = (0, 0, 0);
-    for piece in text.split_inclusive('\n') {
+    for piece in lines_of(text) {
         if bytes > 0
             && lines + 1 >= line
             && (piece.trim_end() == "---" || piece.starts_with("--- "))
@@ -154,6 +154,20 @@ fn next_document(text: &str, line: u32) -> Option<(usize, u32, u32)> {
         chars += u32::try_from(piece.chars().count()).ok()?;
     }
     None
+}
+
+/// Lines with their ends, as YAML has them: a lone carriage return ends one, too.
+fn lines_of(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = rest.find(['\r', '\n']).map_or(rest.len(), |end| {
+            let both = rest.get(end..).is_some_and(|end| end.starts_with("\r\n"));
+            end + if both { 2 } else { 1 }
+        });
+        let (line, after) = rest.split_at_checked(end).filter(|(line, _)| !line.is_empty())?;
+        rest = after;
+        Some(line)
+    })
 }
 
 /// What lies before the piece of text that a parser sees.
@@ -420,8 +434,8 @@ impl<'t> Builder<'t> {
         let marker = *error.marker();
         let span = first_char(self.span(saphyr_parser::Span::empty(marker)));
         let line = usize::try_from(span.line).unwrap_or(1).saturating_sub(1);
-        let line = self.text.lines().nth(line).unwrap_or("");
-        let indent = line.len() - line.trim_start().len();
+        let line = lines_of(self.text).nth(line).unwrap_or("");
+        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
         let tab = line.get(..indent).and_then(|indent| indent.find('\t'));
         if let Some(tab) = tab {
             let back = span.column.saturating_sub(1);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use reconciler::ports::StoreError;
 
+use super::version;
 use crate::files::{FILE_MODE, failed, is_there, make_dir, sync_name};
 
 /// How often the lock is tried: [`StateDir::probe`] holds it for some microseconds, and that is no
@@ -64,6 +65,12 @@ impl StatePaths {
         self.root.join("journal")
     }
 
+    /// The version of all of it, and by which windlass it was written.
+    #[must_use]
+    pub fn version(&self) -> PathBuf {
+        self.root.join("version")
+    }
+
     /// The key that signs checkpoints of the journal.
     #[must_use]
     pub fn audit_key(&self) -> PathBuf {
@@ -102,13 +109,16 @@ impl StateDir {
     /// Makes the directory if need be, and takes its lock.
     ///
     /// # Errors
-    /// [`StoreError`] names the process that holds the lock, or says what the system said.
+    /// [`StoreError`] names the process that holds the lock, or the version that a newer windlass has
+    /// written it in, or says what the system said. Of another version nothing was changed.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let paths = StatePaths::new(path);
+        // Before anything is written there.
+        version::check(&paths)?;
         if !is_there(path)? {
             make_dir(path)?;
             sync_name(path)?;
         }
-        let paths = StatePaths::new(path);
         let lock_path = paths.lock();
         let mut lock = OpenOptions::new()
             .read(true)
@@ -141,6 +151,9 @@ impl StateDir {
         lock.set_len(0)
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(|error| failed("write the pid to", &lock_path, error))?;
+        // Who had the lock until now may have been a newer one.
+        version::check(&paths)?;
+        version::note(&paths)?;
         Ok(Self { paths, _lock: lock })
     }
 

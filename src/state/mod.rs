@@ -6,6 +6,7 @@
 mod dir;
 mod open;
 mod rebuild;
+mod version;
 
 #[cfg(test)]
 mod golden_tests;

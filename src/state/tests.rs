@@ -146,7 +146,7 @@ fn records_that_cannot_be_read_are_named() {
     put("instance/shop/web", b"\x01{\"generation\":");
     let error = error_of(SledStore::open(dir.path()).unwrap().load());
     assert!(error.contains("`instance/shop/web`") && error.contains("store rebuild"), "{error}");
-    put("instance/shop/web", b"\x02whatever");
+    put("instance/shop/web", b"\x63whatever");
     let error = error_of(SledStore::open(dir.path()).unwrap().load());
     assert!(error.contains("newer windlass") && !error.contains("rebuild"), "{error}");
 }
@@ -328,7 +328,7 @@ fn a_journal_of_version_1_goes_on_in_a_segment_of_its_own() {
     let (state, opened) = open(dir.path());
     assert_eq!((&opened.records, opened.seq), (&records, seq + 1));
     let own = dir.path().join(format!("journal/{:016}.jsonl", seq + 1));
-    assert!(fs::read_to_string(&own).unwrap().contains("\"version\":2"));
+    assert!(fs::read_to_string(&own).unwrap().contains("\"version\":3"));
     drop((state, opened));
     let verified = verified(dir.path());
     assert_eq!((verified.verdict, verified.signed_to), (Verdict::Whole, seq + 1), "{verified:?}");

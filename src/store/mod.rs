@@ -4,15 +4,22 @@
 //! apart. Reading order: [`Touched`] (what to write), [`SledStore`], [`MemoryStore`], [`StoreWriter`],
 //! then [`SledUsage`].
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod memory;
 mod quiet;
 mod sled;
 mod touched;
 mod usage;
+mod values;
 mod writer;
 
 pub use self::memory::MemoryStore;
-pub use self::sled::{RECORD_VERSION, SledStore};
+pub use self::sled::SledStore;
 pub use self::touched::{RecordKey, Touched, diff, touched, writes};
 pub use self::usage::SledUsage;
+pub use self::values::RECORD_VERSION;
 pub use self::writer::StoreWriter;
+
+#[cfg(test)]
+pub(crate) use self::usage::tests::sample as used_sample;

@@ -5,6 +5,7 @@ mod lab;
 mod cli;
 mod docker;
 mod emulated;
+mod fuzz;
 mod kernel;
 mod tidy;
 mod walk;

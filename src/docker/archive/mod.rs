@@ -10,6 +10,8 @@
 //! OCI layout), [`saved`] (what `docker save` wrote).
 
 mod entries;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod layout;
 mod saved;
 #[cfg(test)]
@@ -124,6 +126,10 @@ pub(super) fn changed_text(found: &str, declared: &str) -> String {
 
 fn look(file: &LocalFile, platform: &Platform, pulse: &Pulse) -> Result<Contents, Fault> {
     let opened = File::open(&file.path).map_err(|failure| Fault(error::system_text(&failure)))?;
+    look_into(opened, platform, pulse)
+}
+
+fn look_into(opened: File, platform: &Platform, pulse: &Pulse) -> Result<Contents, Fault> {
     let mut archive = match Archive::open(opened, pulse.clone())? {
         Opened::Tar(archive) => archive,
         Opened::OtherCompression => return Ok(Contents::default()),

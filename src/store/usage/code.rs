@@ -9,7 +9,7 @@ use reconciler::model::time::Timestamp;
 use reconciler::usage::{Amounts, Counters, Mark, Marks, Series};
 
 /// The form of what is kept. Another one is not read.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 
 /// What is kept cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

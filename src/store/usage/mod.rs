@@ -6,8 +6,10 @@
 //! told and left out.
 
 mod code;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,7 +26,7 @@ use sled::Batch;
 use self::code::{Reader, Writer};
 use super::quiet::quietly;
 use super::sled::{FOUND_DAMAGED, open_db};
-use crate::files::{Trouble, failed, is_there, move_aside};
+use crate::files::{Trouble, failed, is_there, move_aside, newer};
 
 /// sled's cache, in bytes. Values are read once a minute, or for somebody who asks: they would only
 /// weigh.
@@ -102,6 +104,13 @@ impl SledUsage {
         // It is flushed after each booking: nothing has to wake up for that.
         let config = sled::Config::new().cache_capacity(CACHE_BYTES).flush_every_ms(None);
         let db = open_db(config, path)?;
+        let marks = quietly(|| db.get(MARKS).ok().flatten()).flatten();
+        if let Some(version) = marks.and_then(|value| value.first().copied())
+            && version > code::VERSION
+        {
+            let what = format!("it has version {version}; {}", newer(code::VERSION.into()));
+            return Err(failed("read", path, what).into());
+        }
         let series = quietly(|| Numbers::read(&db, path))
             .unwrap_or_else(|| Err(Trouble::damage(failed("read", path, FOUND_DAMAGED))))?;
         Ok(Self { path: path.to_owned(), db, series, told: Vec::new() })

@@ -135,3 +135,19 @@ fn numbers_are_read_as_they_were_written() {
         assert!(matches!(reader.amounts(), Err(_) | Ok(None)), "cut at {length}");
     }
 }
+
+/// One bucket and the last samples, in hexadecimal digits: for those who hold the form in which they are
+/// kept against what it was.
+pub(crate) fn sample() -> String {
+    let amounts = Amounts { ran_ms: 60_000, cpu_ns: 1 << 40, reads: 3, ..Amounts::default() };
+    let mut writer = Writer::new();
+    writer.amounts(7, &amounts);
+    let at = Timestamp(BEGIN + 60_000);
+    let mut meter = Meter::new(Marks::new());
+    meter.see(sighting("shop/web", BEGIN, at.0, 1 << 40), at);
+    let marks = code::write_marks(meter.marks(), |_| 7);
+    let digits = reconciler::model::ids::hex;
+    let series = meter.marks().values().next().map(|mark| mark.series.clone()).expect("one");
+    let series = serde_json::to_string(&Numbered { series, day: 20_777 }).expect("JSON");
+    format!("bucket\t{}\nmarks\t{}\nseries\t{series}\n", digits(&writer.bytes()), digits(&marks))
+}

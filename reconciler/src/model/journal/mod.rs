@@ -33,6 +33,13 @@ use crate::model::suspend::Target;
 use crate::model::time::Timestamp;
 use crate::pressure::Pressure;
 
+/// Version of what entries and records say, in the journal, in the store and in what was used. Each
+/// change of their form raises it, an added field too: an earlier windlass would drop that in silence.
+///
+/// Version 1 was the first. In version 2 the journal got salts and signed checkpoints. Version 3 says all
+/// that came until it was counted so: links, rollouts, policies, quotas.
+pub const SCHEMA_VERSION: u8 = 3;
+
 /// An entry with its place in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamped {

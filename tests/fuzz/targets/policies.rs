@@ -1,0 +1,4 @@
+//! The target `policies`: see `windlass::fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| windlass::fuzzing::run("policies", input));
