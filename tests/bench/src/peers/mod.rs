@@ -151,7 +151,7 @@ const SIZES: &str = "1 10 50";
 /// `bench peers [ROUNDS] [SIZES] [PEERS]`: words in one argument each; an empty one is a default.
 pub(crate) fn main(arguments: &[String]) -> ExitCode {
     match compare(arguments) {
-        Ok(troubles) if troubles == 0 => ExitCode::SUCCESS,
+        Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(failure) => {
             progress(&failure);
@@ -173,6 +173,11 @@ fn compare(arguments: &[String]) -> Result<usize, Failure> {
         argument(1).unwrap_or(SIZES).split_whitespace().map(number).collect::<Result<_, _>>()?;
     let words: Vec<String> =
         argument(2).unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+
+    let names: Vec<&str> = all().iter().map(|peer| peer.name()).collect();
+    if let Some(word) = words.iter().find(|word| !names.iter().any(|name| name.contains(*word))) {
+        return Err(format!("PEERS: nobody is called {word}; there are: {}", names.join(", ")));
+    }
 
     let lab = Lab::default();
     let engine = lab.engine()?;

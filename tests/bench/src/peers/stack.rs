@@ -3,14 +3,28 @@
 //! The swarm is made for each turn, before it is measured, so that nobody else has it beside them.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use super::process::{self, Ran, output};
 use super::world::{TAGS, World};
 use super::{Healer, Peer, Step, Task};
+use crate::lab::EVENT_WITHIN;
 use crate::table::Failure;
 
+/// How often it is asked whether all is gone.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 #[derive(Debug, Default)]
-pub(super) struct Stack;
+pub(super) struct Stack {
+    /// Turns so far: a swarm forgets its networks late, so each turn's are called otherwise.
+    turns: usize,
+}
+
+impl Stack {
+    fn stack(&self) -> String {
+        format!("swarm{}", self.turns)
+    }
+}
 
 impl Peer for Stack {
     fn name(&self) -> &'static str {
@@ -39,6 +53,7 @@ impl Peer for Stack {
     }
 
     fn begin(&mut self, world: &World, _: &Task) -> Result<(), Failure> {
+        self.turns += 1;
         output(world.docker().args(["swarm", "init", "--advertise-addr", "docker0"])).map(drop)
     }
 
@@ -46,7 +61,7 @@ impl Peer for Stack {
         let mut command = world.docker();
         // There is no registry to ask for digests.
         command.args(["stack", "deploy", "--resolve-image", "never", "--compose-file"]);
-        process::run(command.arg(&task.specs).arg("peers")).map(Some)
+        process::run(command.arg(&task.specs).arg(self.stack())).map(Some)
     }
 
     fn healer(&self) -> Healer {
@@ -54,6 +69,16 @@ impl Peer for Stack {
     }
 
     fn end(&mut self, world: &World) -> Result<(), Failure> {
+        output(world.docker().args(["stack", "rm", &self.stack()]))?;
+        let since = Instant::now();
+        while !output(world.docker().args(["ps", "--all", "--quiet"]))?.is_empty()
+            || output(world.docker().args(["network", "ls"]))?.contains(&self.stack())
+        {
+            if since.elapsed() > EVENT_WITHIN {
+                break;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
         output(world.docker().args(["swarm", "leave", "--force"])).map(drop)
     }
 }
