@@ -183,7 +183,9 @@ impl Report {
                 Some(_) => "✘ MISSED",
             };
             let value = value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}{unit}"));
-            line(text, &[words, format!("≤ {limit}{unit}"), value, outcome.to_owned()], "|");
+            let limit =
+                if unit.is_empty() { format!("{limit:.2}") } else { format!("{limit}{unit}") };
+            line(text, &[words, format!("≤ {limit}"), value, outcome.to_owned()], "|");
         };
         for name in [windlass::APPLY, windlass::UP] {
             let deploy = |peer| over(name, peer, What::Deploy);
@@ -200,7 +202,7 @@ impl Report {
         goal("a settled round of `up`, CPU time".to_owned(), 1.0, " ms", round);
         for name in [windlass::APPLY, windlass::UP] {
             let peak = over(name, new, What::Peak);
-            goal(format!("peak memory, {name} ÷ compose 2.26"), 0.33, "", peak);
+            goal(format!("peak memory, {name} ÷ compose 2.26"), 1.0 / 3.0, "", peak);
         }
         text.push('\n');
     }

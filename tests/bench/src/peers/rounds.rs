@@ -99,8 +99,9 @@ fn order(count: usize, round: usize) -> Vec<usize> {
 }
 
 fn estimate(turns: usize, sizes: &[usize]) {
-    // Seen on two cores: four seconds a turn, and half a second an instance with all that is done to it.
-    let seconds: usize = sizes.iter().map(|size| turns * (8 + size) / 2).sum();
+    // Seen on two busy cores: six seconds a turn, and half a second an instance with all that is done
+    // to it.
+    let seconds: usize = sizes.iter().map(|size| turns * (12 + size) / 2).sum();
     progress(&format!("this takes about {} min", seconds.div_ceil(60)));
 }
 
