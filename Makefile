@@ -4,11 +4,11 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help run test bench sim hunt chaos fuzz lint fmt ci clean
+.PHONY: help run test bench bench-peers sim hunt chaos fuzz lint fmt ci clean
 .DEFAULT_GOAL := help
 
 help: ## lists these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## holds specs/ on an engine, and shows it until Ctrl-C (DEMO_ONCE=1: ends by itself)
 	@tests/lab/setup run
@@ -20,12 +20,16 @@ test: ## runs every test, real engines included
 	@tests/lab/test
 
 # `policy-peers` is a workspace of its own: other policy engines are large, and nothing else needs them.
-PEERS := $(CARGO) run --release --quiet --manifest-path tests/peers/Cargo.toml --target-dir target/peers
+POLICY_PEERS := $(CARGO) run --release --quiet --manifest-path tests/peers/Cargo.toml --target-dir target/peers
 
 bench: ## measures, and prints a table against the goals (NAMES="latency plan": only these)
 	@tests/lab/setup test
 	@$(if $(filter-out policy-peers,$(or $(NAMES),all)),$(CARGO) run --release --quiet -p bench -- $(filter-out policy-peers,$(NAMES)))
-	@$(if $(filter policy-peers,$(or $(NAMES),policy-peers)),$(PEERS))
+	@$(if $(filter policy-peers,$(or $(NAMES),policy-peers)),$(POLICY_PEERS))
+
+bench-peers: ## compares with compose, swarm, podman, ansible (ROUNDS=10 SIZES="1 10 50" PEERS="compose")
+	@tests/lab/setup peers
+	@$(CARGO) run --release --quiet -p bench -- peers "$(ROUNDS)" "$(SIZES)" "$(PEERS)"
 
 # Optimised, and with all assertions.
 SIM := $(CARGO) run --profile sim --quiet -p sim --

@@ -85,6 +85,7 @@ struct Facts {
     netns: String,
     cgroup: String,
     docker: String,
+    dir: PathBuf,
 }
 
 /// A private engine with a bare client.
@@ -157,6 +158,26 @@ impl Engine {
     /// A control group below the engine's own, for containers of windlass.
     pub(crate) fn cgroup_root(&self) -> String {
         format!("{}/bench", self.facts.cgroup)
+    }
+
+    /// Where it answers.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.facts.endpoint
+    }
+
+    /// The client program that belongs to it.
+    pub(crate) fn program(&self) -> &str {
+        &self.facts.docker
+    }
+
+    /// A client of it.
+    pub(crate) fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// A directory for what goes with it.
+    pub(crate) fn rooms(&self) -> PathBuf {
+        self.facts.dir.join("rooms")
     }
 
     /// The network that it is in.
@@ -389,6 +410,13 @@ impl Up {
         let last: Vec<&str> = log.lines().rev().take(10).collect();
         let last: Vec<&str> = last.into_iter().rev().collect();
         format!("{failure}; windlass said last:\n{}", last.join("\n"))
+    }
+}
+
+impl UpProcess {
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
     }
 }
 

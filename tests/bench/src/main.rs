@@ -2,7 +2,7 @@
 //!
 //! `bench [NAME…]` runs the named benches, or all of them, and prints one table. Two things that
 //! are compared are always measured in turns within one run. `bench hold …` is the daemon that
-//! [`hold`] looks at, and with a variable in its environment the binary is `windlass`, so that all
+//! [`hold`] looks at, `bench peers` compares windlass with other tools ([`peers`]), and with a variable in its environment the binary is `windlass`, so that all
 //! processes are of the same build.
 
 mod admitting;
@@ -16,6 +16,7 @@ mod judging;
 mod lab;
 mod latency;
 mod link;
+mod peers;
 mod placing;
 mod planning;
 mod quota;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Some(peers::VERB) => peers::main(&arguments[1..]),
         _ => benches(&arguments),
     }
 }
