@@ -26,6 +26,7 @@ pub mod policies;
 pub mod probe;
 pub mod shell;
 pub mod signatures;
+mod small;
 pub mod specs;
 pub mod state;
 pub mod store;

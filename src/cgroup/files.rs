@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -11,6 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use super::hierarchy::{Controller, Hierarchy, Version};
+use crate::small;
 
 /// One value for one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,9 +69,7 @@ impl Above {
     fn read(&self, controller: Controller, below: &str) -> io::Result<String> {
         let dir = self.dir(controller).ok_or(io::ErrorKind::NotFound)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let mut text = String::new();
-        File::from(openat(dir, below, flags, Mode::empty())?).read_to_string(&mut text)?;
-        Ok(text)
+        small::text(File::from(openat(dir, below, flags, Mode::empty())?))
     }
 }
 
@@ -127,7 +126,7 @@ impl<'h> Group<'h> {
     pub fn read(&self, controller: Controller, file: &str) -> io::Result<Option<String>> {
         let read = match (self.above, self.place(controller, file)) {
             (_, None) => return Ok(None),
-            (None, Some(place)) => fs::read_to_string(&place),
+            (None, Some(place)) => File::open(&place).and_then(small::text),
             (Some(above), Some(_)) => {
                 let own = self.path.rsplit('/').next().unwrap_or_default();
                 above.read(controller, &format!("{own}/{file}"))

@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use reconciler::model::fence::HostNames;
 
 use super::host::Host;
+use crate::small;
 
 /// The line before ours.
 const BEGIN: &str = "# windlass: links, begin";
@@ -51,8 +52,7 @@ fn open(host: &Host, path: &str) -> io::Result<File> {
 }
 
 fn text_of(file: &mut File) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    let bytes = small::read(file.take(BYTES_MAX + 1))?;
     if bytes.len() as u64 > BYTES_MAX {
         let message = format!("it is longer than {BYTES_MAX} bytes");
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
