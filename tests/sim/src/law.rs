@@ -43,7 +43,7 @@ impl Mood {
         match self {
             Self::Well => "require(false, \"denied\")",
             Self::Unreadable => "require(",
-            Self::Throws => "let no = (); no.name.more()",
+            Self::Throws => "require(name.to_int() > 0, \"no number\")",
             Self::Endless => "let n = 0; while n >= 0 { n += 1; }",
         }
     }
