@@ -44,7 +44,7 @@ impl Mood {
             Self::Well => "require(false, \"denied\")",
             Self::Unreadable => "require(",
             Self::Throws => "require(name.to_int() > 0, \"no number\")",
-            Self::Endless => "let n = 0; while n >= 0 { n += 1; }",
+            Self::Endless => "let n = 0; while n >= 0 { n = 1 - n; } require(n < 0, \"denied\")",
         }
     }
 
@@ -79,7 +79,8 @@ mod tests {
     fn only_one_of_them_cannot_be_compiled() {
         assert!(Mood::Unreadable.reading().policies.is_none());
         for mood in [Mood::Well, Mood::Throws, Mood::Endless] {
-            assert!(mood.reading().policies.is_some(), "{mood:?}");
+            let reading = mood.reading();
+            assert!(reading.policies.is_some(), "{mood:?}: {:?}", reading.standing.broken);
         }
     }
 }
