@@ -191,8 +191,8 @@ impl Engine {
         let now = self.snapshot.now;
         let Some(state) = self.nodes.get_mut(node) else { return };
         state.listing = false;
-        // Asked of an earlier endpoint, before it stopped answering, or by a clock that has been put back since: it cannot be
-        // told how old this is.
+        // Asked of an earlier endpoint, before it stopped answering, or by a clock that has been put
+        // back since: it cannot be told how old this is.
         if asked_at <= state.trusted_since || asked_at > now {
             state.list_again = false;
             self.list(node);

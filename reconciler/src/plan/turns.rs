@@ -1,11 +1,12 @@
 //! Turns: how many replicas of an instance may be away, or have a second container, at once.
 //!
 //! Both are asked of each row, whatever it is for. A row that takes a ready replica away has to find
-//! room among `maxUnavailable`, where all replicas count that are not ready, whoever did it: what is
-//! not ready anyway waits for nobody. A row that starts a container beside one that goes on has to
-//! find room among `maxSurge`, where a replica counts until its earlier container is gone. So a
-//! revision that never gets ready takes so many replicas with it, and no more. It makes no
-//! difference whether the other container is on the same node: a drain keeps to turns as well.
+//! room among `maxUnavailable`, where all replicas count that are not ready, whoever did it, and those
+//! on a node that is silent: what is not ready anyway waits for nobody, once its check has said so. A
+//! row that starts a container beside one that goes on has to find room among `maxSurge`, where a
+//! replica counts until its earlier container is gone. So a revision that never gets ready takes so
+//! many replicas with it, and no more. It makes no difference whether the other container is on the
+//! same node: a drain keeps to turns as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
